@@ -1,0 +1,43 @@
+/** The stable names of what can go wrong; programs may match on them. */
+export type ErrorCode =
+  | 'BAD_CONFIG'
+  | 'BAD_INPUT'
+  | 'NOT_FOUND'
+  | 'CONFLICT'
+  | 'TMUX_MISSING'
+  | 'TMUX_TOO_OLD'
+  | 'TMUX_FAILED'
+  | 'CLAUDE_MISSING'
+  | 'CLAUDE_TOO_OLD'
+  | 'DIR_UNUSABLE'
+  | 'LOCKED'
+  | 'PORT_TAKEN'
+  | 'DISK_FULL'
+  | 'DATABASE_UNUSABLE'
+  | 'DATABASE_TOO_NEW'
+  | 'DAEMON_UNREACHABLE'
+  | 'QUEUE_FULL'
+  | 'STALE_LEASE'
+  | 'UNAUTHORIZED'
+  | 'INTERNAL'
+
+/**
+ * A broken world, with a stable `code`. `message` says what happened and why; `remedy`, where there is
+ * one, names the command or setting that helps, as a full sentence.
+ */
+export class CcmError extends Error {
+  readonly code: ErrorCode
+  readonly remedy: string | undefined
+
+  constructor(code: ErrorCode, message: string, options: { remedy?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'CcmError'
+    this.code = code
+    this.remedy = options.remedy
+  }
+}
+
+/** Any thrown value as a sentence. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

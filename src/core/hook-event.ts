@@ -1,0 +1,36 @@
+/** One stored hook event. `payload` is Claude Code's own JSON. */
+export type HookEvent = {
+  id: number
+  taskId: string
+  attempt: number
+  claudeSessionId: string | null
+  hookEventName: string
+  at: number
+  payload: HookPayload
+}
+
+/** The fields of Claude Code's hook payloads that ccm reads; anything may be missing. */
+export type HookPayload = {
+  hook_event_name?: string
+  session_id?: string
+  transcript_path?: string
+  cwd?: string
+  prompt?: string
+  prompt_id?: string
+  permission_mode?: string
+  tool_name?: string
+  tool_input?: Record<string, unknown>
+  tool_use_id?: string
+  tool_response?: unknown
+  duration_ms?: number
+  error?: string
+  last_assistant_message?: string
+  background_tasks?: { id?: string; type?: string; status?: string; description?: string }[]
+  stop_hook_active?: boolean
+  notification_type?: string
+  message?: string
+  reason?: string
+  source?: string
+  agent_id?: string
+  [key: string]: unknown
+}
