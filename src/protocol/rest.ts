@@ -1,0 +1,199 @@
+import { z } from 'zod'
+import type { AgentState, WaitKind } from '../core/agent-state.ts'
+import type { StateChange } from '../core/attempt.ts'
+import type { HookEvent } from '../core/hook-event.ts'
+import { PERMISSION_MODES, TASK_STATUSES, promptFault, type Task, type TaskResult } from '../core/task.ts'
+
+const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
+const toolRule = z.string().min(1).max(1000)
+
+/** Body of `POST /api/tasks`. One of `dir` and `project` is needed; `dir` registers a project if it is new. */
+export const NewTaskBody = z
+  .strictObject({
+    prompt: z.string().superRefine((prompt, context) => {
+      const fault = promptFault(prompt)
+      if (fault !== null) context.addIssue({ code: 'custom', message: fault })
+    }),
+    dir: z.string().min(1).max(4096).optional(),
+    project: name.optional(),
+    role: name.optional(),
+    model: z
+      .string()
+      .min(1)
+      .max(200)
+      .regex(/^[\w.:@/[\]-]+$/, 'is not a model id')
+      .optional(),
+    priority: z.int().min(-100).max(100).default(0),
+    timeout_s: z
+      .int()
+      .min(1)
+      .max(7 * 86_400)
+      .optional(),
+    permission_mode: z.enum(PERMISSION_MODES).optional(),
+    allowed_tools: z.array(toolRule).max(200).default([]),
+    disallowed_tools: z.array(toolRule).max(200).default([]),
+    dedupe_key: z.string().min(1).max(200).optional(),
+    /** Trusts the directory: its own hooks, servers and settings may run. */
+    trust: z.boolean().default(false),
+  })
+  .refine((body) => body.dir !== undefined || body.project !== undefined, { message: 'needs dir or project' })
+export type NewTaskBody = z.input<typeof NewTaskBody>
+
+export const DenyBody = z.strictObject({ reason: z.string().max(10_000).optional() })
+export const SendBody = z.strictObject({
+  text: z
+    .string()
+    .min(1)
+    .max(100 * 1024),
+})
+export const CancelBody = z.strictObject({ reason: z.string().max(1000).optional() })
+export const NewProjectBody = z.strictObject({
+  dir: z.string().min(1).max(4096),
+  name: name.optional(),
+  trust: z.boolean().default(false),
+})
+export const TaskFilter = z.strictObject({
+  status: z.enum(TASK_STATUSES).optional(),
+  limit: z.coerce.number().int().min(1).max(1000).default(50),
+})
+
+/** What a waiting agent wants to know, for `ccm show` and for whoever answers. */
+export type PendingQuestion = {
+  kind: WaitKind
+  /** The tool that asks, `Bash` say; null for a dialog that no hook announced. */
+  tool: string | null
+  /** The exact command, diff, plan or question as text; for a dialog its screen. */
+  detail: string
+  /** Choices of a question, in order; [] when any text will do. */
+  options: string[]
+}
+
+/** A task on the wire: a row of the queue plus its agent. Times are ISO 8601 in UTC. */
+export type TaskJson = {
+  id: string
+  status: Task['status']
+  project: string
+  prompt: string
+  role: string | null
+  model: string | null
+  priority: number
+  attempt: number
+  worker: string | null
+  agent_state: AgentState | null
+  /** One sentence; for a queued task why it waits (`trust: …`, `slots: …`, `memory: …`), or null. */
+  state_reason: string | null
+  dedupe_key: string | null
+  timeout_s: number | null
+  permission_mode: string | null
+  result: TaskResult | null
+  error: string | null
+  created_at: string
+  started_at: string | null
+  finished_at: string | null
+  dir: string | null
+  window: string | null
+  claude_session_id: string | null
+  waiting_for: PendingQuestion | null
+}
+
+/** `GET /api/status`. */
+export type StatusJson = {
+  pid: number
+  port: number
+  home: string
+  version: string
+  uptime_s: number
+  /** Living agents. */
+  agents: number
+  max_concurrent: number
+  queued: number
+  running: number
+  /** Why nothing is claimed right now, if so. */
+  holds: string[]
+  tmux: 'ok' | 'down'
+  claude: { path: string; version: string } | { problem: string }
+  /** What the last start found and did about it, one sentence each. */
+  found_at_start: string[]
+}
+
+export type ProjectJson = { name: string; dir: string; trusted: boolean; created_at: string }
+
+/** A hook event on the wire: Claude Code's own payload with what ccm knows around it. */
+export type HookEventJson = HookEvent['payload'] & {
+  id: number
+  task_id: string
+  attempt: number
+  at: string
+  hook_event_name: string
+}
+
+export type StateChangeJson = Omit<StateChange, 'at' | 'taskId'> & { at: string; task_id: string }
+
+/** Every error answer. `code` is stable. */
+export type ProblemJson = { code: string; message: string; remedy?: string; field?: string }
+
+/**
+ * `GET /api/events[?task=ID]` (SSE): `event: hook` (HookEventJson), `event: state` (StateChangeJson),
+ * `event: task` (TaskJson, after each change of its status or state). Ids are cursors for Last-Event-ID.
+ */
+export type LiveEvent =
+  | { event: 'hook'; data: HookEventJson }
+  | { event: 'state'; data: StateChangeJson }
+  | { event: 'task'; data: TaskJson }
+
+export function toTaskJson(
+  task: Task,
+  agent: {
+    state: AgentState | null
+    reason: string | null
+    dir: string | null
+    window: string | null
+    claudeSessionId: string | null
+    waitingFor: PendingQuestion | null
+  },
+): TaskJson {
+  return {
+    id: task.id,
+    status: task.status,
+    project: task.project,
+    prompt: task.prompt,
+    role: task.role,
+    model: task.model,
+    priority: task.priority,
+    attempt: task.attempt,
+    worker: task.worker,
+    agent_state: agent.state,
+    state_reason: agent.reason,
+    dedupe_key: task.dedupeKey,
+    timeout_s: task.timeoutS,
+    permission_mode: task.permissionMode,
+    result: task.result,
+    error: task.error,
+    created_at: toIso(task.createdAt),
+    started_at: task.startedAt === null ? null : toIso(task.startedAt),
+    finished_at: task.finishedAt === null ? null : toIso(task.finishedAt),
+    dir: agent.dir,
+    window: agent.window,
+    claude_session_id: agent.claudeSessionId,
+    waiting_for: agent.waitingFor,
+  }
+}
+
+export function toHookEventJson(event: HookEvent): HookEventJson {
+  return {
+    ...event.payload,
+    id: event.id,
+    task_id: event.taskId,
+    attempt: event.attempt,
+    at: toIso(event.at),
+    hook_event_name: event.hookEventName,
+  }
+}
+
+export function toStateChangeJson({ taskId, ...change }: StateChange): StateChangeJson {
+  return { ...change, task_id: taskId, at: toIso(change.at) }
+}
+
+function toIso(at: number): string {
+  return new Date(at).toISOString()
+}
