@@ -1,0 +1,23 @@
+import { rm } from 'node:fs/promises'
+import { build } from 'esbuild'
+
+// Two entries that share chunks: neither loads the other's code. Packages with native parts stay outside.
+// Bundled CommonJS packages ask for `require`, which an ES module has not; the odd name cannot clash.
+const folder = import.meta.dirname
+await rm(`${folder}/dist`, { recursive: true, force: true })
+await build({
+  absWorkingDir: folder,
+  entryPoints: { cli: 'src/cli.ts', daemon: 'src/main.ts' },
+  outdir: 'dist',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node24',
+  external: ['better-sqlite3'],
+  chunkNames: 'chunk-[hash]',
+  banner: {
+    js: "import { createRequire as __ccmCreateRequire } from 'node:module'; const require = __ccmCreateRequire(import.meta.url);",
+  },
+  logLevel: 'warning',
+})
