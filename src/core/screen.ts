@@ -1,3 +1,7 @@
+import { readDialog } from './screen-dialog.ts'
+import { findBox, isRule, toLines, type ScreenBox } from './screen-layout.ts'
+import { readTurn } from './screen-turn.ts'
+
 /** A dialog as it stands on the screen. */
 export type ScreenDialog = {
   kind:
@@ -25,8 +29,87 @@ export type Sighting = {
   kind: 'initializing' | 'ready' | 'working' | 'waiting' | 'error' | 'limited' | 'exited' | 'unknown'
   /** What on the screen says so, in a few words. */
   because: string
-  /** Present when `kind` is waiting. */
+  /** Present when `kind` is waiting, and when it is limited by a dialog. */
   dialog: ScreenDialog | null
   /** Text in the input box; '' when it is empty; null when no box is on the screen. */
   composer: string | null
+}
+
+/**
+ * Reads one capture of a pane (plain text, as `capture-pane -p` prints it). Total and fast: any
+ * text gets an answer, and only its last lines are looked at. `dead` is tmux's own word that the
+ * pane's process is gone. A finished turn is `ready`: a screen cannot tell it from a fresh session.
+ */
+export function readScreen(text: string, dead = false): Sighting {
+  const lines = toLines(text)
+  if (dead || hasExited(lines)) return sighting('exited', dead ? 'the pane is dead' : 'exit text')
+  if (lines.every((line) => line === ''))
+    return text === '' ? sighting('unknown', 'no text') : sighting('initializing', 'blank screen')
+  const box = findBox(lines)
+  if (box !== null) return readBox(box)
+  const dialog = readDialog(lines)
+  if (dialog !== null) {
+    const kind = dialog.kind === 'limit' ? 'limited' : 'waiting'
+    return { kind, because: `dialog: ${dialog.title}`, dialog, composer: null }
+  }
+  if (isTranscriptView(lines)) return sighting('ready', 'transcript view')
+  if (lines.every(isStartText)) return sighting('initializing', 'no input box yet')
+  return sighting('unknown', 'neither an input box nor a dialog')
+}
+
+function sighting(kind: Sighting['kind'], because: string, composer: string | null = null): Sighting {
+  return { kind, because, dialog: null, composer }
+}
+
+// The first segment of the footer; it is whole only when the mode is followed by its key or the next segment.
+const MODE = /^ {2}(?:⏵⏵|⏸) [a-z ]{1,40} on(?: \(shift\+tab to cycle\))?(?= ·| {2,}◐|$)/
+const NOTICE = /^ {2}(?:paste again to expand|Press (?:Ctrl-[CD]|Esc) again to .*|! for .*|Esc again to .*)$/i
+const BACKGROUND = / · \d+ (?:[a-z]+ ){0,2}(?:shells?|tasks?|agents?|monitors?|workflows?)(?= ·|$)/
+
+function readBox(box: ScreenBox): Sighting {
+  const footer = box.below.map((line) => line.replace(/ {2,}◐ [a-z]+ · \/effort$/, ''))
+  const mode = footer.find((line) => /^ {2}(?:⏵⏵|⏸)/.test(line)) ?? ''
+  const answer = (kind: Sighting['kind'], because: string) => sighting(kind, because, box.text)
+  if (/ · esc to in(?:terrupt|[a-z]*…$)/.test(mode)) return answer('working', 'esc to interrupt')
+  if (BACKGROUND.test(mode)) return answer('working', 'background task in the footer')
+  if (footer.some((line) => /^ {2}⚠ .*\blimit\b/i.test(line))) return answer('limited', 'limit in the footer')
+  const turn = readTurn(box)
+  if (turn.kind === 'running') return answer('working', turn.because)
+  if (footer.some((line) => /^ {2}◯ \S/.test(line))) return answer('working', 'subagents under the footer')
+  if (!isWholeFooter(footer, mode, box.text)) return answer('unknown', 'no whole footer')
+  if (turn.kind === 'limited' || turn.kind === 'doubtful') {
+    return answer(turn.kind === 'limited' ? 'limited' : 'unknown', turn.because)
+  }
+  if (turn.kind === 'failed') return answer('error', turn.because)
+  return turn.kind === 'open' ? answer('unknown', turn.because) : answer('ready', turn.because)
+}
+
+function isWholeFooter(footer: string[], mode: string, typed: string): boolean {
+  if (mode !== '') return MODE.test(mode)
+  if (footer.some((line) => NOTICE.test(line))) return true
+  return /(?:^|\s)[/@]\S*$/.test(typed) && footer.some((line) => /^ {2}❯ \S/.test(line))
+}
+
+const EXIT_TEXT = [
+  /^Pane is dead(?: \(.*\))?$/,
+  /^error: unknown option\b/,
+  /^No conversation found with session ID\b/,
+  /^Error: Session ID \S+ is already in use/,
+  /^--dangerously-skip-permissions cannot be used with root/,
+]
+
+function hasExited(lines: string[]): boolean {
+  const last = lines.filter((line) => line !== '').slice(-6)
+  if (EXIT_TEXT.some((pattern) => pattern.test(last.at(-1) ?? ''))) return true
+  const hint = last.findIndex((line) => /^Resume this session with:$/.test(line))
+  return hint >= 0 && /^claude --resume \S/.test(last[hint + 1] ?? '')
+}
+
+function isTranscriptView(lines: string[]): boolean {
+  const last = lines.at(-1) ?? ''
+  return isRule(lines.at(-2) ?? '') && /^ {2}Showing detailed transcript · ctrl\+o to /.test(last)
+}
+
+function isStartText(line: string): boolean {
+  return line === '' || /^[▝▜▛▐▘ ]{0,3}[▐▛█▜▝▘▀ ]{4,}(?: .*)?$/.test(line)
 }

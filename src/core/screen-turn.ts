@@ -1,0 +1,93 @@
+import { mayWrap, type ScreenBox } from './screen-layout.ts'
+
+/**
+ * What the lowest block of the transcript says about the turn. `open`: a turn that nothing on the
+ * screen has ended yet. `none`: no turn at all, or one the client's own command closed.
+ */
+export type TurnSign =
+  | { kind: 'running'; because: string }
+  | { kind: 'over'; because: string }
+  | { kind: 'failed'; because: string }
+  | { kind: 'limited'; because: string }
+  | { kind: 'doubtful'; because: string }
+  | { kind: 'open' | 'none'; because: string }
+
+// The client's own lines start at column 0 with one of these; prose never does.
+const SPINNER = /^[·✢✳✶✻✽*] (?:[^…]{1,200}…(?: \(.*\))?|.{1,200} · retrying in .*)$/
+const WAITS_FOR_TASKS = /^[·✢✳✶✻✽*] Waiting for \d+ /
+const TURN_OVER = /^[·✢✳✶✻✽*] \S+ for (?:\d+[hms] ?)+(?: ·.*)?$/
+const STILL_RUNNING = / · \d+ .{1,60} still running/
+const API_ERROR = /^● (?:.{0,80} · )?API Error\b/
+const LOGIN_ERROR = /^● Please run \/login\b/
+const LIMIT_HIT = /\blimit\b.*(?:\bresets?\b|\breached\b)/i
+const ERROR_RESULT =
+  /^ {2}⎿ {2}(?:Invalid API key|Not logged in|Credit balance|.{0,80}Please run \/login|.{0,80}API Error\b)/
+const MENU = /^ {2}(?:❯ | {2})\S/
+
+/** Reads how the transcript above the input box ends. */
+export function readTurn(box: ScreenBox): TurnSign {
+  const lines = box.text === '' ? box.above : withoutMenu(box.above, box.text)
+  const start = lines.findLastIndex((line) => /^\S/.test(line))
+  const head = lines[start] ?? ''
+  const block = lines.slice(start)
+  if (start < 0) return { kind: lines.length === 0 ? 'none' : 'doubtful', because: 'no start of a block' }
+  if (WAITS_FOR_TASKS.test(head)) return { kind: 'running', because: 'waits for background tasks' }
+  if (STILL_RUNNING.test(head) && TURN_OVER.test(head)) return { kind: 'running', because: 'background task' }
+  if (TURN_OVER.test(head)) return readEnd(lines.slice(0, start), box.width)
+  if (SPINNER.test(head)) return { kind: 'running', because: 'spinner' }
+  if (isLogo(head)) return { kind: 'none', because: 'fresh session' }
+  if (block.some((line) => /^ {2,}⎿ {2}Interrupted\b/.test(line)))
+    return { kind: 'over', because: 'interrupted' }
+  return head.startsWith('❯') ? readPrompt(block) : readOpenBlock(block, box.hint)
+}
+
+function readPrompt(block: string[]): TurnSign {
+  const result = block.find((line) => line.startsWith('  ⎿  ')) ?? ''
+  if (LIMIT_HIT.test(result)) return { kind: 'limited', because: result.trim() }
+  if (ERROR_RESULT.test(result)) return { kind: 'failed', because: result.trim() }
+  if (block[0]?.startsWith('❯ /')) return { kind: 'none', because: 'after a command' }
+  return { kind: 'open', because: 'a prompt without an answer' }
+}
+
+function readOpenBlock(block: string[], hint: string): TurnSign {
+  const head = block[0] ?? ''
+  if (API_ERROR.test(head) || LOGIN_ERROR.test(head)) return { kind: 'failed', because: head.slice(2) }
+  if (/^● Usage limit reached\b/.test(head)) return { kind: 'limited', because: head.slice(2) }
+  if (/^(?:Resend your message|Once fixed,)/.test(hint)) return { kind: 'failed', because: hint }
+  return { kind: 'open', because: 'no end of the turn' }
+}
+
+/**
+ * A finished turn: did its message end with an `[ERROR]` line of its own? Where a wrapped
+ * sentence may have put the marker at the start of a line, the answer is `doubtful`.
+ */
+function readEnd(transcript: string[], width: number): TurnSign {
+  const end = transcript.findLastIndex((line) => line !== '') + 1
+  let at = end - 1
+  while (at >= 0 && !/^(?:● | {2})\[ERROR\]/.test(transcript[at] ?? '')) {
+    const line = transcript[at] ?? ''
+    // Only the wrapped rest of the marker's line may follow it.
+    if (!/^ {2}\S/.test(line) || !mayWrap(transcript[at - 1] ?? '', line, width))
+      return { kind: 'over', because: 'turn over' }
+    at--
+  }
+  if (at < 0) return { kind: 'over', because: 'turn over' }
+  const marker = transcript[at] ?? ''
+  const before = transcript[at - 1] ?? ''
+  const head = transcript.slice(0, at + 1).findLast((line) => /^\S/.test(line)) ?? '●'
+  if (!head.startsWith('●')) return { kind: 'over', because: 'turn over' }
+  if (marker.startsWith('  ') && before !== '' && mayWrap(before, marker, width))
+    return { kind: 'doubtful', because: '[ERROR] may stand in a sentence' }
+  return { kind: 'failed', because: marker.slice(2, 200) }
+}
+
+/** In the fullscreen renderer the menu of commands or files stands above the box. */
+function withoutMenu(lines: string[], typed: string): string[] {
+  if (!/(?:^|\s)[/@]\S*$/.test(typed)) return lines
+  const start = lines.findLastIndex((line) => line === '') + 1
+  return MENU.test(lines[start] ?? '') ? lines.slice(0, start) : lines
+}
+
+function isLogo(line: string): boolean {
+  return /^[▝▜▛▐▘ ]*[▐▛█▜▝▘]{3,}/.test(line)
+}
