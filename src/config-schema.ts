@@ -1,0 +1,137 @@
+import { z } from 'zod'
+import { PERMISSION_MODES } from './core/task.ts'
+import type { Fault } from './protocol/faults.ts'
+
+/** What `log.level` may be, most talkative first. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
+
+/** Node's timers take at most 2^31-1 ms (24.8 days); a longer one fires at once. */
+const DURATION_MAX_MS = 24 * 86_400_000
+const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+const duration = (fallback: string) =>
+  z
+    .unknown()
+    .transform((value, context) => {
+      const ms = readDurationMs(value)
+      if (ms !== null && ms > 0 && ms <= DURATION_MAX_MS) return ms
+      context.addIssue(
+        ms === null
+          ? 'must be a duration such as "30s", "5m" or "24h", or a number of seconds'
+          : 'must be more than 0 and at most 24 days',
+      )
+      return z.NEVER
+    })
+    .prefault(fallback)
+const count = (least: number, most: number) => z.int().min(least).max(most)
+// oxlint-disable-next-line no-control-regex -- no program argument can carry a NUL
+const argument = z.string().regex(/^[^\0]*$/, 'must not hold a NUL character')
+// oxlint-disable-next-line no-control-regex -- control characters are what is refused
+const line = argument.regex(/^[^\x00-\x1f\x7f]*$/, 'must be one line without control characters')
+const marker = line.regex(/^\S(.{0,98}\S)?$/, 'must be 1 to 100 characters without blanks around it')
+const environment = z.record(
+  z
+    .string()
+    .regex(
+      /^[A-Za-z_][A-Za-z0-9_]*$/,
+      'must be named with letters, digits and _ only, as an environment variable',
+    ),
+  z.union([argument, z.number(), z.boolean()], 'must be text without a NUL character').transform(String),
+)
+
+/** Every section and key of the file with its rule and default; durations come out in milliseconds. */
+export const SECTIONS = {
+  http: z.strictObject({
+    host: z
+      .string()
+      .refine(
+        isLoopback,
+        'is refused for now unless it is 127.0.0.1, ::1 or localhost: ccm serves only programs on this machine',
+      )
+      .default('127.0.0.1'),
+    port: count(0, 65_535).default(8765),
+  }),
+  claude: z.strictObject({
+    command: line.default(''),
+    args: z.array(argument).default([]),
+    model: line.max(200).default(''),
+    permission_mode: z.enum(PERMISSION_MODES).default('acceptEdits'),
+    allowed_tools: z.array(line.min(1)).default([]),
+    disallowed_tools: z.array(line.min(1)).default([]),
+    env: environment.default({}),
+  }),
+  agents: z.strictObject({
+    max_concurrent: count(1, 1000).default(10),
+    min_free_memory_mb: count(0, 1_000_000).default(1024),
+  }),
+  timeouts: z.strictObject({
+    no_activity: duration('5m'),
+    task: duration('30m'),
+    waiting: duration('24h'),
+    start: duration('60s'),
+    exit: duration('5s'),
+    shutdown: duration('10s'),
+  }),
+  markers: z.strictObject({
+    done: marker.default('[DONE]'),
+    error: marker.default('[ERROR]'),
+    unmarked: z.enum(['fail', 'succeed']).default('fail'),
+    nudges: count(0, 5).default(1),
+  }),
+  queue: z.strictObject({
+    lease: duration('10m'),
+    heartbeat: duration('30s'),
+    sweep: duration('15s'),
+    max_queued: count(1, 1_000_000).default(100),
+  }),
+  sweep: z.strictObject({ busy: duration('1s'), quiet: duration('5s') }),
+  log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }),
+}
+/** The whole file; unknown sections and keys are faults. */
+export const CONFIG_FILE = z.strictObject({
+  http: SECTIONS.http.prefault({}),
+  claude: SECTIONS.claude.prefault({}),
+  agents: SECTIONS.agents.prefault({}),
+  timeouts: SECTIONS.timeouts.prefault({}),
+  markers: SECTIONS.markers.prefault({}),
+  queue: SECTIONS.queue.prefault({}),
+  sweep: SECTIONS.sweep.prefault({}),
+  log: SECTIONS.log.prefault({}),
+})
+
+/** `500ms`, `30s`, `5m`, `1h30m`, `2d`, or seconds as a number; null for anything else. */
+function readDurationMs(value: unknown): number | null {
+  if (typeof value === 'number') return Number.isFinite(value) ? Math.round(value * 1000) : null
+  if (typeof value !== 'string') return null
+  const text = value.trim()
+  if (/^\d+(\.\d+)?$/.test(text)) return Math.round(Number(text) * 1000)
+  if (!/^(\d+(\.\d+)?\s*(ms|[smhd])\s*)+$/.test(text)) return null
+  let ms = 0
+  for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)\s*(ms|[smhd])/g)) {
+    ms += Number(amount) * (UNIT_MS[unit ?? ''] ?? Number.NaN)
+  }
+  return Math.round(ms)
+}
+
+/** Rules between two values; looked at only where both are valid by themselves. */
+export function crossFaults(tree: Record<string, unknown>): Fault[] {
+  const faults: Fault[] = []
+  const queue = z.object({ lease: SECTIONS.queue.shape.lease, heartbeat: SECTIONS.queue.shape.heartbeat })
+  const leases = queue.safeParse(tree['queue'] ?? {})
+  if (leases.success && leases.data.heartbeat * 2 > leases.data.lease) {
+    faults.push({
+      path: ['queue', 'heartbeat'],
+      sentence: 'queue.heartbeat must be at most half of queue.lease, or one late heartbeat loses the lease.',
+    })
+  }
+  const both = z.object({ done: SECTIONS.markers.shape.done, error: SECTIONS.markers.shape.error })
+  const markers = both.safeParse(tree['markers'] ?? {})
+  if (markers.success && markers.data.done === markers.data.error) {
+    faults.push({ path: ['markers', 'error'], sentence: 'markers.error must differ from markers.done.' })
+  }
+  return faults
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host === '127.0.0.1'
+}

@@ -1,0 +1,289 @@
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { isAbsolute, join, resolve } from 'node:path'
+import { TomlError, parse as parseToml } from 'smol-toml'
+import type { z } from 'zod'
+import { CONFIG_FILE, type LOG_LEVELS, SECTIONS, crossFaults } from './config-schema.ts'
+import { CcmError, messageOf } from './core/errors.ts'
+import type { PermissionMode } from './core/task.ts'
+import { faultsOf, nearestName, shown } from './protocol/faults.ts'
+
+/** Where a value came from, for `ccm config`. */
+export type Origin =
+  { from: 'default' } | { from: 'file'; file: string } | { from: 'environment'; variable: string }
+
+/** The whole configuration as plain data, valid in itself. Durations are milliseconds. */
+export type Config = {
+  /** Absolute folder of all state: database, token, sockets, attempts. It need not exist yet. */
+  home: string
+  /** The file that was read; null when there is none. */
+  file: string | null
+  /** `port` 0: any free one. `host` is a loopback name or address. */
+  http: { host: string; port: number }
+  claude: {
+    /** Program to start; null: search for it. */
+    command: string | null
+    /** Further arguments for every agent. */
+    args: string[]
+    model: string | null
+    permissionMode: PermissionMode
+    allowedTools: string[]
+    disallowedTools: string[]
+    /** Added to every agent's environment; may hold secrets: never log it. */
+    env: Record<string, string>
+  }
+  agents: { maxConcurrent: number; minFreeMemoryMb: number }
+  timeouts: {
+    noActivityMs: number
+    taskMs: number
+    waitingMs: number
+    /** From the launch until the prompt is confirmed. */
+    startMs: number
+    exitMs: number
+    shutdownMs: number
+  }
+  /** `nudges`: how many neutral questions an agent gets that ended without a marker. */
+  markers: { done: string; error: string; unmarked: 'fail' | 'succeed'; nudges: number }
+  queue: { leaseMs: number; heartbeatMs: number; sweepMs: number; maxQueued: number }
+  /** How often all screens are read while agents work, and when nothing moves. */
+  sweep: { busyMs: number; quietMs: number }
+  log: { level: (typeof LOG_LEVELS)[number] }
+  /** By key as in the file: `http.port`, `claude.env.FOO`; also `home` and `file`. */
+  origins: Record<string, Origin>
+}
+
+type Environment = Record<string, string | undefined>
+type Tree = Record<string, unknown>
+
+/**
+ * Reads the configuration: `CCM_CONFIG`, else `ccm.toml` in `cwd`, else the user's own, else defaults; over
+ * it every `CCM__SECTION__KEY`. Throws one CcmError BAD_CONFIG that lists every fault with its file or variable.
+ */
+export function loadConfig(env: Environment, cwd: string): Config {
+  const faults: string[] = []
+  const origins: Record<string, Origin> = {}
+  const home = readHome(env, cwd, faults, origins)
+  const { file, tree } = readFile(env, cwd, faults)
+  origins['file'] = set(env['CCM_CONFIG'])
+    ? { from: 'environment', variable: 'CCM_CONFIG' }
+    : { from: 'default' }
+  for (const [section, shape] of Object.entries(SECTIONS)) {
+    for (const key of Object.keys(shape.shape)) origins[`${section}.${key}`] = { from: 'default' }
+  }
+  if (file !== null) {
+    for (const key of leafKeys(tree)) origins[key] = { from: 'file', file }
+  }
+  overlayEnvironment(tree, env, origins, faults)
+
+  const parsed = CONFIG_FILE.safeParse(tree)
+  const issues = parsed.success ? [] : faultsOf(parsed.error.issues, keysAt)
+  const where = (path: string[]) => {
+    for (let length = path.length; length > 0; length--) {
+      const origin = origins[path.slice(0, length).join('.')]
+      if (origin?.from === 'environment') return origin.variable
+    }
+    return file === null ? 'defaults' : shown(file).replace(/^"|"$/g, '')
+  }
+  for (const { path, sentence } of [...issues, ...crossFaults(tree)])
+    faults.push(`${where(path)}: ${sentence}`)
+  if (!parsed.success || faults.length > 0) throw badConfig(faults)
+  return { home, file, ...toConfig(parsed.data, env), origins }
+}
+
+function toConfig(
+  data: z.output<typeof CONFIG_FILE>,
+  env: Environment,
+): Omit<Config, 'home' | 'file' | 'origins'> {
+  const { claude, agents, timeouts, markers, queue, sweep } = data
+  return {
+    http: data.http,
+    claude: {
+      command: claude.command === '' ? null : claude.command.replace(/^~(?=\/)/, () => userHome(env)),
+      args: claude.args,
+      model: claude.model === '' ? null : claude.model,
+      permissionMode: claude.permission_mode,
+      allowedTools: claude.allowed_tools,
+      disallowedTools: claude.disallowed_tools,
+      env: claude.env,
+    },
+    agents: { maxConcurrent: agents.max_concurrent, minFreeMemoryMb: agents.min_free_memory_mb },
+    timeouts: {
+      noActivityMs: timeouts.no_activity,
+      taskMs: timeouts.task,
+      waitingMs: timeouts.waiting,
+      startMs: timeouts.start,
+      exitMs: timeouts.exit,
+      shutdownMs: timeouts.shutdown,
+    },
+    markers,
+    queue: {
+      leaseMs: queue.lease,
+      heartbeatMs: queue.heartbeat,
+      sweepMs: queue.sweep,
+      maxQueued: queue.max_queued,
+    },
+    sweep: { busyMs: sweep.busy, quietMs: sweep.quiet },
+    log: data.log,
+  }
+}
+
+function readHome(env: Environment, cwd: string, faults: string[], origins: Record<string, Origin>): string {
+  const given = env['CCM_HOME']
+  origins['home'] = set(given) ? { from: 'environment', variable: 'CCM_HOME' } : { from: 'default' }
+  const state = absolute(env['XDG_STATE_HOME']) ?? join(userHome(env), '.local/state')
+  const home = set(given) ? resolve(cwd, given) : join(state, 'ccm')
+  if (hasControl(home))
+    faults.push(`${set(given) ? 'CCM_HOME' : 'home'}: it must be a path without control characters.`)
+  return home
+}
+
+function readFile(env: Environment, cwd: string, faults: string[]): { file: string | null; tree: Tree } {
+  const named = env['CCM_CONFIG']
+  const user = absolute(env['XDG_CONFIG_HOME']) ?? join(userHome(env), '.config')
+  const candidates = set(named)
+    ? [resolve(cwd, named)]
+    : [resolve(cwd, 'ccm.toml'), join(user, 'ccm', 'ccm.toml')]
+  for (const file of candidates) {
+    const name = hasControl(file) ? JSON.stringify(file) : file
+    try {
+      return { file, tree: parseToml(readFileSync(file, 'utf8')) }
+    } catch (error) {
+      if (error instanceof TomlError) {
+        // Only the first line: the rest quotes the file, which may hold keys of [claude.env].
+        const first = error.message.split('\n', 1)[0]
+        faults.push(`${name}: line ${error.line}, column ${error.column}: ${first}.`)
+        return { file, tree: {} }
+      }
+      const code = (error as NodeJS.ErrnoException).code
+      if (code === 'ENOENT' || code === 'ENOTDIR') {
+        if (set(named)) faults.push(`CCM_CONFIG: there is no file ${name}.`)
+        continue
+      }
+      faults.push(`${name}: it cannot be read (${code ?? messageOf(error)}).`)
+      return { file, tree: {} }
+    }
+  }
+  return { file: null, tree: {} }
+}
+
+/** Puts every `CCM__SECTION__KEY` into the tree, as the type its field takes. */
+function overlayEnvironment(
+  tree: Tree,
+  env: Environment,
+  origins: Record<string, Origin>,
+  faults: string[],
+): void {
+  // Sorted, so that CCM__CLAUDE__ENV comes before CCM__CLAUDE__ENV__FOO and does not undo it.
+  for (const variable of Object.keys(env).sort()) {
+    const text = env[variable]
+    if (!variable.startsWith('CCM__') || text === undefined) continue
+    const [first = '', second = '', ...rest] = variable.slice(5).split('__')
+    const [section, key] = [first.toLowerCase(), second.toLowerCase()]
+    const field = fieldAt(section, key)
+    const inner = section === 'claude' && key === 'env' && rest.length > 0 ? rest.join('__') : null
+    if (field === null || (rest.length > 0 && inner === null) || inner === '') {
+      const best = nearestName(variable.slice(5), knownVariables())
+      const hint = best === null ? '' : `; did you mean CCM__${best.toUpperCase()}?`
+      faults.push(`${shown(variable)}: the variable is not known${hint}${hint === '' ? '.' : ''}`)
+      continue
+    }
+    const table = (tree[section] ??= {})
+    if (!isTable(table)) continue
+    if (inner === null) {
+      table[key] = valueFor(field, text)
+      for (const known of Object.keys(origins))
+        if (known.startsWith(`${section}.${key}.`)) delete origins[known]
+      origins[`${section}.${key}`] = { from: 'environment', variable }
+    } else {
+      const map = (table[key] ??= {})
+      if (!isTable(map)) continue
+      map[inner] = text
+      origins[`${section}.${key}.${inner}`] = { from: 'environment', variable }
+    }
+  }
+}
+
+/** What a variable's text means for a field: the text itself where that is valid, else JSON, else a TOML value. */
+function valueFor(field: z.ZodType, text: string): unknown {
+  const readings = [
+    () => text,
+    () => JSON.parse(text) as unknown,
+    () => parseToml(`value = ${text}`)['value'],
+  ]
+  let last: unknown = text
+  for (const read of readings) {
+    try {
+      const value = read()
+      if (field.safeParse(value).success) return value
+      last = value
+    } catch {
+      // Not in this notation.
+    }
+  }
+  return last
+}
+
+function fieldAt(section: string, key: string): z.ZodType | null {
+  const shape: Record<string, z.ZodType> | undefined = Object.hasOwn(SECTIONS, section)
+    ? SECTIONS[section as keyof typeof SECTIONS].shape
+    : undefined
+  return shape !== undefined && Object.hasOwn(shape, key) ? (shape[key] ?? null) : null
+}
+
+function keysAt(path: string[]): string[] {
+  const [section] = path
+  if (section === undefined) return Object.keys(SECTIONS)
+  return path.length === 1 && Object.hasOwn(SECTIONS, section)
+    ? Object.keys(SECTIONS[section as keyof typeof SECTIONS].shape)
+    : []
+}
+
+function knownVariables(): string[] {
+  return Object.entries(SECTIONS).flatMap(([section, shape]) =>
+    Object.keys(shape.shape).map((key) => `${section}__${key}`),
+  )
+}
+
+/** Dotted names of the values in a tree: two levels, and three inside `claude.env`. */
+function leafKeys(tree: Tree): string[] {
+  return Object.entries(tree).flatMap(([section, table]) =>
+    isTable(table)
+      ? Object.entries(table).flatMap(([key, value]) =>
+          section === 'claude' && key === 'env' && isTable(value)
+            ? Object.keys(value).map((name) => `claude.env.${name}`)
+            : [`${section}.${key}`],
+        )
+      : [],
+  )
+}
+
+function badConfig(faults: string[]): CcmError {
+  const [only] = faults
+  const message =
+    faults.length === 1
+      ? `The configuration has a fault. ${only}`
+      : `The configuration has ${faults.length} faults:\n${faults.map((fault) => `  ${fault}`).join('\n')}`
+  return new CcmError('BAD_CONFIG', message)
+}
+
+function isTable(value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
+}
+
+function set(value: string | undefined): value is string {
+  return value !== undefined && value !== ''
+}
+
+/** The XDG rules ignore relative paths. */
+function absolute(path: string | undefined): string | null {
+  return path !== undefined && isAbsolute(path) ? path : null
+}
+
+function userHome(env: Environment): string {
+  return absolute(env['HOME']) ?? homedir()
+}
+
+function hasControl(text: string): boolean {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  return /[\x00-\x1f\x7f]/.test(text)
+}
