@@ -92,6 +92,8 @@ export type TaskResult = {
   resume_command: string | null
   /** What went wrong on the way, oldest first, whatever the outcome. */
   errors: { kind: string; message: string; at: number }[]
+  /** Present when the whole was too large to store: the lists are empty and the text is only its start. */
+  truncated?: true
 }
 
 /** One tool call, in the order the agent made them. */

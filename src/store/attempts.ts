@@ -1,0 +1,248 @@
+import type { AgentState, WaitKind } from '../core/agent-state.ts'
+import type { Attempt, AttemptPhase, EvidenceSource, StateChange } from '../core/attempt.ts'
+import { CcmError } from '../core/errors.ts'
+import type { Lease, Report } from '../core/queue.ts'
+import type { Database } from './database.ts'
+
+/** A tmux window as it is stored with an attempt: ids count only together with their server. */
+export type StoredWindow = {
+  serverPid: number
+  serverStartedAt: number
+  windowId: string
+  paneId: string
+  windowName: string
+}
+
+/** The local record of attempts: what was intended, what happened, and what proved it. */
+export type Attempts = {
+  /** Stores a claimed attempt before anything of it exists. Throws CONFLICT when it is known already. */
+  open: (attempt: Attempt) => void
+  /** Announces that a window may exist from now on. Throws CONFLICT unless the attempt is `claimed`. */
+  setStarting: (lease: Lease) => void
+  /** Keeps the window's ids whatever the phase, so that it can be found and ended. */
+  setStarted: (lease: Lease, window: StoredWindow) => void
+  /** Stores the change and the attempt's new state in one step. Throws NOT_FOUND for an unknown attempt. */
+  recordState: (change: Omit<StateChange, 'id'> & { waitKind: WaitKind | null }) => StateChange
+  /** Closes the attempt and puts its report into the outbox in one step. False: it was settled before. */
+  settle: (report: Report, at: number) => boolean
+  get: (lease: Lease) => Attempt | null
+  newestOf: (taskId: string) => Attempt | null
+  /** Attempts that are neither settled nor reported, oldest first. */
+  openOnes: () => Attempt[]
+  /** All changes of a task, over all its attempts, oldest first. */
+  chain: (taskId: string) => StateChange[]
+  /** Changes with a greater id, oldest first; `taskId` null: of all tasks. */
+  changesAfter: (id: number, taskId: string | null, limit: number) => StateChange[]
+  /** The newest change's id; 0 when there is none. */
+  lastChangeId: () => number
+}
+
+type AttemptRow = {
+  task_id: string
+  attempt: number
+  phase: string
+  dir: string
+  folder: string
+  claude_session_id: string
+  config_dir: string | null
+  permission_mode: string
+  server_pid: number | null
+  server_started_at: number | null
+  window_id: string | null
+  pane_id: string | null
+  window_name: string | null
+  state: string
+  wait_kind: string | null
+  state_reason: string
+  state_at: number
+  started_at: number
+  settled_at: number | null
+}
+
+type ChangeRow = {
+  id: number
+  task_id: string
+  attempt: number
+  at: number
+  from_state: string
+  to_state: string
+  cue: string
+  reason: string
+  source: string
+  evidence: string
+}
+
+/** Attempts, their states and the outbox side of settling, on the local database. */
+export function createAttempts(db: Database): Attempts {
+  const insert = db.prepare<AttemptRow>(
+    `INSERT INTO attempts (task_id, attempt, phase, dir, folder, claude_session_id, config_dir,
+       permission_mode, server_pid, server_started_at, window_id, pane_id, window_name, state, wait_kind,
+       state_reason, state_at, started_at, settled_at)
+     VALUES (:task_id, :attempt, :phase, :dir, :folder, :claude_session_id, :config_dir,
+       :permission_mode, :server_pid, :server_started_at, :window_id, :pane_id, :window_name, :state, :wait_kind,
+       :state_reason, :state_at, :started_at, :settled_at)
+     ON CONFLICT (task_id, attempt) DO NOTHING`,
+  )
+  const starting = db.prepare<Lease>(
+    `UPDATE attempts SET phase = 'starting'
+     WHERE task_id = :taskId AND attempt = :attempt AND phase = 'claimed'`,
+  )
+  const started = db.prepare<Lease & StoredWindow>(
+    `UPDATE attempts SET phase = CASE WHEN phase IN ('claimed', 'starting') THEN 'started' ELSE phase END,
+       server_pid = :serverPid, server_started_at = :serverStartedAt, window_id = :windowId, pane_id = :paneId,
+       window_name = :windowName
+     WHERE task_id = :taskId AND attempt = :attempt`,
+  )
+  const setState = db.prepare<Lease & { to: string; waitKind: string | null; reason: string; at: number }>(
+    `UPDATE attempts SET state = :to, wait_kind = :waitKind, state_reason = :reason, state_at = :at
+     WHERE task_id = :taskId AND attempt = :attempt`,
+  )
+  const insertChange = db.prepare<Omit<StateChange, 'id'>, ChangeRow>(
+    `INSERT INTO state_changes (task_id, attempt, at, from_state, to_state, cue, reason, source, evidence)
+     VALUES (:taskId, :attempt, :at, :from, :to, :cue, :reason, :source, :evidence) RETURNING *`,
+  )
+  const settled = db.prepare<Lease & { at: number }>(
+    `UPDATE attempts SET phase = 'settled', settled_at = :at
+     WHERE task_id = :taskId AND attempt = :attempt AND phase IN ('claimed', 'starting', 'started')`,
+  )
+  const toOutbox = db.prepare<Lease & { outcome: string; report: string; at: number }>(
+    `INSERT INTO outbox (task_id, attempt, outcome, report, created_at)
+     VALUES (:taskId, :attempt, :outcome, :report, :at)`,
+  )
+  const one = db.prepare<Lease, AttemptRow>(
+    'SELECT * FROM attempts WHERE task_id = :taskId AND attempt = :attempt',
+  )
+  const newest = db.prepare<{ taskId: string }, AttemptRow>(
+    'SELECT * FROM attempts WHERE task_id = :taskId ORDER BY attempt DESC LIMIT 1',
+  )
+  const open = db.prepare<Record<string, never>, AttemptRow>(
+    `SELECT * FROM attempts WHERE phase IN ('claimed', 'starting', 'started') ORDER BY started_at, task_id`,
+  )
+  const chain = db.prepare<{ taskId: string }, ChangeRow>(
+    'SELECT * FROM state_changes WHERE task_id = :taskId ORDER BY id',
+  )
+  const changesOfTask = db.prepare<{ id: number; taskId: string; limit: number }, ChangeRow>(
+    'SELECT * FROM state_changes WHERE task_id = :taskId AND id > :id ORDER BY id LIMIT :limit',
+  )
+  const changes = db.prepare<{ id: number; limit: number }, ChangeRow>(
+    'SELECT * FROM state_changes WHERE id > :id ORDER BY id LIMIT :limit',
+  )
+  const lastChange = db.prepare<Record<string, never>, { id: number }>(
+    'SELECT coalesce(max(id), 0) AS id FROM state_changes',
+  )
+
+  return {
+    open: (attempt) => {
+      if (insert.run(toRow(attempt)) === 0) {
+        throw new CcmError(
+          'CONFLICT',
+          `Attempt ${attempt.attempt} of task ${attempt.taskId} is recorded already.`,
+        )
+      }
+    },
+    setStarting: ({ taskId, attempt }) => {
+      if (starting.run({ taskId, attempt }) === 0) {
+        throw new CcmError(
+          'CONFLICT',
+          `Attempt ${attempt} of task ${taskId} cannot start: it is not waiting to.`,
+        )
+      }
+    },
+    setStarted: ({ taskId, attempt }, window) => {
+      if (started.run({ taskId, attempt, ...window }) === 0) throw unknown({ taskId, attempt })
+    },
+    recordState: ({ waitKind, ...change }) =>
+      db.transaction(() => {
+        const { taskId, attempt, to, reason, at } = change
+        if (setState.run({ taskId, attempt, to, waitKind, reason, at }) === 0) throw unknown(change)
+        const row = insertChange.get(change)
+        if (row === undefined) throw new CcmError('INTERNAL', 'SQLite returned no row for an insert.')
+        return toChange(row)
+      }),
+    settle: (report, at) =>
+      db.transaction(() => {
+        const { taskId, attempt, outcome } = report
+        if (settled.run({ taskId, attempt, at }) === 0) return false
+        toOutbox.run({ taskId, attempt, outcome, report: JSON.stringify(report), at })
+        return true
+      }),
+    get: ({ taskId, attempt }) => toAttempt(one.get({ taskId, attempt })),
+    newestOf: (taskId) => toAttempt(newest.get({ taskId })),
+    openOnes: () => open.all({}).map(fromRow),
+    chain: (taskId) => chain.all({ taskId }).map(toChange),
+    changesAfter: (id, taskId, limit) =>
+      (taskId === null ? changes.all({ id, limit }) : changesOfTask.all({ id, taskId, limit })).map(toChange),
+    lastChangeId: () => lastChange.get({})?.id ?? 0,
+  }
+}
+
+function unknown({ taskId, attempt }: Lease): CcmError {
+  return new CcmError('NOT_FOUND', `Attempt ${attempt} of task ${taskId} is not recorded.`)
+}
+
+function toRow(attempt: Attempt): AttemptRow {
+  return {
+    task_id: attempt.taskId,
+    attempt: attempt.attempt,
+    phase: attempt.phase,
+    dir: attempt.dir,
+    folder: attempt.folder,
+    claude_session_id: attempt.claudeSessionId,
+    config_dir: attempt.configDir,
+    permission_mode: attempt.permissionMode,
+    server_pid: attempt.serverPid,
+    server_started_at: attempt.serverStartedAt,
+    window_id: attempt.windowId,
+    pane_id: attempt.paneId,
+    window_name: attempt.windowName,
+    state: attempt.state,
+    wait_kind: attempt.waitKind,
+    state_reason: attempt.stateReason,
+    state_at: attempt.stateAt,
+    started_at: attempt.startedAt,
+    settled_at: attempt.settledAt,
+  }
+}
+
+function toAttempt(row: AttemptRow | undefined): Attempt | null {
+  return row === undefined ? null : fromRow(row)
+}
+
+function fromRow(row: AttemptRow): Attempt {
+  return {
+    taskId: row.task_id,
+    attempt: row.attempt,
+    phase: row.phase as AttemptPhase,
+    dir: row.dir,
+    folder: row.folder,
+    claudeSessionId: row.claude_session_id,
+    configDir: row.config_dir,
+    permissionMode: row.permission_mode,
+    serverPid: row.server_pid,
+    serverStartedAt: row.server_started_at,
+    windowId: row.window_id,
+    paneId: row.pane_id,
+    windowName: row.window_name,
+    state: row.state as AgentState,
+    waitKind: row.wait_kind as WaitKind | null,
+    stateReason: row.state_reason,
+    stateAt: row.state_at,
+    startedAt: row.started_at,
+    settledAt: row.settled_at,
+  }
+}
+
+function toChange(row: ChangeRow): StateChange {
+  return {
+    id: row.id,
+    taskId: row.task_id,
+    attempt: row.attempt,
+    at: row.at,
+    from: row.from_state as AgentState,
+    to: row.to_state as AgentState,
+    cue: row.cue,
+    reason: row.reason,
+    source: row.source as EvidenceSource,
+    evidence: row.evidence,
+  }
+}

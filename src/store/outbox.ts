@@ -1,0 +1,33 @@
+import type { Lease, Report } from '../core/queue.ts'
+import type { Database } from './database.ts'
+
+/** Reports that the queue has not answered yet. `Attempts.settle` fills it. */
+export type Outbox = {
+  /** Undelivered reports, oldest first. */
+  pending: (limit: number) => Report[]
+  /** Ends the resending and sets the attempt's phase to `reported`, in one step. Idempotent. */
+  markDelivered: (lease: Lease, at: number) => void
+}
+
+/** The outbox on the local database. */
+export function createOutbox(db: Database): Outbox {
+  const pending = db.prepare<{ limit: number }, { report: string }>(
+    'SELECT report FROM outbox WHERE delivered_at IS NULL ORDER BY id LIMIT :limit',
+  )
+  const delivered = db.prepare<Lease & { at: number }>(
+    `UPDATE outbox SET delivered_at = :at
+     WHERE task_id = :taskId AND attempt = :attempt AND delivered_at IS NULL`,
+  )
+  const reported = db.prepare<Lease>(
+    `UPDATE attempts SET phase = 'reported'
+     WHERE task_id = :taskId AND attempt = :attempt AND phase = 'settled'`,
+  )
+  return {
+    pending: (limit) => pending.all({ limit }).map((row) => JSON.parse(row.report) as Report),
+    markDelivered: ({ taskId, attempt }, at) =>
+      db.transaction(() => {
+        delivered.run({ taskId, attempt, at })
+        reported.run({ taskId, attempt })
+      }),
+  }
+}
