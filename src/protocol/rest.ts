@@ -57,6 +57,20 @@ export const TaskFilter = z.strictObject({
   limit: z.coerce.number().int().min(1).max(1000).default(50),
 })
 
+/** Query of `GET /api/tasks/:id/events`: oldest first, those with an id above `after`. */
+export const EventFilter = z.strictObject({
+  name: z.string().min(1).max(100).optional(),
+  after: z.coerce.number().int().min(0).default(0),
+  limit: z.coerce.number().int().min(1).max(5000).default(1000),
+})
+/** Query of `GET /api/events`; `replay=1` needs `task` and starts at that task's first event. */
+export const LiveFilter = z.strictObject({
+  task: z.string().min(1).max(64).optional(),
+  replay: z.enum(['0', '1']).default('0'),
+})
+/** `keep`: agents go on in their windows and the next start takes them over. `end`: their tasks are released. */
+export const ShutdownBody = z.strictObject({ agents: z.enum(['keep', 'end']).default('keep') })
+
 /** What a waiting agent wants to know, for `ccm show` and for whoever answers. */
 export type PendingQuestion = {
   kind: WaitKind
@@ -128,6 +142,21 @@ export type HookEventJson = HookEvent['payload'] & {
 }
 
 export type StateChangeJson = Omit<StateChange, 'at' | 'taskId'> & { at: string; task_id: string }
+
+/** `GET /health`, without a token and so in words only. `degraded`: it serves, but a part is not `ok`. */
+export type HealthJson = { status: 'ok' | 'degraded'; [part: string]: string }
+
+/** `POST /api/tasks/:id/cancel`: `requested` means that its agent is being ended now. */
+export type CancelJson = { reply: 'cancelled' | 'requested' | 'already_final'; task: TaskJson }
+
+/** `GET /api/tasks/:id/explain`: every change of state with its proof, oldest first. */
+export type ExplainJson = { task: TaskJson; chain: StateChangeJson[] }
+
+/** `GET /api/tasks/:id/screen`: the window's text; null when the task has no window and none was kept. */
+export type ScreenJson = { screen: string | null }
+
+/** `POST /api/shutdown`. */
+export type ShutdownJson = { stopping: true; agents: 'keep' | 'end' }
 
 /** Every error answer. `code` is stable. */
 export type ProblemJson = { code: string; message: string; remedy?: string; field?: string }

@@ -1,0 +1,104 @@
+import type { Logger } from 'pino'
+import type { StateChange } from '../core/attempt.ts'
+import type { HookEvent } from '../core/hook-event.ts'
+import type { CancelReply } from '../core/queue.ts'
+import type { NewTask, Task, TaskStatus } from '../core/task.ts'
+import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
+
+/** A queue row with what the supervisor knows about its agent. */
+export type TaskView = { task: Task; agent: Parameters<typeof toTaskJson>[1] }
+
+/** A new task as it was asked for. At least one of `dir` and `project` is set. */
+export type TaskRequest = Omit<NewTask, 'project'> & {
+  /** As the caller wrote it: not yet checked, maybe relative, which is to be refused. */
+  dir: string | null
+  project: string | null
+  /** The caller trusts the directory; false leaves its trust as it is. */
+  trust: boolean
+}
+
+/** A directory agents may work in. `createdAt` is milliseconds since 1970. */
+export type Project = { name: string; dir: string; trusted: boolean; createdAt: number }
+
+/**
+ * What became of an answer to a waiting agent. `unknown`: no such task. `not_waiting`: nothing to answer now.
+ * `refused`: it waits, but not for this; a sentence for a person.
+ */
+export type AnswerReply = 'done' | 'not_waiting' | 'unknown' | { refused: string }
+
+/** Something about this task was stored. `hook` and `state`: a new row; `task`: its status or agent changed. */
+export type Notice = { kind: 'hook' | 'state' | 'task'; taskId: string }
+
+/**
+ * All that the HTTP side needs from the daemon. Task ids are complete here; http resolves prefixes. A thrown
+ * CcmError becomes its own answer; anything else is a 500 without details.
+ */
+export type AppDeps = {
+  /** The API's bearer token. */
+  token: string
+  /** The port this daemon listens on; asked at each request, as port 0 is known only after listening. */
+  port: () => number
+  logger: Logger
+  tasks: {
+    /** Checks the directory, registers a new project, adds the task. QUEUE_FULL becomes 429. */
+    insert: (request: TaskRequest) => Promise<{ view: TaskView; inserted: boolean }>
+    get: (id: string) => Promise<TaskView | null>
+    /** At most 2 ids that start with the prefix. */
+    idsByPrefix: (prefix: string) => Promise<string[]>
+    /** Newest first. */
+    list: (filter: { status?: TaskStatus; limit: number }) => Promise<TaskView[]>
+    /** Idempotent. */
+    cancel: (id: string, reason: string) => Promise<CancelReply>
+    /** Allows what the agent asks for. */
+    approve: (id: string) => Promise<AnswerReply>
+    /** Denies it; the reason goes to the agent. */
+    deny: (id: string, reason: string | null) => Promise<AnswerReply>
+    /** Answers a question, or types text to an agent that is not in a permission dialog. */
+    send: (id: string, text: string) => Promise<AnswerReply>
+    /** The text of the task's window now, else the last one kept, else null. */
+    screen: (id: string) => Promise<string | null>
+  }
+  /** Stored hook events by ascending id, `id > after`; `taskId` null: of all tasks. */
+  events: (filter: EventQuery & { name?: string }) => Promise<HookEvent[]>
+  /** Stored state changes, likewise. */
+  changes: (filter: EventQuery) => Promise<StateChange[]>
+  /** The highest ids stored so far, 0 when there are none. */
+  lastIds: () => Promise<LiveCursor>
+  /**
+   * Calls the listener after each commit of such a row or change; must not wait for it. A notice is only a
+   * nudge: http reads the rows itself. Returns the way to end it.
+   */
+  subscribe: (listener: (notice: Notice) => void) => () => void
+  projects: {
+    list: () => Promise<Project[]>
+    /** Registers a directory, or returns the one that is registered; a null name is taken from the folder. */
+    add: (project: { dir: string; name: string | null; trust: boolean }) => Promise<Project>
+    /** Null: no such project. */
+    trust: (name: string) => Promise<Project | null>
+  }
+  status: () => Promise<StatusJson>
+  /** One word for each part, `ok` when it is well: shown without a token. */
+  health: () => Promise<Record<string, string>>
+  /**
+   * A PermissionRequest that Claude Code holds open: answers when a person or rule decides, which may take a day.
+   * `signal` aborts when the client closed, because somebody answered in the window. An empty answer leaves
+   * the dialog to the window. `unauthorized`: no such attempt, or its secret is another.
+   */
+  askPermission: (
+    taskId: string,
+    attempt: number,
+    secret: string,
+    payload: Record<string, unknown>,
+    signal: AbortSignal,
+  ) => Promise<{ answer: Record<string, unknown> } | 'unauthorized'>
+  /** Begins the daemon's end and returns at once, so that the reply still goes out. */
+  shutdown: (agents: 'keep' | 'end') => void
+  /** How often a silent live stream says that it is alive; 15 s unless told. */
+  heartbeatMs?: number
+}
+
+/** At most `limit` rows of `taskId` (null: all tasks) whose id is above `after`, ascending. */
+export type EventQuery = { taskId: string | null; after: number; limit: number }
+
+/** How far a live stream got. On the wire `<hookEventId>.<stateChangeId>`. */
+export type LiveCursor = { hookEventId: number; stateChangeId: number }

@@ -1,0 +1,153 @@
+import type { StateChange } from '../core/attempt.ts'
+import type { HookEvent } from '../core/hook-event.ts'
+import { toHookEventJson, toStateChangeJson, toTaskJson } from '../protocol/rest.ts'
+import type { AppDeps, LiveCursor } from './deps.ts'
+
+/** Rows read from the store at once. The store is read again only when a client took what it got. */
+const PAGE = 100
+/** Tasks that a resumed stream without `task` starts with, as it cannot know which changed meanwhile. */
+const RESUME_TASKS = 100
+/** A client that takes nothing for so long is gone: its stream ends and it may resume. */
+const STUCK_AFTER_MS = 60_000
+
+/** Reads `12.7`; null for anything that is no cursor. */
+export function readCursor(text: string): LiveCursor | null {
+  const [, hook, change] = /^(\d{1,15})\.(\d{1,15})$/.exec(text) ?? []
+  return hook === undefined || change === undefined
+    ? null
+    : { hookEventId: Number(hook), stateChangeId: Number(change) }
+}
+
+type LiveOptions = {
+  /** Null: all tasks. */
+  taskId: string | null
+  cursor: LiveCursor
+  /** The client was here before: tasks may have changed since. */
+  resumed: boolean
+  signal: AbortSignal
+}
+
+/**
+ * The text of one live stream (SSE). First a bare id, so that even a client that saw nothing can resume; then
+ * the task itself if one was asked for; then rows after the cursor in their order, each once, and after them
+ * the newest state of every task that changed: several quick changes may become one `task` event, but never
+ * is a `task` event ahead of its rows. Reads the store only when pulled, so a slow client costs no memory.
+ */
+export async function* liveText(deps: AppDeps, options: LiveOptions): AsyncGenerator<string> {
+  const { taskId, signal } = options
+  const cursor = { ...options.cursor }
+  const changed = new Set<string>()
+  let nudged = true
+  let wake = () => {}
+  const unsubscribe = deps.subscribe((notice) => {
+    if (taskId !== null && notice.taskId !== taskId) return
+    if (notice.kind !== 'hook') changed.add(notice.taskId)
+    nudged = true
+    wake()
+  })
+  try {
+    yield frame(cursor)
+    if (taskId !== null) changed.add(taskId)
+    else if (options.resumed) {
+      const tasks = await deps.tasks.list({ limit: RESUME_TASKS })
+      for (const view of tasks.toReversed()) changed.add(view.task.id)
+    }
+    while (!signal.aborted) {
+      if (nudged) {
+        nudged = false
+        const ids = [...changed]
+        changed.clear()
+        // Read before the rows: whatever led to this state is stored by then and goes out first.
+        const views = await Promise.all(ids.map((id) => deps.tasks.get(id)))
+        for await (const row of rowsAfter(deps, taskId, cursor)) yield row
+        for (const view of views) {
+          if (view !== null) yield frame(cursor, 'task', toTaskJson(view.task, view.agent))
+        }
+        continue
+      }
+      const silent = await new Promise<boolean>((resolve) => {
+        const timer = setTimeout(() => resolve(true), deps.heartbeatMs ?? 15_000)
+        wake = () => {
+          clearTimeout(timer)
+          resolve(false)
+        }
+        signal.addEventListener('abort', wake, { once: true })
+      })
+      signal.removeEventListener('abort', wake)
+      if (silent) yield ': alive\n\n'
+    }
+  } finally {
+    unsubscribe()
+  }
+}
+
+/** All rows after the cursor, in pages; moves the cursor along. */
+async function* rowsAfter(deps: AppDeps, taskId: string | null, cursor: LiveCursor): AsyncGenerator<string> {
+  for (;;) {
+    const [hooks, changes] = await Promise.all([
+      deps.events({ taskId, after: cursor.hookEventId, limit: PAGE }),
+      deps.changes({ taskId, after: cursor.stateChangeId, limit: PAGE }),
+    ])
+    for (const row of inOrder(hooks, changes)) {
+      if ('hookEventName' in row) {
+        cursor.hookEventId = row.id
+        yield frame(cursor, 'hook', toHookEventJson(row))
+      } else {
+        cursor.stateChangeId = row.id
+        yield frame(cursor, 'state', toStateChangeJson(row))
+      }
+    }
+    if (hooks.length < PAGE && changes.length < PAGE) return
+  }
+}
+
+/** Both lists by time; a hook event before a change of the same millisecond, which it may have caused. */
+function inOrder(hooks: HookEvent[], changes: StateChange[]): (HookEvent | StateChange)[] {
+  const rows: (HookEvent | StateChange)[] = []
+  let next = 0
+  for (const change of changes) {
+    for (let hook = hooks[next]; hook !== undefined && hook.at <= change.at; hook = hooks[next]) {
+      rows.push(hook)
+      next++
+    }
+    rows.push(change)
+  }
+  return [...rows, ...hooks.slice(next)]
+}
+
+function frame(cursor: LiveCursor, event?: string, data?: unknown): string {
+  const id = `id: ${cursor.hookEventId}.${cursor.stateChangeId}\n`
+  // JSON.stringify writes no raw newline, so one data line always holds it.
+  return event === undefined ? `${id}\n` : `${id}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+}
+
+/**
+ * A live stream as an HTTP body, read as fast as the client takes it. The client's end ends the generator and
+ * its subscription; for a client that takes nothing for a minute `drop` is called, which has to cut its connection.
+ */
+export function toBody(
+  text: AsyncGenerator<string>,
+  abort: AbortController,
+  drop: () => void,
+): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder()
+  let stuck: NodeJS.Timeout | undefined
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        clearTimeout(stuck)
+        const { done, value } = await text.next()
+        if (done === true) return controller.close()
+        controller.enqueue(encoder.encode(value))
+        stuck = setTimeout(drop, STUCK_AFTER_MS).unref()
+      },
+      async cancel() {
+        clearTimeout(stuck)
+        abort.abort()
+        await text.return(undefined)
+      },
+    },
+    // Nothing is made in advance: a row is read from the store when the socket has room for it.
+    { highWaterMark: 0 },
+  )
+}

@@ -1,0 +1,42 @@
+import { z } from 'zod'
+import type { AppDeps } from '../deps.ts'
+import { bearerOf } from '../guards.ts'
+import { Problem, parseInput } from '../problem.ts'
+import { readBody } from './body.ts'
+import type { Route } from './route.ts'
+
+/** A PermissionRequest carries the whole content of a file that is to be written. */
+const PAYLOAD_MAX_BYTES = 16 * 1024 * 1024
+
+/** The held hook of Claude Code: open until somebody decides, here or in the window. */
+export function permissionRoutes(deps: AppDeps): Route[] {
+  return [
+    {
+      method: 'POST',
+      path: '/internal/attempts/:task/:attempt/permission',
+      access: 'own',
+      maxBytes: PAYLOAD_MAX_BYTES,
+      async handle(context) {
+        const refused = new Problem(401, {
+          code: 'UNAUTHORIZED',
+          message: "The attempt's secret is missing or wrong.",
+        })
+        const secret = bearerOf(context.req.header('authorization'))
+        const attempt = /^[1-9]\d{0,8}$/.exec(context.req.param('attempt') ?? '')
+        if (secret === null || attempt === null) throw refused
+        // The signal first: it tells of a client that left even while its body was read.
+        const { signal } = context.req.raw
+        const payload = parseInput(z.record(z.string(), z.unknown()), await readBody(context))
+        const reply = await deps.askPermission(
+          context.req.param('task') ?? '',
+          Number(attempt[0]),
+          secret,
+          payload,
+          signal,
+        )
+        if (reply === 'unauthorized') throw refused
+        return context.json(reply.answer)
+      },
+    },
+  ]
+}

@@ -1,0 +1,166 @@
+import { CcmError } from '../../core/errors.ts'
+import {
+  CancelBody,
+  DenyBody,
+  EventFilter,
+  NewTaskBody,
+  SendBody,
+  TaskFilter,
+  toHookEventJson,
+  toStateChangeJson,
+  toTaskJson,
+  type CancelJson,
+  type ExplainJson,
+  type ScreenJson,
+  type TaskJson,
+} from '../../protocol/rest.ts'
+import type { AnswerReply, AppDeps, TaskView } from '../deps.ts'
+import { parseInput } from '../problem.ts'
+import { readBody } from './body.ts'
+import type { HttpContext, Route } from './route.ts'
+import { findTask, notFound } from './task-id.ts'
+
+/** More changes than any task makes in a day of waiting and working. */
+const CHAIN_MAX = 10_000
+
+/** Everything about tasks but the live stream. */
+export function taskRoutes(deps: AppDeps): Route[] {
+  const find = (context: HttpContext) => findTask(deps, context.req.param('id') ?? '')
+
+  /** Gives an answer to a waiting agent and replies with the task as it is then. */
+  const answer = async (context: HttpContext, give: (id: string) => Promise<AnswerReply>) => {
+    const { task } = await find(context)
+    const reply = await give(task.id)
+    if (reply === 'unknown') throw notFound(task.id)
+    if (reply === 'not_waiting') {
+      throw new CcmError('CONFLICT', `Task ${task.id} is not waiting for an answer.`, {
+        remedy: `\`ccm show ${task.id}\` says what it does.`,
+      })
+    }
+    if (reply !== 'done') throw new CcmError('CONFLICT', reply.refused)
+    return context.json(toJson((await deps.tasks.get(task.id)) ?? { task, agent: NO_AGENT }))
+  }
+
+  return [
+    {
+      method: 'POST',
+      path: '/api/tasks',
+      access: 'token',
+      async handle(context) {
+        const body = parseInput(NewTaskBody, await readBody(context))
+        const { view, inserted } = await deps.tasks.insert({
+          prompt: body.prompt,
+          dir: body.dir ?? null,
+          project: body.project ?? null,
+          role: body.role ?? null,
+          model: body.model ?? null,
+          priority: body.priority,
+          timeoutS: body.timeout_s ?? null,
+          permissionMode: body.permission_mode ?? null,
+          allowedTools: body.allowed_tools,
+          disallowedTools: body.disallowed_tools,
+          dedupeKey: body.dedupe_key ?? null,
+          trust: body.trust,
+        })
+        return context.json(toJson(view), inserted ? 201 : 200)
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/tasks',
+      access: 'token',
+      async handle(context) {
+        const { status, limit } = parseInput(TaskFilter, context.req.query())
+        const views = await deps.tasks.list(status === undefined ? { limit } : { status, limit })
+        return context.json(views.map(toJson))
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/tasks/:id',
+      access: 'token',
+      handle: async (context) => context.json(toJson(await find(context))),
+    },
+    {
+      method: 'GET',
+      path: '/api/tasks/:id/events',
+      access: 'token',
+      async handle(context) {
+        const { name, after, limit } = parseInput(EventFilter, context.req.query())
+        const { task } = await find(context)
+        const filter = { taskId: task.id, after, limit }
+        const events = await deps.events(name === undefined ? filter : { ...filter, name })
+        return context.json(events.map(toHookEventJson))
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/tasks/:id/explain',
+      access: 'token',
+      async handle(context) {
+        const view = await find(context)
+        const chain = await deps.changes({ taskId: view.task.id, after: 0, limit: CHAIN_MAX })
+        return context.json({ task: toJson(view), chain: chain.map(toStateChangeJson) } satisfies ExplainJson)
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/tasks/:id/screen',
+      access: 'token',
+      async handle(context) {
+        const { task } = await find(context)
+        return context.json({ screen: await deps.tasks.screen(task.id) } satisfies ScreenJson)
+      },
+    },
+    {
+      method: 'POST',
+      path: '/api/tasks/:id/cancel',
+      access: 'token',
+      async handle(context) {
+        const { reason } = parseInput(CancelBody, await readBody(context))
+        const before = await find(context)
+        const reply = await deps.tasks.cancel(before.task.id, reason ?? 'Cancelled by a person.')
+        if (reply === 'unknown') throw notFound(before.task.id)
+        const view = (await deps.tasks.get(before.task.id)) ?? before
+        return context.json({ reply, task: toJson(view) } satisfies CancelJson)
+      },
+    },
+    {
+      method: 'POST',
+      path: '/api/tasks/:id/approve',
+      access: 'token',
+      handle: (context) => answer(context, (id) => deps.tasks.approve(id)),
+    },
+    {
+      method: 'POST',
+      path: '/api/tasks/:id/deny',
+      access: 'token',
+      async handle(context) {
+        const { reason } = parseInput(DenyBody, await readBody(context))
+        return answer(context, (id) => deps.tasks.deny(id, reason ?? null))
+      },
+    },
+    {
+      method: 'POST',
+      path: '/api/tasks/:id/send',
+      access: 'token',
+      async handle(context) {
+        const { text } = parseInput(SendBody, await readBody(context))
+        return answer(context, (id) => deps.tasks.send(id, text))
+      },
+    },
+  ]
+}
+
+const NO_AGENT: TaskView['agent'] = {
+  state: null,
+  reason: null,
+  dir: null,
+  window: null,
+  claudeSessionId: null,
+  waitingFor: null,
+}
+
+function toJson(view: TaskView): TaskJson {
+  return toTaskJson(view.task, view.agent)
+}
