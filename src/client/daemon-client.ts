@@ -1,0 +1,137 @@
+import { CcmError, type ErrorCode } from '../core/errors.ts'
+import type { TaskStatus } from '../core/task.ts'
+import type {
+  CancelJson,
+  ExplainJson,
+  HealthJson,
+  HookEventJson,
+  NewTaskBody,
+  ProblemJson,
+  ProjectJson,
+  ScreenJson,
+  ShutdownJson,
+  StatusJson,
+  TaskJson,
+} from '../protocol/rest.ts'
+import { readLiveEvents, type LiveMessage, type LiveOptions } from './live-events.ts'
+
+/**
+ * The daemon's API as functions. Ids may be unique prefixes. A refusal throws a CcmError with the daemon's own
+ * code, message and remedy; no daemon throws DAEMON_UNREACHABLE.
+ */
+export type DaemonClient = {
+  /** Needs no token. */
+  health: () => Promise<HealthJson>
+  status: () => Promise<StatusJson>
+  /** `inserted` false: a living task has this dedupe key, and this is that task. */
+  createTask: (body: NewTaskBody) => Promise<{ task: TaskJson; inserted: boolean }>
+  /** Newest first; 50 unless told. */
+  tasks: (filter?: { status?: TaskStatus; limit?: number }) => Promise<TaskJson[]>
+  task: (id: string) => Promise<TaskJson>
+  /** Oldest first with ids above `after`; 1000 unless told, 5000 at most. */
+  events: (id: string, filter?: { name?: string; after?: number; limit?: number }) => Promise<HookEventJson[]>
+  explain: (id: string) => Promise<ExplainJson>
+  screen: (id: string) => Promise<ScreenJson>
+  cancel: (id: string, reason?: string) => Promise<CancelJson>
+  /** The three answers to a waiting agent throw CONFLICT when it does not wait for one. */
+  approve: (id: string) => Promise<TaskJson>
+  deny: (id: string, reason?: string) => Promise<TaskJson>
+  send: (id: string, text: string) => Promise<TaskJson>
+  projects: () => Promise<ProjectJson[]>
+  addProject: (project: { dir: string; name?: string; trust?: boolean }) => Promise<ProjectJson>
+  trustProject: (name: string) => Promise<ProjectJson>
+  shutdown: (agents: 'keep' | 'end') => Promise<ShutdownJson>
+  liveEvents: (options?: LiveOptions) => AsyncGenerator<LiveMessage>
+}
+
+type Fetch = typeof globalThis.fetch
+type Query = Record<string, string | number | undefined>
+
+/** Every answer but a live stream comes within milliseconds; a daemon that is busy for so long is stuck. */
+const REQUEST_TIMEOUT_MS = 60_000
+
+/** Makes a client; `baseUrl` is `http://127.0.0.1:8765` say. Nothing is sent before the first call. */
+export function createDaemonClient(daemon: { baseUrl: string; token: string; fetch?: Fetch }): DaemonClient {
+  const fetch: Fetch = daemon.fetch ?? ((...args) => globalThis.fetch(...args))
+
+  const send = async (method: string, path: string, init: RequestInit): Promise<Response> => {
+    const headers = { authorization: `Bearer ${daemon.token}`, ...(init.headers as Record<string, string>) }
+    let response: Response
+    try {
+      response = await fetch(new URL(path, daemon.baseUrl), { ...init, method, headers, redirect: 'error' })
+    } catch (error) {
+      throw unreachable(daemon.baseUrl, error)
+    }
+    if (!response.ok) throw await problemOf(response, daemon.baseUrl)
+    return response
+  }
+  const request = async (method: string, path: string, body?: unknown): Promise<Response> =>
+    send(method, path, {
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      ...(method === 'GET'
+        ? {}
+        : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body ?? {}) }),
+    })
+  const json = async <T>(response: Response): Promise<T> => {
+    try {
+      return (await response.json()) as T
+    } catch (error) {
+      throw unreachable(daemon.baseUrl, error)
+    }
+  }
+  const get = async <T>(path: string): Promise<T> => json<T>(await request('GET', path))
+  const post = async <T>(path: string, body?: unknown): Promise<T> =>
+    json<T>(await request('POST', path, body))
+  const taskPath = (id: string) => `/api/tasks/${encodeURIComponent(id)}`
+
+  return {
+    health: () => get('/health'),
+    status: () => get('/api/status'),
+    async createTask(body) {
+      const response = await request('POST', '/api/tasks', body)
+      return { task: await json<TaskJson>(response), inserted: response.status === 201 }
+    },
+    tasks: (filter = {}) => get(`/api/tasks${queryOf(filter)}`),
+    task: (id) => get(taskPath(id)),
+    events: (id, filter = {}) => get(`${taskPath(id)}/events${queryOf(filter)}`),
+    explain: (id) => get(`${taskPath(id)}/explain`),
+    screen: (id) => get(`${taskPath(id)}/screen`),
+    cancel: (id, reason) => post(`${taskPath(id)}/cancel`, { reason }),
+    approve: (id) => post(`${taskPath(id)}/approve`),
+    deny: (id, reason) => post(`${taskPath(id)}/deny`, { reason }),
+    send: (id, text) => post(`${taskPath(id)}/send`, { text }),
+    projects: () => get('/api/projects'),
+    addProject: (project) => post('/api/projects', project),
+    trustProject: (name) => post(`/api/projects/${encodeURIComponent(name)}/trust`),
+    shutdown: (agents) => post('/api/shutdown', { agents }),
+    liveEvents: (options = {}) =>
+      readLiveEvents(async (lastEventId, signal) => {
+        const { task, replay } = options
+        const path = `/api/events${queryOf({ task, replay: replay === true ? 1 : undefined })}`
+        const headers: Record<string, string> = lastEventId === null ? {} : { 'last-event-id': lastEventId }
+        const { body } = await send('GET', path, { headers, signal })
+        if (body === null) throw unreachable(daemon.baseUrl, null)
+        return body
+      }, options),
+  }
+}
+
+function queryOf(values: Query): string {
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries(values)) if (value !== undefined) query.set(name, String(value))
+  return query.size === 0 ? '' : `?${query.toString()}`
+}
+
+async function problemOf(response: Response, baseUrl: string): Promise<CcmError> {
+  const problem = (await response.json().catch(() => null)) as Partial<ProblemJson> | null
+  if (typeof problem?.code !== 'string' || typeof problem.message !== 'string')
+    return unreachable(baseUrl, null)
+  const options = problem.remedy === undefined ? {} : { remedy: problem.remedy }
+  return new CcmError(problem.code as ErrorCode, problem.message, options)
+}
+
+function unreachable(baseUrl: string, cause: unknown): CcmError {
+  const message =
+    cause === null ? `What answers at ${baseUrl} is not ccm.` : `The daemon at ${baseUrl} cannot be reached.`
+  return new CcmError('DAEMON_UNREACHABLE', message, { remedy: '`ccm start` starts it.', cause })
+}
