@@ -125,6 +125,8 @@ export type StatusJson = {
   /** Why nothing is claimed right now, if so. */
   holds: string[]
   tmux: 'ok' | 'down'
+  /** Socket of the tmux server that holds the agents' windows, for `tmux -S`. */
+  tmux_socket: string
   claude: { path: string; version: string } | { problem: string }
   /** What the last start found and did about it, one sentence each. */
   found_at_start: string[]
