@@ -1,0 +1,70 @@
+import { createServer, type Server } from 'node:http'
+import { serve } from '@hono/node-server'
+import { CcmError, messageOf } from '../core/errors.ts'
+import type { App } from './app.ts'
+
+/** The server while it listens. */
+export type Listening = {
+  /** The real one, also when 0 was asked for. */
+  port: number
+  /** Stops listening, lets answers under way go out for `graceMs` (250 unless told), then cuts what is left. */
+  close: (graceMs?: number) => Promise<void>
+}
+
+/** Serves the app. Resolves when it listens; a port in use throws PORT_TAKEN. */
+export function listen(app: App, { host, port }: { host: string; port: number }): Promise<Listening> {
+  return new Promise((resolve, reject) => {
+    const server = serve(
+      {
+        fetch: app.fetch,
+        hostname: host,
+        port,
+        overrideGlobalObjects: false,
+        createServer,
+        serverOptions: {
+          // How long a request may take to arrive; how long its answer takes is not limited, as a live
+          // stream is endless and a permission may be held for a day.
+          headersTimeout: 10_000,
+          requestTimeout: 30_000,
+          keepAliveTimeout: 5000,
+          maxHeaderSize: 16 * 1024,
+        },
+      },
+      (address) => {
+        server.off('error', refuse)
+        // A client that resets its connection is no fault of the daemon.
+        server.on('clientError', (_error, socket) => socket.destroy())
+        resolve({ port: address.port, close: (graceMs = 250) => close(server, graceMs) })
+      },
+    ) as Server
+    const refuse = (error: NodeJS.ErrnoException) => reject(refusal(error, host, port))
+    server.once('error', refuse)
+  })
+}
+
+async function close(server: Server, graceMs: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const cut = setTimeout(() => server.closeAllConnections(), graceMs)
+    server.close(() => {
+      clearTimeout(cut)
+      resolve()
+    })
+    server.closeIdleConnections()
+  })
+}
+
+function refusal(error: NodeJS.ErrnoException, host: string, port: number): CcmError {
+  const remedy =
+    'Choose another with `[http] port` in ccm.toml or CCM__HTTP__PORT; 0 takes any free one. `ccm status` tells whether the daemon runs already.'
+  if (error.code === 'EADDRINUSE') {
+    const message = `Port ${port} on ${host} is taken by another program.`
+    return new CcmError('PORT_TAKEN', message, { remedy, cause: error })
+  }
+  if (error.code === 'EACCES') {
+    const message = `Port ${port} on ${host} may not be used by this user.`
+    return new CcmError('PORT_TAKEN', message, { remedy, cause: error })
+  }
+  return new CcmError('INTERNAL', `Listening on ${host}, port ${port}, failed: ${messageOf(error)}.`, {
+    cause: error,
+  })
+}
