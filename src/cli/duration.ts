@@ -4,7 +4,8 @@ const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 }
 export function readSeconds(text: string): number | null {
   if (!/^(\d+[smhd])+$/.test(text)) return null
   let seconds = 0
-  for (const [, count, unit] of text.matchAll(/(\d+)([smhd])/g)) seconds += Number(count) * (UNITS[unit ?? ''] ?? 0)
+  for (const [, count, unit] of text.matchAll(/(\d+)([smhd])/g))
+    seconds += Number(count) * (UNITS[unit ?? ''] ?? 0)
   return Number.isSafeInteger(seconds) ? seconds : null
 }
 

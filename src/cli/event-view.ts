@@ -6,7 +6,17 @@ import type { Paint } from './terminal.ts'
 /** A tool call in one line, as in `Bash npm test`: the tool with the part of its input that tells calls apart. */
 export function toolCall(event: HookEventJson): string {
   const input = event.tool_input ?? {}
-  const telling = ['command', 'file_path', 'notebook_path', 'pattern', 'url', 'query', 'path', 'description', 'skill']
+  const telling = [
+    'command',
+    'file_path',
+    'notebook_path',
+    'pattern',
+    'url',
+    'query',
+    'path',
+    'description',
+    'skill',
+  ]
   const key = telling.find((name) => typeof input[name] === 'string')
   const what = key === undefined ? questionOf(input) : String(input[key])
   return `${oneLine(event.tool_name ?? 'tool')}${what === '' ? '' : ` ${oneLine(what, 160)}`}`
@@ -22,12 +32,18 @@ export function liveLine(event: HookEventJson, paint: Paint): string | null {
       return `${paint.cyan('●')} ${toolCall(event)}`
     case 'PostToolUse': {
       const took = event.duration_ms ?? 0
-      return took < 2000 ? null : paint.dim(`  ${oneLine(event.tool_name ?? 'tool')} took ${showDuration(took)}`)
+      return took < 2000
+        ? null
+        : paint.dim(`  ${oneLine(event.tool_name ?? 'tool')} took ${showDuration(took)}`)
     }
     case 'PostToolUseFailure':
-      return paint.red(`  ${oneLine(event.tool_name ?? 'tool')} failed: ${oneLine(event.error ?? 'no reason given', 160)}`)
+      return paint.red(
+        `  ${oneLine(event.tool_name ?? 'tool')} failed: ${oneLine(event.error ?? 'no reason given', 160)}`,
+      )
     case 'StopFailure':
-      return paint.red(`  API error: ${oneLine(event.error ?? 'unknown')} ${oneLine(event.last_assistant_message ?? '', 160)}`)
+      return paint.red(
+        `  API error: ${oneLine(event.error ?? 'unknown')} ${oneLine(event.last_assistant_message ?? '', 160)}`,
+      )
     default:
       return null
   }

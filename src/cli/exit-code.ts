@@ -27,10 +27,23 @@ export function exitCodeOf(status: Exclude<TaskStatus, 'queued' | 'running'>): n
   return BY_STATUS[status]
 }
 
-/** The exit code of an error: 2 for what the caller typed, 69 and 78 for their causes, else 1. */
+// With one of these the daemon cannot run, whichever command finds it out.
+const UNAVAILABLE: ErrorCode[] = [
+  'DAEMON_UNREACHABLE',
+  'TMUX_MISSING',
+  'TMUX_TOO_OLD',
+  'CLAUDE_MISSING',
+  'CLAUDE_TOO_OLD',
+  'LOCKED',
+  'PORT_TAKEN',
+  'DISK_FULL',
+  'DATABASE_UNUSABLE',
+  'DATABASE_TOO_NEW',
+]
+
+/** The exit code of an error: 2 for what the caller typed, 69 when no daemon can serve, 78 for the configuration. */
 export function exitCodeOfError(code: ErrorCode): number {
   if (code === 'BAD_CONFIG') return EXIT.badConfig
-  if (code === 'DAEMON_UNREACHABLE') return EXIT.unreachable
   if (code === 'BAD_INPUT' || code === 'DIR_UNUSABLE') return EXIT.usage
-  return EXIT.failed
+  return UNAVAILABLE.includes(code) ? EXIT.unreachable : EXIT.failed
 }

@@ -6,7 +6,8 @@ const ESCAPES =
   /(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)|\x1b[ -/]*[0-~]?/g
 const CONTROLS = /[\0-\x08\x0b-\x1f\x7f-\x9f]/g
 // Marks that reorder or hide text: bidirectional controls, zero-width characters, tags, line separators.
-const INVISIBLE = /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu
+const INVISIBLE =
+  /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu
 // Joiners build emoji and Persian words, so they are shown only where every character counts.
 const JOINERS = /[\u200c\u200d]/g
 
@@ -21,7 +22,7 @@ export function printable(text: string): string {
 /** Like `printable`, on one line of at most `max` characters; what was cut ends in `…`. */
 export function oneLine(text: string, max = 200): string {
   const flat = printable(text).replace(/\s+/g, ' ').trim()
-  const characters = [...flat]
+  const characters = Array.from(flat)
   return characters.length <= max ? flat : `${characters.slice(0, max - 1).join('')}…`
 }
 

@@ -2,7 +2,7 @@ import type { TaskResult, TaskStatus, ToolBlock } from '../core/task.ts'
 import type { PendingQuestion, TaskJson } from '../protocol/rest.ts'
 import { showDuration } from './duration.ts'
 import { oneLine, printable, visible } from './printable.ts'
-import type { Paint } from './terminal.ts'
+import { cellsOf, type Paint } from './terminal.ts'
 
 /** The status as a word in its colour. */
 export function paintStatus(status: TaskStatus, paint: Paint): string {
@@ -12,7 +12,7 @@ export function paintStatus(status: TaskStatus, paint: Paint): string {
   return paint.yellow(status)
 }
 
-/** The end of `ccm run`: outcome, files, commands, tokens, cost, duration and where to look next. */
+/** The end of `ccm run`: outcome, files, commands, tokens, cost and duration. */
 export function summaryLines(task: TaskJson, paint: Paint): string[] {
   const { result } = task
   const took = result === null ? null : showDuration(result.duration_ms)
@@ -22,7 +22,6 @@ export function summaryLines(task: TaskJson, paint: Paint): string[] {
   ]
   if (task.error !== null) lines.push(`  ${paint.red(oneLine(task.error, 500))}`)
   if (result !== null) lines.push(...resultLines(result, paint))
-  lines.push(paint.dim(`  More: ccm show ${shortId(task.id)}`))
   return lines
 }
 
@@ -49,7 +48,8 @@ export function showLines(task: TaskJson, paint: Paint): string[] {
   row('dedupe key', task.dedupe_key)
   row('error', task.error)
   lines.push('', paint.bold('Prompt'), ...indented(printable(task.prompt)))
-  if (task.waiting_for !== null) lines.push('', ...waitingLines(task.waiting_for, paint), ...answerHints(task))
+  if (task.waiting_for !== null)
+    lines.push('', ...waitingLines(task.waiting_for, paint), ...answerHints(task))
   if (task.result !== null) lines.push('', paint.bold('Result'), ...resultLines(task.result, paint))
   return lines
 }
@@ -73,26 +73,21 @@ export function waitingLines(question: PendingQuestion, paint: Paint): string[] 
 
 /** How to answer from another command line. */
 export function answerHints(task: TaskJson): string[] {
-  const id = shortId(task.id)
+  const id = task.id
   const kind = task.waiting_for?.kind
   if (kind === 'question') return [`  Answer: ccm send ${id} "TEXT OR NUMBER"   Look: ccm attach ${id}`]
   if (kind === 'dialog') return [`  Answer it in its window: ccm attach ${id}`]
   return [`  Answer: ccm approve ${id}   or   ccm deny ${id} --reason "WHY"   Look: ccm attach ${id}`]
 }
 
-/** The first 8 characters of an id: enough to type, as any unique beginning is. */
-export function shortId(id: string): string {
-  return id.slice(0, 8)
-}
-
 /** A table with a header; cells are single lines. */
 export function table(header: string[], rows: string[][], paint: Paint): string[] {
   const widths = header.map((head, column) =>
-    Math.max(head.length, ...rows.map((row) => [...(row[column] ?? '')].length)),
+    Math.max(head.length, ...rows.map((row) => cellsOf(row[column] ?? ''))),
   )
   const line = (cells: string[]) =>
     cells
-      .map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - [...cell].length)))
+      .map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - cellsOf(cell))))
       .join('  ')
       .trimEnd()
   return [paint.dim(line(header)), ...rows.map(line)]
@@ -111,13 +106,15 @@ function resultLines(result: TaskResult, paint: Paint): string[] {
     lines.push(`    ${oneLine(file.path)}  ${counts}${file.change === 'modified' ? '' : `  ${file.change}`}`)
   }
   const commands = result.tools.filter((tool) => tool.kind === 'command')
-  if (commands.length > 0) lines.push('', paint.bold('  Commands'), ...commands.map((tool) => commandLine(tool, paint)))
+  if (commands.length > 0)
+    lines.push('', paint.bold('  Commands'), ...commands.map((tool) => commandLine(tool, paint)))
   if (result.errors.length > 0) {
     lines.push('', paint.bold('  Errors on the way'))
     lines.push(...result.errors.map((error) => `    ${oneLine(error.kind)}: ${oneLine(error.message, 300)}`))
   }
   lines.push('', `  ${factsOf(result).join(' · ')}`)
-  if (result.resume_command !== null) lines.push(paint.dim(`  Resume by hand: ${oneLine(result.resume_command, 500)}`))
+  if (result.resume_command !== null)
+    lines.push(paint.dim(`  Resume by hand: ${oneLine(result.resume_command, 500)}`))
   return lines
 }
 
@@ -132,11 +129,14 @@ function factsOf(result: TaskResult): string[] {
   const sum = (pick: (usage: (typeof usages)[number]) => number) =>
     usages.reduce((total, usage) => total + pick(usage), 0)
   const input = sum((u) => u.input_tokens + u.cache_creation_input_tokens + u.cache_read_input_tokens)
-  const cost = result.cost_usd === null ? 'cost unknown' : `$${result.cost_usd.toFixed(result.cost_usd < 0.1 ? 4 : 2)}`
+  const cost =
+    result.cost_usd === null ? 'cost unknown' : `$${result.cost_usd.toFixed(result.cost_usd < 0.1 ? 4 : 2)}`
   return [
     showDuration(result.duration_ms),
     cost,
-    ...(usages.length === 0 ? [] : [`${showCount(input)} tokens in, ${showCount(sum((u) => u.output_tokens))} out`]),
+    ...(usages.length === 0
+      ? []
+      : [`${showCount(input)} tokens in, ${showCount(sum((u) => u.output_tokens))} out`]),
     ...(result.attempts > 1 ? [`${result.attempts} attempts`] : []),
   ]
 }

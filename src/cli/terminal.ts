@@ -25,6 +25,8 @@ export function createPaint(output: Output, env: Record<string, string | undefin
 
 /** Plain lines, with one line below them that is repainted in place. Off a terminal there is no such line. */
 export type Live = {
+  /** False: `status` does nothing, so what matters must be printed. */
+  terminal: boolean
   /** Prints lines for good. */
   print: (text: string) => void
   /** Sets the line below; `''` removes it. Text must be printable and without colour. */
@@ -38,6 +40,7 @@ export function createLive(output: Output, paint: Paint): Live {
   const clear = () => (current === '' ? '' : '\r\x1b[2K')
   const painted = () => (current === '' ? '' : paint.dim(cut(current, (output.columns ?? 80) - 1)))
   return {
+    terminal,
     print: (text) => void output.write(`${clear()}${text}\n${painted()}`),
     status: (text) => {
       if (!terminal || text === current) return
@@ -54,10 +57,15 @@ export function cut(text: string, columns: number): string {
   let kept = ''
   for (const character of text) {
     used += widthOf(character)
-    if (used > columns) return `${[...kept].slice(0, -1).join('')}…`
+    if (used > columns) return `${Array.from(kept).slice(0, -1).join('')}…`
     kept += character
   }
   return kept
+}
+
+/** How many cells of a terminal a text takes, at most. */
+export function cellsOf(text: string): number {
+  return Array.from(text).reduce((cells, character) => cells + widthOf(character), 0)
 }
 
 // Errs on the wide side: a line cut early is better than a line that wraps and cannot be cleared.

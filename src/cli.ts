@@ -1,0 +1,186 @@
+import { join } from 'node:path'
+import { Command, CommanderError } from 'commander'
+import type { CliContext, DefineCommand } from './cli/context.ts'
+import { createDaemonAccess } from './cli/daemon-access.ts'
+import { reportError, usageError } from './cli/report.ts'
+import { EXIT } from './cli/exit-code.ts'
+import { findPackageRoot } from './cli/package-root.ts'
+import type { Config } from './config.ts'
+import { nearestName } from './protocol/faults.ts'
+
+const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+type Entry = { summary: string; load: () => Promise<DefineCommand> }
+
+// Each command is its own file, loaded only when it is the one: `ccm status` need not know how `run` works.
+const COMMANDS: Record<string, Entry> = {
+  run: entry('give Claude Code a task and follow it', async () => (await import('./cli/run.ts')).runCommand),
+  tasks: entry('list tasks', async () => (await import('./cli/tasks.ts')).tasksCommand),
+  show: entry('show everything about a task', async () => (await import('./cli/show.ts')).showCommand),
+  events: entry('list its hook events', async () => (await import('./cli/events.ts')).eventsCommand),
+  explain: entry(
+    'show what proved each state',
+    async () => (await import('./cli/explain.ts')).explainCommand,
+  ),
+  attach: entry("open the agent's window", async () => (await import('./cli/attach.ts')).attachCommand),
+  approve: entry(
+    'allow what an agent asks for',
+    async () => (await import('./cli/approve.ts')).approveCommand,
+  ),
+  deny: entry('refuse it', async () => (await import('./cli/deny.ts')).denyCommand),
+  send: entry("answer an agent's question", async () => (await import('./cli/send.ts')).sendCommand),
+  cancel: entry('end a task', async () => (await import('./cli/cancel.ts')).cancelCommand),
+  projects: entry(
+    'list, add, trust directories',
+    async () => (await import('./cli/projects.ts')).projectsCommand,
+  ),
+  status: entry('show what the daemon is doing', async () => (await import('./cli/status.ts')).statusCommand),
+  start: entry(
+    'start the daemon in the background',
+    async () => (await import('./cli/start.ts')).startCommand,
+  ),
+  stop: entry('stop the daemon', async () => (await import('./cli/stop.ts')).stopCommand),
+  daemon: entry(
+    'run the daemon in the foreground',
+    async () => (await import('./cli/daemon.ts')).daemonCommand,
+  ),
+  demo: entry('a whole task without any account', async () => (await import('./cli/demo.ts')).demoCommand),
+}
+
+/** Runs one command line (without `node` and the script) and answers the exit code; never throws. */
+export async function main(argv: string[]): Promise<number> {
+  const context = createContext()
+  process.stdout.on('error', context.outputGone)
+  process.stderr.on('error', context.outputGone)
+  return runCommandLine(argv, context)
+}
+
+/** As `main`, in a context of the caller's choice. */
+export async function runCommandLine(argv: string[], context: CliContext): Promise<number> {
+  const wantsJson = argv.slice(0, endOfOptions(argv)).includes('--json')
+  let code: number = EXIT.ok
+  try {
+    const name = argv.find((word) => !word.startsWith('-'))
+    const helpAsked = name === undefined || name === 'help'
+    const program = await createProgram(helpAsked ? helpTopic(argv) : name, context, (end) => (code = end))
+    if (argv.length === 0) {
+      program.outputHelp()
+      return EXIT.ok
+    }
+    await program.parseAsync(argv, { from: 'user' })
+    return code
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok
+    const known = error instanceof CommanderError ? usageError(error, argv) : error
+    return reportError(context, known, wantsJson)
+  }
+}
+
+async function createProgram(
+  name: string | null,
+  context: CliContext,
+  done: (code: number) => void,
+): Promise<Command> {
+  const { version } = findPackageRoot(import.meta.url)
+  const program = new Command('ccm')
+    .description(
+      'Supervises Claude Code agents: a task goes in, the real claude works in tmux, a result comes out.',
+    )
+    .version(version, '-V, --version', 'show the version')
+    .helpOption('-h, --help', 'show this help')
+    .addHelpText(
+      'after',
+      '\nExample:\n  ccm run "Fix the failing test in parser.ts" --dir ~/code/app\n\nMore: ccm COMMAND --help',
+    )
+    .enablePositionalOptions()
+    .exitOverride()
+    .action(() => program.help())
+  const known = Object.entries(COMMANDS)
+  if (name !== null && !Object.hasOwn(COMMANDS, name)) throw unknownCommand(name)
+  for (const [command, { summary, load }] of known) {
+    const define = command === name ? await load() : null
+    program.addCommand(define === null ? new Command(command).description(summary) : define(context, done))
+  }
+  quieten(program, context)
+  return program
+}
+
+// Commander would print its own words and end the process; both are ours to do.
+function quieten(command: Command, context: CliContext): void {
+  command.exitOverride().showSuggestionAfterError(true)
+  command.configureOutput({
+    writeOut: (text) => void context.stdout.write(text),
+    writeErr: () => {},
+    getOutHelpWidth: () => context.stdout.columns ?? 100,
+  })
+  for (const child of command.commands) quieten(child, context)
+}
+
+function unknownCommand(name: string): CommanderError {
+  const near = nearestName(name, Object.keys(COMMANDS))
+  const hint = near === null ? '' : `; did you mean "${near}"?`
+  const shown = JSON.stringify(name.length > 40 ? `${name.slice(0, 39)}…` : name)
+  return new CommanderError(EXIT.usage, 'ccm.unknownCommand', `There is no command ${shown}${hint}`)
+}
+
+function helpTopic(argv: string[]): string | null {
+  const [help, topic] = argv.filter((word) => !word.startsWith('-'))
+  return help === 'help' && topic !== undefined ? topic : null
+}
+
+function endOfOptions(argv: string[]): number {
+  const end = argv.indexOf('--')
+  return end === -1 ? argv.length : end
+}
+
+function entry(summary: string, load: Entry['load']): Entry {
+  return { summary, load }
+}
+
+function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoException) => void } {
+  const { env, stdin, stdout, stderr } = process
+  const cwd = process.cwd()
+  let config: Promise<Config> | null = null
+  const loadConfig = () => (config ??= import('./config.ts').then((module) => module.loadConfig(env, cwd)))
+  const listeners = new Set<() => void>()
+  const interrupt = () => listeners.forEach((listener) => listener())
+  const launcher = [process.execPath, join(findPackageRoot(import.meta.url).folder, 'bin', 'ccm.js')]
+  const access = createDaemonAccess(
+    async () => {
+      const { home, file } = await loadConfig()
+      const onWait = () => {
+        if (stderr.isTTY) stderr.write('Starting the daemon …\n')
+      }
+      return { home, configFile: file, launcher, env, onWait }
+    },
+    { autostart: env['CCM_NO_AUTOSTART'] !== '1' },
+  )
+  return {
+    env,
+    cwd,
+    stdin,
+    stdout,
+    stderr,
+    launcher,
+    ...access,
+    claudeCommand: async () => (await loadConfig()).claude.command,
+    async runDaemon(options) {
+      const { runDaemon } = await import('./main.ts')
+      return runDaemon(await loadConfig(), options)
+    },
+    onInterrupt(listener) {
+      if (listeners.size === 0) for (const signal of INTERRUPTS) process.on(signal, interrupt)
+      listeners.add(listener)
+      return () => {
+        listeners.delete(listener)
+        if (listeners.size === 0) for (const signal of INTERRUPTS) process.off(signal, interrupt)
+      }
+    },
+    // A reader that went away, as in `ccm events ID | head -1`, or a closed terminal: end as after Ctrl-C.
+    outputGone(error) {
+      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
+      if (listeners.size === 0) process.exit(EXIT.ok)
+      interrupt()
+    },
+  }
+}

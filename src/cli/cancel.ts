@@ -1,0 +1,24 @@
+import { isFinal } from '../core/task.ts'
+import { printJson, type DefineCommand } from './context.ts'
+import { EXIT } from './exit-code.ts'
+import { createCommand } from './parse.ts'
+
+/** `ccm cancel`: ends a task, whatever its agent is doing. */
+export const cancelCommand: DefineCommand = (context, done) =>
+  createCommand('cancel', 'End a task, whatever its agent is doing; exit 1 when it was over before.', [
+    'ccm cancel 3f2a --reason "wrong branch"',
+  ])
+    .argument('<id>', 'the id of a task, or its beginning')
+    .option('--reason <text>', 'why, kept with the task')
+    .action(async (id: string, options: { reason?: string; json?: boolean }) => {
+      const { api } = await context.daemon({ start: true })
+      const { task } = await api.cancel(id, options.reason)
+      const over = isFinal(task.status) && task.status !== 'cancelled'
+      if (options.json) printJson(context, task)
+      else if (over) context.stderr.write(`ccm: Task ${task.id} was over before: ${task.status}.\n`)
+      else {
+        const ending = task.status === 'cancelled' ? 'is cancelled' : 'is being ended'
+        context.stdout.write(`Task ${task.id} ${ending}.\n`)
+      }
+      done(over ? EXIT.failed : EXIT.ok)
+    })

@@ -1,0 +1,41 @@
+import type { Readable } from 'node:stream'
+import type { Command } from 'commander'
+import type { DaemonClient } from '../client/daemon-client.ts'
+import type { Output } from './terminal.ts'
+
+/** A running daemon as a command reaches it. */
+export type Daemon = { pid: number; api: DaemonClient }
+
+/** How the daemon part of this program is started in this process; the composition root provides it. */
+export type RunDaemon = (options: { background: boolean }) => Promise<number>
+
+/** Everything a command may touch. Commands print on these streams and answer an exit code. */
+export type CliContext = {
+  env: Record<string, string | undefined>
+  cwd: string
+  stdin: Readable & { isTTY?: boolean }
+  stdout: Output
+  stderr: Output
+  /** Program and arguments that run this very `ccm`. */
+  launcher: string[]
+  /** The configured `claude` program, null for the usual search. Throws CcmError BAD_CONFIG. */
+  claudeCommand: () => Promise<string | null>
+  /**
+   * The daemon of this home; `start` starts one when there is none, else that is DAEMON_UNREACHABLE.
+   * `asked`: a person asked for the start itself, so CCM_NO_AUTOSTART does not forbid it.
+   */
+  daemon: (options: { start: boolean; asked?: boolean }) => Promise<Daemon>
+  /** The daemon of this home, or null when none answers. */
+  findDaemon: () => Promise<Daemon | null>
+  runDaemon: RunDaemon
+  /** Calls back at SIGINT, SIGTERM and SIGHUP instead of ending; the answer switches that off again. */
+  onInterrupt: (listener: () => void) => () => void
+}
+
+/** Describes one command: its arguments, options, help and action. The action answers the exit code. */
+export type DefineCommand = (context: CliContext, done: (code: number) => void) => Command
+
+/** Prints one JSON document on stdout. */
+export function printJson(context: CliContext, document: unknown): void {
+  context.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
+}

@@ -1,0 +1,33 @@
+import { createDaemonClient } from '../client/daemon-client.ts'
+import type { CliContext } from './context.ts'
+import {
+  findDaemon,
+  notRunning,
+  startDaemon,
+  type DaemonAddress,
+  type DaemonStart,
+} from './daemon-process.ts'
+
+/** How commands reach the daemon of one home; it is looked up once and then kept. */
+export function createDaemonAccess(
+  readStart: () => Promise<DaemonStart>,
+  options: { autostart: boolean },
+): Pick<CliContext, 'daemon' | 'findDaemon'> {
+  let known: DaemonAddress | null = null
+  const find = async () => (known ??= await findDaemon((await readStart()).home))
+  const toDaemon = (address: DaemonAddress) => ({ pid: address.pid, api: createDaemonClient(address) })
+  return {
+    async findDaemon() {
+      const address = await find()
+      return address === null ? null : toDaemon(address)
+    },
+    async daemon({ start, asked }) {
+      const found = await find()
+      if (found !== null) return toDaemon(found)
+      const how = await readStart()
+      if (!start || (!options.autostart && asked !== true)) throw notRunning(how.home)
+      known = await startDaemon(how)
+      return toDaemon(known)
+    },
+  }
+}

@@ -1,0 +1,166 @@
+import { spawn } from 'node:child_process'
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createDaemonClient } from '../client/daemon-client.ts'
+import { CcmError, messageOf } from '../core/errors.ts'
+
+/** Where a daemon answers, as it wrote it into its home. */
+export type DaemonAddress = { pid: number; baseUrl: string; token: string; version: string }
+
+/** How to start a daemon, and whom to tell that it takes a while. */
+export type DaemonStart = {
+  home: string
+  /** The configuration file in use; the daemon runs elsewhere, where `./ccm.toml` would be another. */
+  configFile: string | null
+  /** Program and arguments, `node bin/ccm.js` say. */
+  launcher: string[]
+  env: Record<string, string | undefined>
+  onWait?: () => void
+  onSpawn?: (pid: number) => void
+}
+
+/** A daemon that lost the race for its home ends with this; the winner is the one to use. */
+export const EXIT_HOME_TAKEN = 75
+
+const READY_MS = 10_000
+const ANSWER_MS = 2000
+
+/**
+ * The daemon of this home if one answers, else null. Another program on an old daemon's port does not count:
+ * it neither takes the token nor names the pid.
+ */
+export async function findDaemon(home: string, fetch = globalThis.fetch): Promise<DaemonAddress | null> {
+  const address = readAddress(home)
+  if (address === null) return null
+  const impatient: typeof fetch = (url, init) =>
+    fetch(url, { ...init, signal: AbortSignal.timeout(ANSWER_MS) })
+  try {
+    const { pid } = await createDaemonClient({ ...address, fetch: impatient }).status()
+    return pid === address.pid ? address : null
+  } catch {
+    return null
+  }
+}
+
+/**
+ * Starts a daemon in the background and waits until it answers, at most 10 s. Many may start at once: the
+ * daemon's own lock lets one live and all get that one. Throws BAD_CONFIG or DAEMON_UNREACHABLE with the
+ * daemon's last words.
+ */
+export async function startDaemon(start: DaemonStart): Promise<DaemonAddress> {
+  const logFile = join(start.home, 'daemon.log')
+  const { child, logStart } = spawnDaemon(start, logFile)
+  let ended: { code: number | null; signal: string | null } | null = null
+  child.on('exit', (code, signal) => (ended = { code, signal }))
+  child.on('error', (error) => (ended = { code: null, signal: messageOf(error) }))
+  const hasEnded = () => ended
+  if (child.pid !== undefined) start.onSpawn?.(child.pid)
+  child.unref()
+
+  const startedAt = Date.now()
+  let told = false
+  for (let waitMs = 20; Date.now() - startedAt < READY_MS; waitMs = Math.min(waitMs * 1.5, 200)) {
+    await sleep(waitMs)
+    const found = await findDaemon(start.home)
+    if (found !== null) return found
+    const end = hasEnded()
+    if (end !== null && end.code !== EXIT_HOME_TAKEN) throw startFailed(end, logFile, logStart)
+    if (!told && Date.now() - startedAt > 500) {
+      told = true
+      start.onWait?.()
+    }
+  }
+  const lastWords = readLastWords(logFile, logStart)
+  throw new CcmError(
+    'DAEMON_UNREACHABLE',
+    `The daemon did not answer within ${READY_MS / 1000} s.${lastWords === '' ? '' : `\n${lastWords}`}`,
+    { remedy: `Its log: ${logFile}. To watch it start: ccm daemon` },
+  )
+}
+
+/** What a command says when no daemon runs and none may be started. */
+export function notRunning(home: string): CcmError {
+  return new CcmError('DAEMON_UNREACHABLE', `No daemon runs for ${home}.`, {
+    remedy: 'Start it with: ccm start',
+  })
+}
+
+function spawnDaemon(start: DaemonStart, logFile: string) {
+  const [program = process.execPath, ...args] = start.launcher
+  let log: number
+  try {
+    mkdirSync(start.home, { recursive: true, mode: 0o700 })
+    log = openSync(logFile, 'a', 0o600)
+  } catch (error) {
+    throw new CcmError('DAEMON_UNREACHABLE', `The folder of ccm cannot be written: ${messageOf(error)}`, {
+      remedy: 'CCM_HOME names another folder.',
+      cause: error,
+    })
+  }
+  try {
+    const child = spawn(program, [...args, 'daemon', '--background'], {
+      cwd: start.home,
+      detached: true,
+      env: {
+        ...start.env,
+        CCM_HOME: start.home,
+        ...(start.configFile !== null && { CCM_CONFIG: start.configFile }),
+      },
+      stdio: ['ignore', log, log],
+    })
+    return { child, logStart: fstatSync(log).size }
+  } finally {
+    closeSync(log)
+  }
+}
+
+function readAddress(home: string): DaemonAddress | null {
+  try {
+    const found = JSON.parse(readFileSync(join(home, 'daemon.json'), 'utf8')) as Record<string, unknown>
+    const { pid, host, port, version } = found
+    if (typeof pid !== 'number' || typeof port !== 'number' || typeof host !== 'string') return null
+    const name = host.includes(':') ? `[${host}]` : host
+    const token = readFileSync(join(home, 'token'), 'utf8').trim()
+    return { pid, baseUrl: `http://${name}:${port}`, token, version: String(version) }
+  } catch {
+    return null
+  }
+}
+
+function startFailed(
+  end: { code: number | null; signal: string | null },
+  logFile: string,
+  logStart: number,
+): CcmError {
+  const words = readLastWords(logFile, logStart)
+  const how = end.code === null ? `was ended by ${end.signal}` : `ended with exit code ${end.code}`
+  const message = words === '' ? `The daemon ${how} at its start.` : words.replace(/^ccm: /, '')
+  if (end.code === 78) return new CcmError('BAD_CONFIG', message)
+  return new CcmError('DAEMON_UNREACHABLE', `The daemon could not start: ${message}`, {
+    remedy: `Its log: ${logFile}`,
+  })
+}
+
+/** What the daemon printed for people since `from`, at most 20 lines; else the messages of its error log. */
+function readLastWords(logFile: string, from: number): string {
+  let lines: string[]
+  try {
+    lines = readFileSync(logFile).subarray(from).toString('utf8').split('\n').filter(Boolean)
+  } catch {
+    return ''
+  }
+  const plain = lines.filter((line) => !line.startsWith('{'))
+  if (plain.length > 0) return plain.slice(-20).join('\n')
+  return lines.flatMap(errorOf).slice(-3).join('\n')
+}
+
+function errorOf(line: string): string[] {
+  try {
+    const entry = JSON.parse(line) as { level?: string; msg?: string; err?: { message?: string } }
+    if (entry.level !== 'error' && entry.level !== 'fatal') return []
+    return [[entry.msg, entry.err?.message].filter(Boolean).join(': ')]
+  } catch {
+    return []
+  }
+}

@@ -1,0 +1,59 @@
+import { isFinal } from '../core/task.ts'
+import type { HookEventJson } from '../protocol/rest.ts'
+import { printJson, type CliContext, type DefineCommand } from './context.ts'
+import { eventLine } from './event-view.ts'
+import { EXIT } from './exit-code.ts'
+import { eventsOf } from './follow.ts'
+import { createCommand } from './parse.ts'
+import { createPaint } from './terminal.ts'
+
+/** `ccm events`: the hook events of a task, as Claude Code reported them. */
+export const eventsCommand: DefineCommand = (context, done) =>
+  createCommand('events', 'List the hook events of a task, as Claude Code reported them.', [
+    'ccm events 3f2a',
+    "ccm events 3f2a --json | jq '.[].hook_event_name'",
+  ])
+    .argument('<id>', 'the id of a task, or its beginning')
+    .option('-f, --follow', 'go on until the task is over; with --json one event per line')
+    .action(async (id: string, options: { follow?: boolean; json?: boolean }) => {
+      const { api } = await context.daemon({ start: true })
+      const task = await api.task(id)
+      const paint = createPaint(context.stdout, context.env)
+      const print = (event: HookEventJson) =>
+        void context.stdout.write(`${options.json ? JSON.stringify(event) : eventLine(event, paint)}\n`)
+
+      if (options.follow) return done(await followEvents(context, task.id, print))
+      const events = await eventsOf(api, task.id)
+      if (options.json) printJson(context, events)
+      else events.forEach(print)
+      done(EXIT.ok)
+    })
+
+async function followEvents(
+  context: CliContext,
+  id: string,
+  print: (event: HookEventJson) => void,
+): Promise<number> {
+  const { api } = await context.daemon({ start: false })
+  const leave = new AbortController()
+  const offInterrupt = context.onInterrupt(() => leave.abort())
+  try {
+    const seen = new Set<number>()
+    const show = (event: HookEventJson) => {
+      if (!seen.has(event.id)) print(event)
+      seen.add(event.id)
+    }
+    const stream = { task: id, replay: true, giveUpAfterMs: 30_000, signal: leave.signal }
+    if (!isFinal((await api.task(id)).status)) {
+      for await (const live of api.liveEvents(stream)) {
+        if (live.event === 'hook') show(live.data)
+        if (live.event === 'task' && isFinal(live.data.status)) break
+      }
+    }
+    if (leave.signal.aborted) return EXIT.detached
+    for (const event of await eventsOf(api, id)) show(event)
+    return EXIT.ok
+  } finally {
+    offInterrupt()
+  }
+}

@@ -1,0 +1,59 @@
+import { Command, InvalidArgumentError } from 'commander'
+import { PERMISSION_MODES, type PermissionMode } from '../core/task.ts'
+import { nearestName } from '../protocol/faults.ts'
+import { readSeconds } from './duration.ts'
+
+/** A command with the options that all have, and an example at the end of its help. */
+export function createCommand(name: string, summary: string, examples: string[]): Command {
+  return new Command(name)
+    .description(summary)
+    .option('--json', 'print one JSON document on stdout and nothing else')
+    .helpOption('-h, --help', 'show this help')
+    .allowExcessArguments(false)
+    .addHelpText(
+      'after',
+      ['', examples.length > 1 ? 'Examples:' : 'Example:', ...examples].join('\n  ').replace(/^\n {2}/, '\n'),
+    )
+}
+
+/** `--priority`: a whole number from -100 to 100. */
+export function parsePriority(text: string): number {
+  const value = Number(text)
+  if (!/^[+-]?\d+$/.test(text) || value < -100 || value > 100) {
+    throw new InvalidArgumentError('It must be a whole number from -100 to 100.')
+  }
+  return value
+}
+
+/** `--timeout` as seconds, at most 7 days; a plain number counts seconds. */
+export function parseTimeout(text: string): number {
+  const seconds = /^\d+$/.test(text) ? Number(text) : readSeconds(text)
+  if (seconds === null || seconds < 1 || seconds > 7 * 86_400) {
+    throw new InvalidArgumentError('It must be a duration such as 90s, 30m or 1h30m, at most 7d.')
+  }
+  return seconds
+}
+
+/** `--permission-mode`: one of Claude Code's own. */
+export function parsePermissionMode(text: string): PermissionMode {
+  const mode = PERMISSION_MODES.find((name) => name === text)
+  if (mode !== undefined) return mode
+  const near = nearestName(text, [...PERMISSION_MODES])
+  throw new InvalidArgumentError(
+    `${near === null ? '' : `Did you mean ${near}? `}It must be one of ${PERMISSION_MODES.join(', ')}.`,
+  )
+}
+
+/** For an option that may be repeated. */
+export function collect(value: string, before: string[]): string[] {
+  return [...before, value]
+}
+
+/** `--limit`: how many rows, 1 to 1000. */
+export function parseLimit(text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < 1 || value > 1000) {
+    throw new InvalidArgumentError('It must be a whole number from 1 to 1000.')
+  }
+  return value
+}
