@@ -1,11 +1,10 @@
-import { rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { build } from 'esbuild'
 
 // Two entries that share chunks: neither loads the other's code. Packages with native parts stay outside.
 // Bundled CommonJS packages ask for `require`, which an ES module has not; the odd name cannot clash.
 const folder = import.meta.dirname
-await rm(`${folder}/dist`, { recursive: true, force: true })
-await build({
+const { metafile } = await build({
   absWorkingDir: folder,
   entryPoints: { cli: 'src/cli.ts', daemon: 'src/main.ts' },
   outdir: 'dist',
@@ -19,5 +18,11 @@ await build({
   banner: {
     js: "import { createRequire as __ccmCreateRequire } from 'node:module'; const require = __ccmCreateRequire(import.meta.url);",
   },
+  metafile: true,
   logLevel: 'warning',
 })
+
+// Chunks of earlier builds go only now, so that `dist` is whole at any time, also with two builds at once.
+for (const name of await readdir(`${folder}/dist`)) {
+  if (!(`dist/${name}` in metafile.outputs)) await rm(`${folder}/dist/${name}`, { recursive: true, force: true })
+}

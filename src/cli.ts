@@ -17,9 +17,12 @@ const COMMANDS: Record<string, Entry> = {
   run: entry('give Claude Code a task and follow it', async () => (await import('./cli/run.ts')).runCommand),
   tasks: entry('list tasks', async () => (await import('./cli/tasks.ts')).tasksCommand),
   show: entry('show everything about a task', async () => (await import('./cli/show.ts')).showCommand),
-  events: entry('list its hook events', async () => (await import('./cli/events.ts')).eventsCommand),
+  events: entry(
+    'list the hook events of a task',
+    async () => (await import('./cli/events.ts')).eventsCommand,
+  ),
   explain: entry(
-    'show what proved each state',
+    'show what proved each state of its agent',
     async () => (await import('./cli/explain.ts')).explainCommand,
   ),
   attach: entry("open the agent's window", async () => (await import('./cli/attach.ts')).attachCommand),
@@ -27,7 +30,7 @@ const COMMANDS: Record<string, Entry> = {
     'allow what an agent asks for',
     async () => (await import('./cli/approve.ts')).approveCommand,
   ),
-  deny: entry('refuse it', async () => (await import('./cli/deny.ts')).denyCommand),
+  deny: entry('refuse what an agent asks for', async () => (await import('./cli/deny.ts')).denyCommand),
   send: entry("answer an agent's question", async () => (await import('./cli/send.ts')).sendCommand),
   cancel: entry('end a task', async () => (await import('./cli/cancel.ts')).cancelCommand),
   projects: entry(
@@ -60,14 +63,14 @@ export async function runCommandLine(argv: string[], context: CliContext): Promi
   const wantsJson = argv.slice(0, endOfOptions(argv)).includes('--json')
   let code: number = EXIT.ok
   try {
-    const name = argv.find((word) => !word.startsWith('-'))
-    const helpAsked = name === undefined || name === 'help'
-    const program = await createProgram(helpAsked ? helpTopic(argv) : name, context, (end) => (code = end))
-    if (argv.length === 0) {
+    const words = argv[0] === 'help' ? [...argv.slice(1, 2), '--help'] : argv
+    const name = words.find((word) => !word.startsWith('-')) ?? null
+    const program = await createProgram(name, context, (end) => (code = end))
+    if (words.length === 0) {
       program.outputHelp()
       return EXIT.ok
     }
-    await program.parseAsync(argv, { from: 'user' })
+    await program.parseAsync(words, { from: 'user' })
     return code
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok
@@ -94,7 +97,6 @@ async function createProgram(
     )
     .enablePositionalOptions()
     .exitOverride()
-    .action(() => program.help())
   const known = Object.entries(COMMANDS)
   if (name !== null && !Object.hasOwn(COMMANDS, name)) throw unknownCommand(name)
   for (const [command, { summary, load }] of known) {
@@ -121,11 +123,6 @@ function unknownCommand(name: string): CommanderError {
   const hint = near === null ? '' : `; did you mean "${near}"?`
   const shown = JSON.stringify(name.length > 40 ? `${name.slice(0, 39)}…` : name)
   return new CommanderError(EXIT.usage, 'ccm.unknownCommand', `There is no command ${shown}${hint}`)
-}
-
-function helpTopic(argv: string[]): string | null {
-  const [help, topic] = argv.filter((word) => !word.startsWith('-'))
-  return help === 'help' && topic !== undefined ? topic : null
 }
 
 function endOfOptions(argv: string[]): number {

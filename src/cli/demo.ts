@@ -52,7 +52,6 @@ async function demo(context: CliContext, json: boolean): Promise<number> {
       await prepare(folder, env, await demoConfig(context, model.url, folder))
       return run({ ...context, cwd: join(folder, 'project'), ...access }, DEMO_PROMPT, {
         allow: [`Bash(${DEMO_TEST})`],
-        deny: [],
         trust: true,
         wait: true,
         input: false,

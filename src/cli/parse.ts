@@ -45,7 +45,7 @@ export function parsePermissionMode(text: string): PermissionMode {
 }
 
 /** For an option that may be repeated. */
-export function collect(value: string, before: string[]): string[] {
+export function collect(value: string, before: string[] = []): string[] {
   return [...before, value]
 }
 

@@ -1,3 +1,6 @@
+import type { Command } from 'commander'
+import { CcmError } from '../core/errors.ts'
+import { nearestName } from '../protocol/faults.ts'
 import { printJson, type DefineCommand } from './context.ts'
 import { EXIT } from './exit-code.ts'
 import { createCommand } from './parse.ts'
@@ -24,7 +27,16 @@ export const projectsCommand: DefineCommand = (context, done) => {
     'ccm projects add ~/code/app --trust',
     'ccm projects trust app',
   ])
-    .action(list)
+    .allowExcessArguments(true)
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const [word] = command.args
+      if (word === undefined) return list(options)
+      const near = nearestName(word, ['list', 'add', 'trust'])
+      const hint = near === null ? '.' : `; did you mean "projects ${near}"?`
+      throw new CcmError('BAD_INPUT', `There is no command "projects ${oneLine(word, 40)}"${hint}`, {
+        remedy: 'See: ccm projects --help',
+      })
+    })
     // What follows the name of a subcommand belongs to that subcommand.
     .enablePositionalOptions()
 

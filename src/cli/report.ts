@@ -14,12 +14,20 @@ export function usageError(error: CommanderError, argv: string[]): CcmError {
   const words = argv.filter((word) => !word.startsWith('-'))
   const command = error.code === 'ccm.unknownCommand' ? undefined : words[0]
   const help = command === undefined ? 'ccm --help' : `ccm ${command} --help`
-  // `ccm run "-p x"` looks like an option to everybody but the person who typed it.
-  const dashed = error.code === 'commander.unknownOption' && (command === 'run' || command === 'send')
-  const remedy = dashed
-    ? `A text that begins with "-" goes after "--", as in: ccm ${command === 'run' ? 'run' : 'send ID'} -- "-text". Otherwise see: ${help}`
-    : `See: ${help}`
-  return new CcmError('BAD_INPUT', `${sentence[0]?.toUpperCase() ?? ''}${sentence.slice(1)}`, { remedy })
+  return new CcmError('BAD_INPUT', asSentence(sentence), { remedy: `${hintFor(error, command)}See: ${help}` })
+}
+
+// What looks like an option or like many arguments was often meant as one text.
+function hintFor(error: CommanderError, command: string | undefined): string {
+  if (command !== 'run' && command !== 'send') return ''
+  const before = command === 'run' ? 'ccm run' : 'ccm send ID'
+  if (error.code === 'commander.excessArguments') return `Put the text into quotes: ${before} "TEXT". `
+  if (error.code !== 'commander.unknownOption' || !/option '(-[^-]|[^']*\s)/.test(error.message)) return ''
+  return `A text that begins with "-" goes after "--": ${before} -- "-TEXT". `
+}
+
+function asSentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.?!]$/.test(text) ? '' : '.'}`
 }
 
 /** Prints an error for a person on stderr, with `--json` also as a document on stdout; answers the exit code. */

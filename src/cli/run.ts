@@ -21,8 +21,8 @@ export type RunOptions = {
   priority?: number
   timeout?: number
   permissionMode?: NonNullable<NewTaskBody['permission_mode']>
-  allow: string[]
-  deny: string[]
+  allow?: string[]
+  deny?: string[]
   dedupeKey?: string
   trust?: boolean
   wait: boolean
@@ -40,15 +40,15 @@ export const runCommand: DefineCommand = (context, done) =>
     'ccm run -- "-v is printed twice: find out why"',
   ])
     .argument('<prompt>', 'what to do; "-" reads it from standard input; after "--" it may begin with "-"')
-    .option('-d, --dir <dir>', 'directory to work in (default: the current one)')
-    .option('-p, --project <name>', 'a registered project instead of a directory')
+    .option('--dir <dir>', 'directory to work in (default: the current one)')
+    .option('--project <name>', 'a registered project instead of a directory')
     .option('--role <role>', 'what kind of agent')
     .option('--model <model>', "Claude model (default: the project's, then the configuration's)")
     .option('--priority <n>', '-100 to 100, higher goes first', parsePriority)
     .option('--timeout <time>', 'longest time for an attempt: 90s, 30m, 1h30m', parseTimeout)
     .option('--permission-mode <mode>', "Claude Code's own permission mode", parsePermissionMode)
-    .option('--allow <rule>', 'allow a tool, such as "Bash(npm test *)"; may be repeated', collect, [])
-    .option('--deny <rule>', 'forbid a tool; may be repeated', collect, [])
+    .option('--allow <rule>', 'allow a tool, such as "Bash(npm test *)"; may be repeated', collect)
+    .option('--deny <rule>', 'forbid a tool; may be repeated', collect)
     .option('--dedupe-key <key>', 'join a queued or running task with this key instead of adding one')
     .option('--trust', 'trust the directory: its own hooks, servers and settings may run')
     .option('--no-wait', 'print the id and do not follow')
@@ -135,8 +135,8 @@ export function toBody(cwd: string, prompt: string, options: RunOptions): NewTas
     ...(options.priority !== undefined && { priority: options.priority }),
     ...(options.timeout !== undefined && { timeout_s: options.timeout }),
     ...(options.permissionMode !== undefined && { permission_mode: options.permissionMode }),
-    ...(options.allow.length > 0 && { allowed_tools: options.allow }),
-    ...(options.deny.length > 0 && { disallowed_tools: options.deny }),
+    ...(options.allow !== undefined && { allowed_tools: options.allow }),
+    ...(options.deny !== undefined && { disallowed_tools: options.deny }),
     ...(options.dedupeKey !== undefined && { dedupe_key: options.dedupeKey }),
     ...(options.trust === true && { trust: true }),
   }
