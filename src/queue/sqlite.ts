@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.ts'
 import { CcmError } from '../core/errors.ts'
 import { afterLostLease, afterReport, type NextStep } from '../core/lease.ts'
 import type { Queue, Report } from '../core/queue.ts'
-import { isFinal, type Task } from '../core/task.ts'
+import { isFinal, type Task, type TaskStatus } from '../core/task.ts'
 import { newRow, newTaskFault, toTask } from './sqlite-rows.ts'
 import { prepareStatements, type QueueDatabase } from './sqlite-statements.ts'
 import { nextTaskId } from './task-id.ts'
@@ -36,7 +36,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
   const sql = prepareStatements(db)
   let epoch: number | null = null
 
-  /** One atomic step; its thrown error becomes a rejection. */
+  /** One atomic write; its thrown error becomes a rejection. Reads go without: they work on a full disk too. */
   const step = async <T>(work: () => T): Promise<T> => db.transaction(work)
   /** A step that only the newest process of this worker may take. */
   const fencedStep = async <T>(work: (epoch: number) => T): Promise<T> =>
@@ -57,6 +57,8 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
     const row = sql.get.get({ system, id })
     return row === undefined ? null : toTask(row)
   }
+
+  const countOf = (status: TaskStatus): number => sql.count.get({ system, status })?.n ?? 0
 
   /** Ends the newest attempt and moves the task on; for every way an attempt can end. */
   const end = (
@@ -114,7 +116,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
         const alive =
           task.dedupeKey === null ? undefined : sql.alive.get({ system, dedupeKey: task.dedupeKey })
         if (alive !== undefined) return { task: toTask(alive), inserted: false }
-        if ((sql.count.get({ system, status: 'queued' })?.n ?? 0) >= maxQueued) {
+        if (countOf('queued') >= maxQueued) {
           throw new CcmError('QUEUE_FULL', `The queue is full: ${maxQueued} tasks are waiting.`, {
             remedy: 'Wait until some have started, cancel some, or raise the bound of queued tasks.',
           })
@@ -126,19 +128,17 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
         return { task: toTask(row), inserted: true }
       }),
 
-    get: (id) => step(() => taskOf(id)),
+    get: async (id) => taskOf(id),
 
-    list: ({ status, limit }) =>
-      step(() =>
-        (status === undefined
-          ? sql.list.all({ system, limit })
-          : sql.listOf.all({ system, status, limit })
-        ).map(toTask),
-      ),
+    list: async ({ status, limit }) =>
+      (status === undefined
+        ? sql.list.all({ system, limit })
+        : sql.listOf.all({ system, status, limit })
+      ).map(toTask),
 
-    idsByPrefix: (prefix) => step(() => sql.idsByPrefix.all({ system, prefix }).map(({ id }) => id)),
+    idsByPrefix: async (prefix) => sql.idsByPrefix.all({ system, prefix }).map(({ id }) => id),
 
-    count: (status) => step(() => sql.count.get({ system, status })?.n ?? 0),
+    count: async (status) => countOf(status),
 
     claim: (limit, projects) =>
       fencedStep((epoch) => {

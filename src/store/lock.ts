@@ -2,7 +2,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import { CcmError } from '../core/errors.ts'
-import { codeOf, toDatabaseError } from './sqlite-errors.ts'
+import { codeOf, isDamage, toDatabaseError } from './sqlite-errors.ts'
 
 /** The proof that this process is the only daemon of its home. */
 export type HomeLock = {
@@ -26,6 +26,12 @@ export function acquireHomeLock(file: string): HomeLock {
     writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 })
   } catch (error) {
     native.close()
+    if (isDamage(error)) {
+      throw new CcmError('DATABASE_UNUSABLE', `The lock file ${path} holds something else.`, {
+        remedy: `Delete ${path}; a running daemon never writes to it.`,
+        cause: error,
+      })
+    }
     if (!codeOf(error).startsWith('SQLITE_BUSY')) throw toDatabaseError(error, path)
     const pid = readPid(pidFile)
     throw new CcmError(

@@ -1,0 +1,209 @@
+import { expect, test } from 'vitest'
+import type { Attempt, StateChange } from '../core/attempt.ts'
+import type { Report } from '../core/queue.ts'
+import { createAttempts } from './attempts.ts'
+import { createOutbox } from './outbox.ts'
+import { openForTest, temporaryHome } from './temporary-database.ts'
+
+const WINDOW = { serverPid: 7, serverStartedAt: 8, windowId: '@1', paneId: '%2', windowName: 'agent-p-1' }
+
+function attemptOf(taskId: string, attempt: number, more: Partial<Attempt> = {}): Attempt {
+  return {
+    taskId,
+    attempt,
+    phase: 'claimed',
+    dir: '/code/app',
+    folder: '/home/attempts/x',
+    claudeSessionId: 'c0ffee',
+    configDir: null,
+    permissionMode: 'acceptEdits',
+    serverPid: null,
+    serverStartedAt: null,
+    windowId: null,
+    paneId: null,
+    windowName: null,
+    state: 'spawning',
+    waitKind: null,
+    stateReason: 'The task was claimed.',
+    stateAt: 10,
+    startedAt: 10,
+    settledAt: null,
+    ...more,
+  }
+}
+
+function changeOf(taskId: string, attempt: number, at: number): Omit<StateChange, 'id'> {
+  return {
+    taskId,
+    attempt,
+    at,
+    from: 'working',
+    to: 'waiting',
+    cue: 'permission',
+    reason: 'It asks to run a command.',
+    source: 'hook',
+    evidence: 'PermissionRequest Bash',
+  }
+}
+
+function reportOf(taskId: string, attempt: number): Report {
+  return { taskId, attempt, outcome: 'failed', result: null, error: 'It crashed.', retryAfterMs: 5 }
+}
+
+test('an attempt is stored whole and goes through its phases', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  const outbox = createOutbox(db)
+  const lease = { taskId: 't1', attempt: 1 }
+  const full = attemptOf('t1', 1, { configDir: '/c' })
+  attempts.open(full)
+  expect(attempts.get(lease)).toEqual(full)
+  attempts.setStarting(lease)
+  expect(attempts.get(lease)?.phase).toBe('starting')
+  attempts.setStarted(lease, WINDOW)
+  expect(attempts.get(lease)).toEqual({ ...full, phase: 'started', ...WINDOW })
+  expect(attempts.settle(reportOf('t1', 1), 99)).toBe(true)
+  expect(attempts.get(lease)).toEqual({ ...full, phase: 'settled', ...WINDOW, settledAt: 99 })
+  outbox.markDelivered(lease, 100)
+  expect(attempts.get(lease)?.phase).toBe('reported')
+  db.close()
+})
+
+test('an attempt is opened once and starts once', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  const lease = { taskId: 't1', attempt: 1 }
+  const conflict = expect.objectContaining({ code: 'CONFLICT' })
+  const missing = expect.objectContaining({ code: 'NOT_FOUND' })
+  expect(() => attempts.setStarting(lease)).toThrow(conflict)
+  expect(() => attempts.setStarted(lease, WINDOW)).toThrow(missing)
+  expect(() => attempts.recordState({ ...changeOf('t1', 1, 1), waitKind: null })).toThrow(missing)
+  expect(attempts.settle(reportOf('t1', 1), 1)).toBe(false)
+  attempts.open(attemptOf('t1', 1))
+  expect(() => attempts.open(attemptOf('t1', 1))).toThrow(conflict)
+  attempts.setStarting(lease)
+  expect(() => attempts.setStarting(lease)).toThrow(conflict)
+  db.close()
+})
+
+test('a window that appears after the attempt was settled is still known', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  attempts.open(attemptOf('t1', 1))
+  attempts.settle(reportOf('t1', 1), 20)
+  attempts.setStarted({ taskId: 't1', attempt: 1 }, WINDOW)
+  expect(attempts.get({ taskId: 't1', attempt: 1 })).toMatchObject({ phase: 'settled', paneId: '%2' })
+  db.close()
+})
+
+test('settling puts one report into the outbox, however often it is asked for', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  const outbox = createOutbox(db)
+  attempts.open(attemptOf('t1', 1))
+  expect(attempts.settle(reportOf('t1', 1), 20)).toBe(true)
+  expect(attempts.settle({ ...reportOf('t1', 1), outcome: 'succeeded' }, 21)).toBe(false)
+  expect(outbox.pending(10)).toEqual([reportOf('t1', 1)])
+  db.close()
+})
+
+test('settling changes nothing when its report cannot be stored', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  attempts.open(attemptOf('t1', 1))
+  db.prepare(`CREATE TRIGGER no BEFORE INSERT ON outbox BEGIN SELECT raise(ABORT, 'no'); END`).run({})
+  expect(() => attempts.settle(reportOf('t1', 1), 20)).toThrow('no')
+  expect(attempts.get({ taskId: 't1', attempt: 1 })?.phase).toBe('claimed')
+  db.close()
+})
+
+test('undelivered reports come oldest first until each is delivered', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  const outbox = createOutbox(db)
+  for (const id of ['t2', 't1', 't3']) {
+    attempts.open(attemptOf(id, 1))
+    attempts.settle(reportOf(id, 1), 20)
+  }
+  const ids = (): string[] => outbox.pending(2).map((report) => report.taskId)
+  expect(ids()).toEqual(['t2', 't1'])
+  outbox.markDelivered({ taskId: 't2', attempt: 1 }, 30)
+  outbox.markDelivered({ taskId: 't2', attempt: 1 }, 31)
+  expect(ids()).toEqual(['t1', 't3'])
+  db.close()
+})
+
+test('a change of state is stored with its proof, and the attempt shows it', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  attempts.open(attemptOf('t1', 1))
+  const change = changeOf('t1', 1, 40)
+  const stored = attempts.recordState({ ...change, waitKind: 'permission' })
+  expect(stored).toEqual({ ...change, id: expect.any(Number) })
+  expect(attempts.get({ taskId: 't1', attempt: 1 })).toMatchObject({
+    state: 'waiting',
+    waitKind: 'permission',
+    stateReason: 'It asks to run a command.',
+    stateAt: 40,
+  })
+  expect(attempts.chain('t1')).toEqual([stored])
+  db.close()
+})
+
+test('a state is not shown when its proof cannot be stored', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  attempts.open(attemptOf('t1', 1))
+  db.prepare(`CREATE TRIGGER no BEFORE INSERT ON state_changes BEGIN SELECT raise(ABORT, 'no'); END`).run({})
+  expect(() => attempts.recordState({ ...changeOf('t1', 1, 40), waitKind: null })).toThrow('no')
+  expect(attempts.get({ taskId: 't1', attempt: 1 })?.state).toBe('spawning')
+  db.close()
+})
+
+test('changes are read in order, by task and after a cursor', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  expect(attempts.lastChangeId()).toBe(0)
+  for (const [id, attempt] of [
+    ['t1', 1],
+    ['t2', 1],
+    ['t1', 2],
+  ] as const)
+    attempts.open(attemptOf(id, attempt))
+  const ids = [changeOf('t1', 1, 5), changeOf('t2', 1, 4), changeOf('t1', 2, 3)].map(
+    (change) => attempts.recordState({ ...change, waitKind: null }).id,
+  )
+  const [first = 0, second = 0, third = 0] = ids
+  expect(attempts.chain('t1').map(({ id }) => id)).toEqual([first, third])
+  expect(attempts.changesAfter(0, null, 2).map(({ id }) => id)).toEqual([first, second])
+  expect(attempts.changesAfter(first, null, 9).map(({ id }) => id)).toEqual([second, third])
+  expect(attempts.changesAfter(first, 't1', 9).map(({ id }) => id)).toEqual([third])
+  expect(attempts.lastChangeId()).toBe(third)
+  db.close()
+})
+
+test('open attempts are those whose outcome is not decided, oldest first', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  attempts.open(attemptOf('a', 1, { startedAt: 30 }))
+  attempts.open(attemptOf('b', 1, { startedAt: 10 }))
+  attempts.open(attemptOf('c', 1, { startedAt: 20 }))
+  attempts.open(attemptOf('c', 2, { startedAt: 40 }))
+  attempts.setStarting({ taskId: 'a', attempt: 1 })
+  attempts.setStarted({ taskId: 'b', attempt: 1 }, WINDOW)
+  attempts.settle(reportOf('c', 1), 50)
+  expect(attempts.openOnes().map((one) => `${one.taskId}${one.attempt}`)).toEqual(['b1', 'a1', 'c2'])
+  expect(attempts.newestOf('c')?.attempt).toBe(2)
+  expect(attempts.newestOf('nobody')).toBeNull()
+  db.close()
+})

@@ -1,0 +1,85 @@
+import { expect, test } from 'vitest'
+import { createHookEvents, type NewHookEvent } from './hook-events.ts'
+import { openForTest, temporaryHome } from './temporary-database.ts'
+
+function eventOf(fileName: string, more: Partial<NewHookEvent> = {}): NewHookEvent {
+  return {
+    fileName,
+    taskId: 't1',
+    attempt: 1,
+    claudeSessionId: 'c0ffee',
+    hookEventName: 'PreToolUse',
+    at: 5,
+    payload: { hook_event_name: 'PreToolUse', tool_input: { command: 'echo "ä\u0000"' } },
+    ...more,
+  }
+}
+
+test('an event is stored once, however often its file is read', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const events = createHookEvents(db)
+  const [stored] = events.insertBatch([eventOf('a'), eventOf('a')])
+  const { fileName, ...event } = eventOf('a')
+  expect(fileName).toBe('a')
+  expect(stored).toEqual({ ...event, id: expect.any(Number) })
+  expect(events.insertBatch([eventOf('a'), eventOf('b')]).map(({ id }) => id)).toEqual([events.lastId()])
+  expect(events.ofTask('t1', { limit: 9 })).toHaveLength(2)
+  expect(events.ofTask('t1', { limit: 9 })[0]).toEqual(stored)
+  db.close()
+})
+
+test('a batch is stored whole or not at all', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const events = createHookEvents(db)
+  expect(() => events.insertBatch([eventOf('a'), eventOf('b', { at: 1.5 })])).toThrow(/INTEGER/)
+  expect(events.lastId()).toBe(0)
+  expect(events.insertBatch([eventOf('a'), eventOf('b')])).toHaveLength(2)
+  db.close()
+})
+
+test('an event that cannot be stored is an error, never left out in silence', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const nameless = eventOf('a', { hookEventName: null as unknown as string })
+  expect(() => createHookEvents(db).insertBatch([nameless])).toThrow(/NOT NULL/)
+  db.close()
+})
+
+test('events are read in order, by task, name and cursor', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const events = createHookEvents(db)
+  const stored = events.insertBatch([
+    eventOf('a'),
+    eventOf('b', { taskId: 't2' }),
+    eventOf('c', { hookEventName: 'Stop', attempt: 2 }),
+    eventOf('d', { attempt: 2 }),
+    eventOf('e', { attempt: 2 }),
+  ])
+  const [a = 0, b = 0, c = 0, d = 0, e = 0] = stored.map(({ id }) => id)
+  const ids = (found: { id: number }[]): number[] => found.map(({ id }) => id)
+  expect(ids(events.ofTask('t1', { limit: 9 }))).toEqual([a, c, d, e])
+  expect(ids(events.ofTask('t1', { limit: 2, afterId: a }))).toEqual([c, d])
+  expect(ids(events.ofTask('t1', { limit: 9, name: 'Stop' }))).toEqual([c])
+  expect(ids(events.ofTask('t1', { limit: 9, name: 'PreToolUse', afterId: a }))).toEqual([d, e])
+  expect(ids(events.after(b, null, 9))).toEqual([c, d, e])
+  expect(ids(events.after(0, 't2', 9))).toEqual([b])
+  expect(events.lastOf('t1', 2, 'PreToolUse')?.id).toBe(e)
+  expect(events.lastOf('t1', 1, 'PreToolUse')?.id).toBe(a)
+  expect(events.lastOf('t1', 1, 'Stop')).toBeNull()
+  expect(events.lastId()).toBe(e)
+  db.close()
+})
+
+test('a cursor never meets an id for the second time', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const events = createHookEvents(db)
+  events.insertBatch([eventOf('a'), eventOf('b')])
+  const last = events.lastId()
+  db.prepare('DELETE FROM hook_events').run({})
+  expect(events.insertBatch([eventOf('c')])[0]?.id).toBe(last + 1)
+  db.close()
+})

@@ -1,0 +1,65 @@
+import { array, assert, asyncProperty, constant, constantFrom, integer, nat, oneof, record } from 'fast-check'
+import type { Arbitrary } from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Outcome } from '../../src/core/queue.ts'
+import { GRACE_MS, LEASE_MS, type QueueStore } from './contract.ts'
+import { PROJECTS, playHistory, type Step } from './history.ts'
+
+const OUTCOMES: Outcome[] = ['succeeded', 'failed', 'failed_permanent', 'released', 'cancelled']
+
+function anyStep(): Arbitrary<Step> {
+  const who = nat(30)
+  const which = nat(30)
+  const insert = record({
+    do: constant('insert' as const),
+    who,
+    project: constantFrom(...PROJECTS),
+    priority: integer({ min: -1, max: 1 }),
+    dedupeKey: constantFrom(null, null, 'k' as const),
+  })
+  const claim = record({ do: constant('claim' as const), who, limit: integer({ min: 1, max: 3 }) })
+  const heartbeat = record({ do: constant('heartbeat' as const), who, which })
+  const finish = record({
+    do: constant('finish' as const),
+    who,
+    which,
+    outcome: constantFrom(...OUTCOMES),
+    retryAfterMs: constantFrom(null, 0),
+  })
+  const resend = record({ do: constant('resend' as const), which })
+  const cancel = record({ do: constant('cancel' as const), who, which })
+  const ms = constantFrom(1, 30_000, LEASE_MS, LEASE_MS + GRACE_MS)
+  const advance = record({ do: constant('advance' as const), ms })
+  const reap = record({ do: constant('reap' as const), who })
+  const restart = record({ do: constant('restart' as const), worker: constantFrom('a', 'b') })
+  // The weights give tasks long lives: third failures and third lost leases must happen often.
+  return oneof(
+    { weight: 3, arbitrary: insert },
+    { weight: 5, arbitrary: claim },
+    { weight: 2, arbitrary: heartbeat },
+    { weight: 5, arbitrary: finish },
+    { weight: 1, arbitrary: resend },
+    { weight: 1, arbitrary: cancel },
+    { weight: 3, arbitrary: advance },
+    { weight: 3, arbitrary: reap },
+    { weight: 1, arbitrary: restart },
+  )
+}
+
+/** Random histories of two workers with crashes and restarts, as one test; a failure prints the shortest one. */
+export function queueInterleavings(name: string, open: () => Promise<QueueStore>): void {
+  test(`${name}: no interleaving breaks a promise`, { timeout: 120_000 }, async () => {
+    let played = 0
+    const property = asyncProperty(array(anyStep(), { minLength: 20, maxLength: 80 }), async (steps) => {
+      const store = await open()
+      try {
+        await playHistory(store, steps)
+        played += 1
+      } finally {
+        await store.close()
+      }
+    })
+    await assert(property, { numRuns: 150 })
+    expect(played).toBe(150)
+  })
+}
