@@ -1,0 +1,292 @@
+import { expect, test } from 'vitest'
+import { CcmError } from '../../src/core/errors.ts'
+import { createApp } from '../../src/http/app.ts'
+import type { AppDeps } from '../../src/http/deps.ts'
+import type {
+  CancelJson,
+  ExplainJson,
+  HookEventJson,
+  ProblemJson,
+  TaskJson,
+} from '../../src/protocol/rest.ts'
+import { createFakeDaemon, rightful } from './fake-daemon.ts'
+
+function start(overrides: Partial<AppDeps> = {}) {
+  const daemon = createFakeDaemon(overrides)
+  const app = createApp(daemon.deps)
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- names what the route answers
+  const ask = async <T = ProblemJson>(method: string, path: string, body?: unknown) => {
+    const headers = rightful({ 'content-type': 'application/json' })
+    const text = typeof body === 'string' ? body : JSON.stringify(body)
+    const response = await app.request(path, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: text }),
+    })
+    return { status: response.status, body: (await response.json()) as T, headers: response.headers }
+  }
+  return { ...daemon, app, ask }
+}
+
+/** The fake daemon's tasks with some functions replaced. */
+function withTasks(replaced: Partial<AppDeps['tasks']>) {
+  const daemon = start()
+  Object.assign(daemon.deps.tasks, replaced)
+  return daemon
+}
+
+test('a new task goes to the queue with every field it was given', async () => {
+  const { ask, calls } = start()
+  const made = await ask<TaskJson>('POST', '/api/tasks', {
+    prompt: '/not a command',
+    dir: '/code/app',
+    role: 'tester',
+    model: 'claude-x',
+    priority: 5,
+    timeout_s: 60,
+    permission_mode: 'plan',
+    allowed_tools: ['Bash(ls *)'],
+    disallowed_tools: ['WebFetch'],
+    dedupe_key: 'once',
+    trust: true,
+  })
+  expect(made.status).toBe(201)
+  expect(made.body).toMatchObject({ id: 'task-1', status: 'queued', prompt: '/not a command' })
+  expect(calls).toEqual([
+    [
+      'insert',
+      {
+        prompt: '/not a command',
+        dir: '/code/app',
+        project: null,
+        role: 'tester',
+        model: 'claude-x',
+        priority: 5,
+        timeoutS: 60,
+        permissionMode: 'plan',
+        allowedTools: ['Bash(ls *)'],
+        disallowedTools: ['WebFetch'],
+        dedupeKey: 'once',
+        trust: true,
+      },
+    ],
+  ])
+})
+
+test('a task that was there already answers 200', async () => {
+  const daemon = start()
+  const { insert } = daemon.deps.tasks
+  daemon.deps.tasks.insert = async (request) => ({ ...(await insert(request)), inserted: false })
+  expect((await daemon.ask('POST', '/api/tasks', { prompt: 'x', dir: '/x' })).status).toBe(200)
+})
+
+test.each<[string, unknown, string, string | undefined]>([
+  ['an empty prompt', { prompt: ' ', dir: '/x' }, 'The prompt is empty.', 'prompt'],
+  [
+    'a NUL',
+    { prompt: 'a\0', dir: '/x' },
+    'The prompt holds a NUL character, which no program argument can carry.',
+    'prompt',
+  ],
+  ['no prompt', { dir: '/x' }, 'prompt is missing.', 'prompt'],
+  ['neither dir nor project', { prompt: 'x' }, 'It needs dir or project.', undefined],
+  [
+    'a priority out of range',
+    { prompt: 'x', dir: '/x', priority: 101 },
+    'priority must be at most 100.',
+    'priority',
+  ],
+  [
+    'a mistyped field',
+    { promt: 'x', prompt: 'x', dir: '/x' },
+    'promt is not known; did you mean prompt?',
+    'promt',
+  ],
+  ['a field of another type', { prompt: 1, dir: '/x' }, 'prompt must be text.', 'prompt'],
+  [
+    'an unknown mode',
+    { prompt: 'x', dir: '/x', permission_mode: 'yolo' },
+    'permission_mode must be one of acceptEdits, auto, bypassPermissions, manual, dontAsk, plan.',
+    'permission_mode',
+  ],
+  [
+    'two faults',
+    { prompt: '', dir: '', project: 'P' },
+    'The prompt is empty. dir must have at least 1 character. project must be 1 to 40 of a-z, 0-9 and -.',
+    'prompt',
+  ],
+  ['no object', '[]', 'It must be a table of keys and values.', undefined],
+  ['no JSON', '{', 'The body is not valid JSON.', undefined],
+])('%s is refused with a sentence', async (_name, body, message, field) => {
+  const { ask, calls } = start()
+  const refused = await ask('POST', '/api/tasks', body)
+  expect(refused.status).toBe(400)
+  expect(refused.body).toEqual({ code: 'BAD_INPUT', message, ...(field === undefined ? {} : { field }) })
+  expect(calls).toEqual([])
+})
+
+test('a refusal never repeats long input', async () => {
+  const { ask } = start()
+  const long = 'z'.repeat(500_000)
+  const replies = [
+    await ask('POST', '/api/tasks', { prompt: 'x', dir: '/x', [long]: 1 }),
+    await ask('POST', '/api/tasks', { prompt: long, dir: '/x' }),
+    await ask('GET', `/api/tasks/${long.slice(0, 5000)}`),
+    await ask('POST', `/api/projects/${long.slice(0, 5000)}/trust`),
+    await ask('GET', `/${long.slice(0, 5000)}`),
+  ]
+  expect(replies.map((reply) => reply.status)).toEqual([400, 400, 404, 404, 404])
+  for (const { body } of replies) expect(JSON.stringify(body).length).toBeLessThan(600)
+})
+
+test('a task is found by its id, by a prefix only it has, and by its whole id where another is longer', async () => {
+  const { ask, addTask } = start()
+  for (const id of ['abc', 'abcd', 'xyz']) addTask(id)
+  expect((await ask<TaskJson>('GET', '/api/tasks/x')).body.id).toBe('xyz')
+  expect((await ask<TaskJson>('GET', '/api/tasks/abc')).body.id).toBe('abc')
+  const two = await ask('GET', '/api/tasks/ab')
+  expect(two).toMatchObject({ status: 409, body: { code: 'CONFLICT', remedy: 'Write more of the id.' } })
+  expect(await ask('GET', '/api/tasks/q')).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } })
+  expect(await ask('GET', '/api/tasks/%25_')).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } })
+})
+
+test('tasks are listed newest first, and a bad filter is refused', async () => {
+  const { ask, addTask } = start()
+  for (const id of ['a', 'b', 'c']) addTask(id)
+  const ids = (await ask<TaskJson[]>('GET', '/api/tasks?limit=2')).body.map((task) => task.id)
+  expect(ids).toEqual(['c', 'b'])
+  expect((await ask('GET', '/api/tasks?limit=none')).body).toMatchObject({
+    message: 'limit must be a number.',
+  })
+  expect((await ask('GET', '/api/tasks?stat=x')).body.message).toBe('stat is not known; did you mean status?')
+})
+
+test('hook events are given by name and after an id; explain gives the chain', async () => {
+  const { ask, addTask, addHook, addChange } = start()
+  addTask('a')
+  for (const name of ['SessionStart', 'Stop', 'Stop']) addHook('a', name)
+  addHook('b', 'Stop')
+  addChange('a', 'working')
+  const names = async (query: string) =>
+    (await ask<HookEventJson[]>('GET', `/api/tasks/a/events${query}`)).body.map(
+      (e) => `${e.id} ${e.hook_event_name}`,
+    )
+  expect(await names('')).toEqual(['1 SessionStart', '2 Stop', '3 Stop'])
+  expect(await names('?name=Stop&after=2')).toEqual(['3 Stop'])
+  expect(await names('?limit=1')).toEqual(['1 SessionStart'])
+  const { body } = await ask<ExplainJson>('GET', '/api/tasks/a/explain')
+  expect(body).toMatchObject({
+    task: { id: 'a' },
+    chain: [{ to: 'working', task_id: 'a', at: '1970-01-01T00:00:00.000Z' }],
+  })
+  expect((await ask('GET', '/api/tasks/a/screen')).body).toEqual({ screen: 'hello' })
+})
+
+test('answers go to the agent of the task the prefix means', async () => {
+  const { ask, addTask, calls } = start()
+  addTask('abcdef')
+  expect(await ask('POST', '/api/tasks/abc/approve')).toMatchObject({ status: 200, body: { id: 'abcdef' } })
+  await ask('POST', '/api/tasks/abc/deny', { reason: 'no' })
+  await ask('POST', '/api/tasks/abc/deny')
+  await ask('POST', '/api/tasks/abc/send', { text: 'blue' })
+  expect((await ask('POST', '/api/tasks/abc/send', { text: '' })).status).toBe(400)
+  await ask<CancelJson>('POST', '/api/tasks/abc/cancel', { reason: 'enough' })
+  expect(calls).toEqual([
+    ['approve', 'abcdef'],
+    ['deny', 'abcdef', 'no'],
+    ['deny', 'abcdef', null],
+    ['send', 'abcdef', 'blue'],
+    ['cancel', 'abcdef', 'enough'],
+  ])
+})
+
+test('an answer nobody waits for is a conflict, with the reason where there is one', async () => {
+  const reply = withTasks({
+    approve: async () => 'not_waiting',
+    deny: async () => ({ refused: 'The agent asks a question; use send.' }),
+    send: async () => 'unknown',
+    cancel: async () => 'already_final',
+  })
+  reply.addTask('a')
+  expect(await reply.ask('POST', '/api/tasks/a/approve')).toMatchObject({
+    status: 409,
+    body: { code: 'CONFLICT' },
+  })
+  const refused = await reply.ask('POST', '/api/tasks/a/deny')
+  expect(refused).toMatchObject({ status: 409, body: { message: 'The agent asks a question; use send.' } })
+  expect((await reply.ask('POST', '/api/tasks/a/send', { text: 'x' })).status).toBe(404)
+  expect(await reply.ask('POST', '/api/tasks/a/cancel')).toMatchObject({
+    status: 200,
+    body: { reply: 'already_final' },
+  })
+})
+
+test.each([
+  ['QUEUE_FULL', 429],
+  ['DIR_UNUSABLE', 400],
+  ['NOT_FOUND', 404],
+  ['CONFLICT', 409],
+  ['DATABASE_UNUSABLE', 500],
+] as const)('a thrown %s answers %i with its own sentence and remedy', async (code, status) => {
+  const { ask } = withTasks({
+    insert: async () => {
+      throw new CcmError(code, 'What happened.', { remedy: 'What helps.' })
+    },
+  })
+  const reply = await ask('POST', '/api/tasks', { prompt: 'x', dir: '/x' })
+  expect(reply).toMatchObject({ status, body: { code, message: 'What happened.', remedy: 'What helps.' } })
+})
+
+test('a fault of the daemon shows neither its message nor a stack, but is logged', async () => {
+  const { ask, log } = start({
+    status: async () => {
+      throw new Error('secret detail')
+    },
+  })
+  const reply = await ask('GET', '/api/status')
+  expect(reply.status).toBe(500)
+  expect(reply.body.code).toBe('INTERNAL')
+  expect(JSON.stringify(reply.body)).not.toMatch(/secret detail|\.ts/)
+  expect(log.join('')).toContain('secret detail')
+})
+
+test('health says ok only when every part is, and is an answer even when nothing works', async () => {
+  expect((await start().ask('GET', '/health')).body).toEqual({ status: 'ok', database: 'ok', tmux: 'ok' })
+  const degraded = start({ health: async () => ({ tmux: 'down' }) })
+  expect((await degraded.ask('GET', '/health')).body).toEqual({ status: 'degraded', tmux: 'down' })
+  const broken = start({ health: async () => Promise.reject(new Error('x')) })
+  expect(await broken.ask('GET', '/health')).toMatchObject({ status: 200, body: { status: 'degraded' } })
+})
+
+test('projects are listed, registered and trusted', async () => {
+  const { ask } = start()
+  expect((await ask('GET', '/api/projects')).body).toMatchObject([{ name: 'app', trusted: false }])
+  const made = await ask('POST', '/api/projects', { dir: '/code/b' })
+  expect(made).toMatchObject({ status: 201, body: { dir: '/code/b', trusted: false } })
+  expect(await ask('POST', '/api/projects/app/trust')).toMatchObject({ status: 200, body: { trusted: true } })
+  expect(await ask('POST', '/api/projects/none/trust')).toMatchObject({
+    status: 404,
+    body: { code: 'NOT_FOUND' },
+  })
+})
+
+test('shutdown keeps agents unless told to end them', async () => {
+  const { ask, calls } = start()
+  expect(await ask('POST', '/api/shutdown')).toMatchObject({
+    status: 202,
+    body: { stopping: true, agents: 'keep' },
+  })
+  await ask('POST', '/api/shutdown', { agents: 'end' })
+  expect((await ask('POST', '/api/shutdown', { agents: 'kill' })).status).toBe(400)
+  expect(calls).toEqual([
+    ['shutdown', 'keep'],
+    ['shutdown', 'end'],
+  ])
+})
+
+test('an unknown route is JSON too, and nothing may be cached', async () => {
+  const reply = await start().ask('GET', '/nowhere')
+  expect(reply).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } })
+  const { headers } = await start().ask('GET', '/api/status')
+  expect(headers.get('cache-control')).toBe('no-store')
+})

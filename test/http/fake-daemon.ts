@@ -1,0 +1,149 @@
+import { pino } from 'pino'
+import type { StateChange } from '../../src/core/attempt.ts'
+import type { HookEvent } from '../../src/core/hook-event.ts'
+import type { Task } from '../../src/core/task.ts'
+import type { AppDeps, EventQuery, Notice, TaskView } from '../../src/http/deps.ts'
+
+export const TOKEN = 'right-token'
+export const PORT = 8765
+
+/** A daemon of arrays behind the HTTP side's ports. Override what a test is about. */
+export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
+  const tasks = new Map<string, TaskView>()
+  const events: HookEvent[] = []
+  const changes: StateChange[] = []
+  const listeners = new Set<(notice: Notice) => void>()
+  const calls: unknown[][] = []
+  const log: string[] = []
+  const tell = (notice: Notice) => listeners.forEach((listener) => listener(notice))
+  const after = <T extends { id: number; taskId: string }>(rows: T[], query: EventQuery) =>
+    rows
+      .filter((row) => row.id > query.after && (query.taskId === null || row.taskId === query.taskId))
+      .slice(0, query.limit)
+  const note = <T>(name: string, reply: T) => {
+    return async (...args: unknown[]) => {
+      calls.push([name, ...args])
+      return reply
+    }
+  }
+  const deps: AppDeps = {
+    token: TOKEN,
+    port: () => PORT,
+    logger: pino({ level: 'info' }, { write: (line) => void log.push(line) }),
+    tasks: {
+      async insert(request) {
+        calls.push(['insert', request])
+        const view = taskView(`task-${tasks.size + 1}`, { prompt: request.prompt })
+        tasks.set(view.task.id, view)
+        return { view, inserted: true }
+      },
+      get: async (id) => tasks.get(id) ?? null,
+      idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
+      list: async ({ limit }) => [...tasks.values()].toReversed().slice(0, limit),
+      cancel: note('cancel', 'cancelled'),
+      approve: note('approve', 'done'),
+      deny: note('deny', 'done'),
+      send: note('send', 'done'),
+      screen: note('screen', 'hello'),
+    },
+    events: async (query) =>
+      after(events, query).filter((event) => query.name === undefined || event.hookEventName === query.name),
+    changes: async (query) => after(changes, query),
+    lastIds: async () => ({ hookEventId: events.at(-1)?.id ?? 0, stateChangeId: changes.at(-1)?.id ?? 0 }),
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    projects: {
+      list: async () => [{ name: 'app', dir: '/code/app', trusted: false, createdAt: 0 }],
+      add: async ({ dir, name, trust }) => ({ name: name ?? 'app', dir, trusted: trust, createdAt: 0 }),
+      trust: async (name) =>
+        name === 'app' ? { name, dir: '/code/app', trusted: true, createdAt: 0 } : null,
+    },
+    status: async () => ({
+      pid: 1,
+      port: PORT,
+      home: '/home/ccm',
+      version: '0.1.0',
+      uptime_s: 1,
+      agents: 0,
+      max_concurrent: 10,
+      queued: 0,
+      running: 0,
+      holds: [],
+      tmux: 'ok',
+      tmux_socket: '/home/ccm/tmux/socket',
+      claude: { path: '/bin/claude', version: '2.1.328' },
+      found_at_start: [],
+    }),
+    health: async () => ({ database: 'ok', tmux: 'ok' }),
+    askPermission: async () => 'unauthorized',
+    shutdown: (agents) => void calls.push(['shutdown', agents]),
+    ...overrides,
+  }
+  return {
+    deps,
+    calls,
+    log,
+    listeners,
+    addTask: (id: string, changed: Partial<Task> = {}) => {
+      tasks.set(id, taskView(id, changed))
+      tell({ kind: 'task', taskId: id })
+    },
+    addHook: (taskId: string, hookEventName: string, at = events.length) => {
+      const id = events.length + 1
+      events.push({ id, taskId, attempt: 1, claudeSessionId: null, hookEventName, at, payload: {} })
+      tell({ kind: 'hook', taskId })
+    },
+    addChange: (taskId: string, to: StateChange['to'], at = changes.length) => {
+      const id = changes.length + 1
+      const rest = { cue: 'cue', reason: 'why', source: 'hook', evidence: '' } as const
+      changes.push({ id, taskId, attempt: 1, at, from: 'unknown', to, ...rest })
+      tell({ kind: 'state', taskId })
+    },
+  }
+}
+
+/** Headers of a rightful request to the fake daemon. */
+export function rightful(more: Record<string, string> = {}): Record<string, string> {
+  return { host: `127.0.0.1:${PORT}`, authorization: `Bearer ${TOKEN}`, ...more }
+}
+
+function taskView(id: string, changed: Partial<Task>): TaskView {
+  const task: Task = {
+    id,
+    project: 'app',
+    prompt: 'Do it.',
+    role: null,
+    model: null,
+    priority: 0,
+    timeoutS: null,
+    permissionMode: null,
+    allowedTools: [],
+    disallowedTools: [],
+    dedupeKey: null,
+    status: 'queued',
+    attempt: 0,
+    worker: null,
+    failures: 0,
+    lostLeases: 0,
+    scheduledAt: 0,
+    cancelRequested: false,
+    leaseExpiresAt: null,
+    result: null,
+    error: null,
+    createdAt: 0,
+    startedAt: null,
+    finishedAt: null,
+    ...changed,
+  }
+  const agent = {
+    state: null,
+    reason: null,
+    dir: null,
+    window: null,
+    claudeSessionId: null,
+    waitingFor: null,
+  }
+  return { task, agent }
+}

@@ -1,0 +1,180 @@
+import { connect } from 'node:net'
+import { expect, test } from 'vitest'
+import type { LiveMessage, LiveOptions } from '../../src/client/live-events.ts'
+import { TOKEN } from './fake-daemon.ts'
+import { serveFakeDaemon, until } from './served.ts'
+
+type Served = Awaited<ReturnType<typeof serveFakeDaemon>>
+
+/** Collects live events in the background; `seen` is short words such as `hook 3` and `task queued`. */
+function collect(served: Served, options: LiveOptions = {}) {
+  const abort = new AbortController()
+  const messages: LiveMessage[] = []
+  const done = (async () => {
+    for await (const message of served.client.liveEvents({ ...options, signal: abort.signal }))
+      messages.push(message)
+  })()
+  const seen = () => messages.map(({ event, data }) => `${event} ${event === 'task' ? data.status : data.id}`)
+  return { messages, seen, done, stop: () => abort.abort() }
+}
+
+test('a stream starts now, and then gives each row once and in order', async () => {
+  const served = await serveFakeDaemon()
+  served.addTask('a')
+  served.addHook('a', 'SessionStart')
+  const live = collect(served)
+  await until(() => served.listeners.size === 1)
+  served.addHook('a', 'Stop', 10)
+  served.addChange('a', 'working', 10)
+  await until(() => live.seen().length >= 3)
+  expect(live.seen()).toEqual(['hook 2', 'state 1', 'task queued'])
+  expect(live.messages.map(({ id }) => id)).toEqual(['2.0', '2.1', '2.1'])
+  live.stop()
+  await live.done
+})
+
+test('replay gives a task from its beginning, and nothing of other tasks', async () => {
+  const served = await serveFakeDaemon()
+  for (const id of ['a', 'b']) served.addTask(id)
+  for (let n = 0; n < 250; n++) served.addHook(n % 2 === 0 ? 'a' : 'b', 'PreToolUse', n)
+  served.addChange('a', 'working', 100)
+  const live = collect(served, { task: 'a', replay: true })
+  await until(() => live.seen().includes('task queued'))
+  const hooks = live.messages.filter(({ event }) => event === 'hook')
+  expect(hooks.map(({ data }) => data.id)).toEqual(Array.from({ length: 125 }, (_, n) => 2 * n + 1))
+  // By time: hook 101 is of time 100 and comes before the change it may have caused.
+  expect(live.seen().slice(50, 53)).toEqual(['hook 101', 'state 1', 'hook 103'])
+  live.stop()
+})
+
+test('a task event never comes before the rows that led to it', async () => {
+  const served = await serveFakeDaemon()
+  served.addTask('a')
+  const live = collect(served, { task: 'a' })
+  await until(() => live.seen().length === 1)
+  for (let n = 0; n < 300; n++) served.addHook('a', 'PostToolUse')
+  served.addTask('a', { status: 'succeeded' })
+  await until(() => live.seen().includes('task succeeded'))
+  expect(live.seen().indexOf('task succeeded')).toBe(301)
+  live.stop()
+})
+
+test('a client goes on after a lost connection without a gap and without a double', async () => {
+  const served = await serveFakeDaemon()
+  served.addTask('a')
+  const waits: number[] = []
+  const live = collect(served, { onReconnect: (ms) => waits.push(ms) })
+  await until(() => served.listeners.size === 1)
+  served.addHook('a', 'One')
+  await until(() => live.seen().length === 1)
+  await served.stop()
+  await until(() => waits.length > 0 && served.listeners.size === 0)
+  served.addHook('a', 'Two')
+  served.addChange('a', 'complete')
+  served.addTask('a', { status: 'succeeded' })
+  await served.restart()
+  await until(() => live.seen().includes('task succeeded'))
+  served.addHook('a', 'Three')
+  await until(() => live.seen().includes('hook 3'))
+  expect(live.seen().filter((word) => !word.startsWith('task'))).toEqual([
+    'hook 1',
+    'state 1',
+    'hook 2',
+    'hook 3',
+  ])
+  expect(waits[0]).toBe(200)
+  live.stop()
+  await live.done
+})
+
+test('a client that saw nothing yet still resumes where it connected', async () => {
+  const served = await serveFakeDaemon()
+  served.addHook('a', 'Before')
+  let lost = false
+  const live = collect(served, { onReconnect: () => (lost = true) })
+  await until(() => served.listeners.size === 1)
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  await served.stop()
+  await until(() => lost)
+  served.addHook('a', 'After')
+  await served.restart()
+  await until(() => live.seen().length === 1)
+  expect(live.seen()).toEqual(['hook 2'])
+  live.stop()
+})
+
+test('ids of a database that was replaced do not make a client deaf', async () => {
+  const served = await serveFakeDaemon()
+  served.addHook('a', 'One')
+  const live = collect(served, { lastEventId: '5000.5000' })
+  await until(() => served.listeners.size === 1)
+  served.addHook('a', 'Two')
+  await until(() => live.seen().length === 1)
+  expect(live.seen()).toEqual(['hook 2'])
+  live.stop()
+})
+
+test('a client that leaves is forgotten', async () => {
+  const served = await serveFakeDaemon()
+  const live = [collect(served), collect(served)]
+  await until(() => served.listeners.size === 2)
+  live[0]?.stop()
+  await until(() => served.listeners.size === 1)
+  live[1]?.stop()
+  await until(() => served.listeners.size === 0)
+  expect(await Promise.all(live.map(({ done }) => done))).toHaveLength(2)
+})
+
+test('a client that stops reading holds up nobody and costs no rows in memory', async () => {
+  let read = 0
+  const served = await serveFakeDaemon()
+  const { events } = served.deps
+  served.deps.events = async (query) => {
+    const rows = await events(query)
+    read += rows.length
+    return rows.map((row) => ({ ...row, payload: { message: 'x'.repeat(100_000) } }))
+  }
+  const socket = connect(served.port, '127.0.0.1')
+  socket.pause()
+  socket.write(
+    `GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:${served.port}\r\nAuthorization: Bearer ${TOKEN}\r\nLast-Event-ID: 0.0\r\n\r\n`,
+  )
+  await until(() => served.listeners.size === 1)
+  for (let n = 0; n < 2000; n++) served.addHook('a', 'PreToolUse')
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  // 200 MB wait; the sockets' buffers take a few MB of them and the rest stays in the store.
+  expect(read).toBeLessThan(1000)
+  expect((await served.client.health()).status).toBe('ok')
+  socket.destroy()
+  await until(() => served.listeners.size === 0)
+})
+
+test('a silent stream says that it is alive', async () => {
+  const served = await serveFakeDaemon()
+  const response = await fetch(`${served.baseUrl}/api/events`, {
+    headers: { authorization: `Bearer ${TOKEN}` },
+  })
+  const reader = response.body?.getReader()
+  let text = ''
+  while (!text.includes(': alive')) text += new TextDecoder().decode((await reader?.read())?.value)
+  expect(text).toBe('id: 0.0\n\n: alive\n\n')
+  expect(response.headers.get('content-type')).toBe('text/event-stream')
+  await reader?.cancel()
+})
+
+test.each([
+  ['an unknown task', { task: 'nope' }, 'NOT_FOUND'],
+  ['replay without a task', { replay: true }, 'BAD_INPUT'],
+  ['an id of another kind', { lastEventId: '12' }, 'BAD_INPUT'],
+])('%s is refused at once and not tried again', async (_name, options, code) => {
+  const served = await serveFakeDaemon()
+  await expect(served.client.liveEvents(options).next()).rejects.toMatchObject({ code })
+})
+
+test('a client gives up after the time it was given', async () => {
+  const served = await serveFakeDaemon()
+  const live = collect(served, { giveUpAfterMs: 300 })
+  await until(() => served.listeners.size === 1)
+  await served.stop()
+  await expect(live.done).rejects.toMatchObject({ code: 'DAEMON_UNREACHABLE' })
+})
