@@ -1,0 +1,152 @@
+import { describeAsk, type Ask, type View } from '../core/watch.ts'
+import { readScreen } from '../core/screen.ts'
+import type { WaitKind } from '../core/agent-state.ts'
+import { deliverText, pressOption } from './deliver.ts'
+import { createHeldAsks, detailOf, toAnswers, type AskReply } from './held-ask.ts'
+import type { Pane } from './pane.ts'
+
+/** What became of an answer; `refused` says in a sentence what would work instead. */
+export type Answered = 'done' | 'not_waiting' | { refused: string }
+
+/** What a waiting agent wants to know. */
+export type Pending = { kind: WaitKind; tool: string | null; detail: string; options: string[] }
+
+/**
+ * A person's side of a waiting agent. Answers go through the held hook, which needs no key press; where none
+ * is held (the daemon was restarted meanwhile), through the dialog's own keys, each after a look at the
+ * screen. The dialog in the window stays usable all the time, and whoever is first wins.
+ */
+export type Answers = {
+  pending: () => Pending | null
+  approve: () => Promise<Answered>
+  deny: (reason: string | null) => Promise<Answered>
+  send: (text: string) => Promise<Answered>
+  /** Holds a PermissionRequest hook open; resolves with Claude Code's own answer format. */
+  hold: (ask: Ask, signal: AbortSignal) => Promise<AskReply>
+  release: () => void
+}
+
+export function createAnswers(options: {
+  pane: Pane
+  view: () => View
+  screen: () => string
+  signal: AbortSignal
+  answered: (reason: string) => void
+}): Answers {
+  const { pane, view, answered } = options
+  const held = createHeldAsks((ask) => {
+    if (view().state === 'waiting') answered(`Answered in the window: ${describeAsk(ask)}`)
+  })
+
+  const current = () => held.first() ?? view().asks[0] ?? null
+
+  async function say(text: string): Promise<Answered> {
+    const delivery = await deliverText({ pane, text, prompts: () => view().prompts, signal: options.signal })
+    return delivery === 'delivered'
+      ? 'done'
+      : { refused: `The text was not delivered: ${delivery.undelivered}.` }
+  }
+
+  return {
+    pending() {
+      const { state, waitKind, turnEnd, reason } = view()
+      if (state !== 'waiting' || waitKind === null) return null
+      const ask = current()
+      if (ask !== null) {
+        const choices = ask.tool === 'AskUserQuestion' ? (readOptions(ask) ?? []) : []
+        return { kind: waitKind, tool: ask.tool, detail: detailOf(ask), options: choices }
+      }
+      if (turnEnd?.kind === 'stop')
+        return { kind: waitKind, tool: null, detail: turnEnd.message, options: [] }
+      const { dialog } = readScreen(options.screen())
+      return {
+        kind: waitKind,
+        tool: null,
+        detail: `${reason}\n${options.screen().trim()}`,
+        options: dialog?.options ?? [],
+      }
+    },
+
+    async approve() {
+      const { state, waitKind } = view()
+      if (state !== 'waiting') return 'not_waiting'
+      const ask = current()
+      if (waitKind === 'question') return { refused: 'It asks a question: answer with `ccm send`.' }
+      if (held.decide({ behavior: 'allow' })) {
+        answered(`Approved by a person: ${ask === null ? waitKind : describeAsk(ask)}`)
+        return 'done'
+      }
+      // Never "switch to auto mode" or "don't ask again": a person approved this one thing.
+      const plain = (label: string) => /^yes\b/i.test(label) && !/auto mode|again|always|session/i.test(label)
+      const manual = (label: string) => /manually approve/i.test(label)
+      if (
+        (await pressOption(pane, ['plan'], manual)) ||
+        (await pressOption(pane, ['permission', 'plan'], plain))
+      ) {
+        answered('Approved by a person, by key.')
+        return 'done'
+      }
+      return { refused: 'Its dialog cannot be approved from here: use `ccm attach`.' }
+    },
+
+    async deny(reason) {
+      const { state, waitKind } = view()
+      if (state !== 'waiting') return 'not_waiting'
+      const ask = current()
+      const message =
+        reason ?? 'A person denied this. Do not try it again; go on without it or end with the error line.'
+      if (held.decide({ behavior: 'deny', message })) {
+        answered(`Denied by a person: ${ask === null ? waitKind : describeAsk(ask)}`)
+        return 'done'
+      }
+      const { dialog } = readScreen(await pane.capture())
+      if (dialog === null || !['permission', 'plan', 'question'].includes(dialog.kind)) {
+        return { refused: 'It shows no dialog that can be denied from here: use `ccm attach`.' }
+      }
+      // Escape refuses and ends the turn; the reason starts the next one.
+      await pane.press('Escape')
+      return say(`Denied: ${message}`)
+    },
+
+    async send(text) {
+      const { state, waitKind } = view()
+      if (state !== 'waiting') return 'not_waiting'
+      const ask = current()
+      if (ask !== null && waitKind === 'question') {
+        const reply = toAnswers(ask, text)
+        if ('refused' in reply) return reply
+        if (held.decide({ behavior: 'allow', updatedInput: { ...ask.input, answers: reply.answers } })) {
+          answered('Answered by a person.')
+          return 'done'
+        }
+        const wanted = Object.values(reply.answers)[0] ?? ''
+        if (await pressOption(pane, ['question'], (label) => label === wanted)) {
+          answered('Answered by a person, by key.')
+          return 'done'
+        }
+        return {
+          refused:
+            'Only one of its options can be chosen from here now: use `ccm attach` for another answer.',
+        }
+      }
+      if (waitKind === 'permission' || waitKind === 'plan') {
+        return {
+          refused: `It waits for a ${waitKind === 'plan' ? 'plan to be approved' : 'permission'}: use \`ccm approve\` or \`ccm deny --reason\`.`,
+        }
+      }
+      return say(text)
+    },
+
+    hold: (ask, signal) => held.hold(ask, signal),
+    release: () => held.release(),
+  }
+}
+
+function readOptions(ask: Ask): string[] | null {
+  const raw = ask.input['questions']
+  if (!Array.isArray(raw) || raw.length !== 1) return null
+  const options = (raw[0] as { options?: unknown }).options
+  return Array.isArray(options)
+    ? options.map((option) => String((option as { label?: unknown }).label ?? ''))
+    : null
+}

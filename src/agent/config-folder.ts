@@ -1,0 +1,29 @@
+import { mkdirSync, writeFileSync, existsSync } from 'node:fs'
+import { join } from 'node:path'
+
+/**
+ * Makes a config folder in which Claude Code starts without a dialog, for an agent with a key or token of
+ * its own. Needs nothing of the user's: it also works where claude never ran. An existing `.claude.json`
+ * is never touched.
+ *
+ * The keys are Claude Code's own and undocumented; measured on 2.1.328: `hasCompletedOnboarding` skips the
+ * theme picker and a connection check that ignores ANTHROPIC_BASE_URL, `hasTrustDialogAccepted` the trust
+ * dialog (of the exact folder or its git top level: a parent's trust stops at a repository's border), and
+ * `customApiKeyResponses` the question about a key in the environment (it names its last 20 characters).
+ */
+export function seedConfigFolder(
+  folder: string,
+  options: { apiKey: string | undefined; trusted: string[] },
+): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const file = join(folder, '.claude.json')
+  if (existsSync(file)) return
+  const settings = {
+    hasCompletedOnboarding: true,
+    projects: Object.fromEntries(options.trusted.map((dir) => [dir, { hasTrustDialogAccepted: true }])),
+    ...(options.apiKey === undefined
+      ? {}
+      : { customApiKeyResponses: { approved: [options.apiKey.slice(-20)], rejected: [] } }),
+  }
+  writeFileSync(file, JSON.stringify(settings), { mode: 0o600, flag: 'wx' })
+}

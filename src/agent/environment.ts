@@ -1,0 +1,75 @@
+/**
+ * What an agent inherits of the daemon's environment; everything else stays out. PATH as the daemon was
+ * started with, so that the user's tools are found.
+ */
+const INHERITED = [
+  'PATH',
+  'HOME',
+  'USER',
+  'LOGNAME',
+  'SHELL',
+  'LANG',
+  'LANGUAGE',
+  'TZ',
+  'TMPDIR',
+  'SSH_AUTH_SOCK',
+  'XDG_RUNTIME_DIR',
+  'XDG_CONFIG_HOME',
+  'XDG_CACHE_HOME',
+  'XDG_DATA_HOME',
+  'CLAUDE_CONFIG_DIR',
+  // Proxies, and certificates of the network the machine is in.
+  'HTTP_PROXY',
+  'HTTPS_PROXY',
+  'ALL_PROXY',
+  'NO_PROXY',
+  'http_proxy',
+  'https_proxy',
+  'all_proxy',
+  'no_proxy',
+  'NODE_EXTRA_CA_CERTS',
+  'NODE_USE_SYSTEM_CA',
+  'SSL_CERT_FILE',
+  'SSL_CERT_DIR',
+  'REQUESTS_CA_BUNDLE',
+  'CURL_CA_BUNDLE',
+  'GIT_SSL_CAINFO',
+]
+
+/** Any of these in `[claude.env]` is a login of its own, apart from the user's. */
+const LOGINS = ['ANTHROPIC_API_KEY', 'ANTHROPIC_AUTH_TOKEN', 'CLAUDE_CODE_OAUTH_TOKEN']
+
+/** True when `[claude.env]` brings a key or token: then the agent gets a config folder of ours. */
+export function hasOwnLogin(claudeEnv: Record<string, string>): boolean {
+  return LOGINS.some((name) => (claudeEnv[name] ?? '') !== '')
+}
+
+/** The environment of tmux and of every agent in it: the allow-list above, nothing of the daemon's own. */
+export function inheritedEnvironment(from: NodeJS.ProcessEnv): Record<string, string> {
+  const kept: Record<string, string> = {}
+  for (const [name, value] of Object.entries(from)) {
+    if (value === undefined) continue
+    if (INHERITED.includes(name) || name.startsWith('LC_')) kept[name] = value
+  }
+  return kept
+}
+
+/** The whole environment of one agent; later entries win. */
+export function agentEnvironment(options: {
+  inherited: Record<string, string>
+  claudeEnv: Record<string, string>
+  configDir: string | null
+  taskId: string
+  attempt: number
+  extra?: Record<string, string>
+}): Record<string, string> {
+  const { configDir } = options
+  return {
+    ...options.inherited,
+    ...options.claudeEnv,
+    ...options.extra,
+    ...(configDir === null ? {} : { CLAUDE_CONFIG_DIR: configDir }),
+    CCM_TASK_ID: options.taskId,
+    CCM_ATTEMPT: String(options.attempt),
+  }
+}

@@ -1,0 +1,100 @@
+import { questionsOf, waitKindOf, type Ask } from '../core/watch.ts'
+
+/** Claude Code's answer format for a held PermissionRequest hook; {} leaves it to the dialog. */
+export type AskReply =
+  | Record<string, never>
+  | { hookSpecificOutput: { hookEventName: 'PermissionRequest'; decision: AskDecision } }
+export type AskDecision =
+  { behavior: 'allow'; updatedInput?: Record<string, unknown> } | { behavior: 'deny'; message: string }
+
+/** The permission requests of one agent that are held open, in the order they came. */
+export type HeldAsks = {
+  /** Holds until someone decides; {} when the client goes away first, or `release` is called. */
+  hold: (ask: Ask, signal: AbortSignal) => Promise<AskReply>
+  /** The oldest held one. */
+  first: () => Ask | null
+  /** Settles the oldest held one; false when none is held. */
+  decide: (decision: AskDecision) => boolean
+  release: () => void
+}
+
+/** `onGone` hears of each request that its client closed: somebody answered in the window. */
+export function createHeldAsks(onGone: (ask: Ask) => void): HeldAsks {
+  const held: { ask: Ask; settle: (reply: AskReply) => void }[] = []
+
+  return {
+    hold: (ask, signal) =>
+      new Promise((resolve) => {
+        const entry = { ask, settle: resolve }
+        held.push(entry)
+        signal.addEventListener('abort', () => {
+          const index = held.indexOf(entry)
+          if (index < 0) return
+          held.splice(index, 1)
+          resolve({})
+          onGone(ask)
+        })
+      }),
+    first: () => held[0]?.ask ?? null,
+    decide(decision) {
+      const entry = held.shift()
+      entry?.settle({ hookSpecificOutput: { hookEventName: 'PermissionRequest', decision } })
+      return entry !== undefined
+    },
+    release() {
+      for (const entry of held.splice(0)) entry.settle({})
+    },
+  }
+}
+
+/**
+ * Turns a person's text into the answers of an AskUserQuestion call: one line a question, each the label or
+ * number of an option, several separated by commas where several may be chosen, or free text. A sentence
+ * when the lines do not fit the questions.
+ */
+export function toAnswers(ask: Ask, text: string): { answers: Record<string, string> } | { refused: string } {
+  const questions = questionsOf(ask)
+  const lines = questions.length === 1 ? [text.trim()] : text.trim().split('\n')
+  if (questions.length === 0) return { refused: 'The agent asks nothing that a text can answer.' }
+  if (lines.length !== questions.length) {
+    return {
+      refused: `The agent asks ${questions.length} questions: send ${questions.length} lines, one answer each.`,
+    }
+  }
+  const answers: Record<string, string> = {}
+  for (const [index, question] of questions.entries()) {
+    const line = lines[index]?.trim() ?? ''
+    const parts = question.multiSelect ? line.split(',').map((part) => part.trim()) : [line]
+    answers[question.question] = parts.map((part) => optionOf(question.options, part)).join(', ')
+  }
+  return { answers }
+}
+
+function optionOf(options: string[], text: string): string {
+  const byLabel = options.find((label) => label.toLowerCase() === text.toLowerCase())
+  const byNumber = /^\d+$/.test(text) ? options[Number(text) - 1] : undefined
+  return byLabel ?? byNumber ?? text
+}
+
+/** What an agent asks for, in full, for the person who decides. */
+export function detailOf(ask: Ask): string {
+  const { input } = ask
+  const kind = waitKindOf(ask.tool)
+  if (kind === 'question') {
+    return questionsOf(ask)
+      .map(({ question, options }) =>
+        [question, ...options.map((label, index) => `  ${index + 1}. ${label}`)].join('\n'),
+      )
+      .join('\n')
+  }
+  if (kind === 'plan') return String(input['plan'] ?? 'The plan is on the screen of its window.')
+  if (typeof input['command'] === 'string') return input['command']
+  if (typeof input['old_string'] === 'string') {
+    const mark = (sign: string, text: unknown) => String(text).replaceAll(/^/gm, sign)
+    return `${String(input['file_path'])}\n${mark('-', input['old_string'])}\n${mark('+', input['new_string'])}`
+  }
+  if (typeof input['content'] === 'string') {
+    return `${String(input['file_path'])}\n${input['content'].replaceAll(/^/gm, '+')}`
+  }
+  return JSON.stringify(input, null, 2)
+}

@@ -1,0 +1,104 @@
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Attempt } from '../core/attempt.ts'
+import type { Markers } from '../core/marker.ts'
+import type { Task } from '../core/task.ts'
+import { gitTopLevel } from './changes.ts'
+import type { Claude } from './claude.ts'
+import { seedConfigFolder } from './config-folder.ts'
+import { agentEnvironment } from './environment.ts'
+import { endingInstructions, toArgument } from './prompt.ts'
+import { attemptSettings } from './settings.ts'
+import { startScript } from './start-script.ts'
+
+/** What an attempt's folder holds, by name. */
+export function attemptFiles(
+  folder: string,
+): Record<'prompt' | 'settings' | 'script' | 'exit' | 'spool', string> {
+  return {
+    prompt: join(folder, 'prompt.txt'),
+    settings: join(folder, 'settings.json'),
+    script: join(folder, 'start.sh'),
+    exit: join(folder, 'exit-status'),
+    spool: join(folder, 'spool'),
+  }
+}
+
+export type LaunchOptions = {
+  task: Task
+  attempt: Attempt
+  claude: Claude
+  /** `[claude] args`, before our own. */
+  args: string[]
+  model: string | null
+  allowedTools: string[]
+  disallowedTools: string[]
+  inherited: Record<string, string>
+  claudeEnv: Record<string, string>
+  /** More variables for this agent only. */
+  extra?: Record<string, string>
+  markers: Markers
+  hookScript: string
+  ask: { url: string; secret: string } | null
+}
+
+/**
+ * Writes the attempt's folder: prompt, settings, spool, start script, and a config folder where the agent
+ * has a login of its own. Returns the program for the window. Starts nothing.
+ */
+export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
+  const { task, attempt } = options
+  const files = attemptFiles(attempt.folder)
+  mkdirSync(files.spool, { recursive: true, mode: 0o700 })
+  chmodSync(attempt.folder, 0o700)
+  writeFileSync(files.prompt, task.prompt, { mode: 0o600 })
+  if (attempt.configDir !== null) {
+    const topLevel = await gitTopLevel(attempt.dir)
+    const trusted = topLevel === null ? [attempt.dir] : [attempt.dir, topLevel]
+    seedConfigFolder(attempt.configDir, { apiKey: options.claudeEnv['ANTHROPIC_API_KEY'], trusted })
+  }
+  const prompt = toArgument(task.prompt, files.prompt)
+  const settings = attemptSettings({
+    hookScript: options.hookScript,
+    spoolFolder: files.spool,
+    ask: options.ask,
+  })
+  writeFileSync(files.settings, JSON.stringify(settings), { mode: 0o600 })
+  const allowed = prompt.inFile ? [...options.allowedTools, `Read(/${files.prompt})`] : options.allowedTools
+  const argv = [
+    options.claude.path,
+    ...options.args,
+    '--settings',
+    files.settings,
+    '--permission-mode',
+    attempt.permissionMode,
+    '--session-id',
+    attempt.claudeSessionId,
+    ...(options.model === null ? [] : ['--model', options.model]),
+    ...allowed.flatMap((rule) => ['--allowedTools', rule]),
+    ...options.disallowedTools.flatMap((rule) => ['--disallowedTools', rule]),
+    '--append-system-prompt',
+    endingInstructions(options.markers),
+    '--',
+    prompt.argument,
+  ]
+  const { inherited, claudeEnv, extra } = options
+  const environment = agentEnvironment({
+    inherited,
+    claudeEnv,
+    configDir: attempt.configDir,
+    taskId: task.id,
+    attempt: attempt.attempt,
+    ...(extra === undefined ? {} : { extra }),
+  })
+  const script = startScript({ environment, dir: attempt.dir, argv, exitFile: files.exit })
+  writeFileSync(files.script, script, { mode: 0o600 })
+  return ['/bin/sh', files.script]
+}
+
+/** Removes what held secrets or was only for the start; prompt and spool stay. */
+export function cleanLaunch(folder: string): void {
+  const files = attemptFiles(folder)
+  rmSync(files.script, { force: true })
+  rmSync(files.settings, { force: true })
+}

@@ -1,0 +1,70 @@
+import type { WaitKind } from '../core/agent-state.ts'
+import type { Sighting } from '../core/screen.ts'
+import type { Seen } from '../core/watch.ts'
+import type { SessionStatus } from './session-file.ts'
+
+/** What one sweep read of one pane. `screen` is null where the sweep knows that nothing changed. */
+export type Look = {
+  at: number
+  /** False: the pane is gone. */
+  exists: boolean
+  /** The tmux server that held the pane is gone, and the pane with it: not the agent's fault. */
+  serverGone: boolean
+  dead: boolean
+  title: string
+  screen: string | null
+  /** A person looks at this window through a terminal of their own. */
+  attached: boolean
+}
+
+/**
+ * Reduces session file, title and screen to one sighting, the stronger first. The session file cannot tell
+ * an error or a limit from the end of a turn (it says `idle` for all three): there the screen adds it.
+ */
+export function seenOf(
+  session: SessionStatus | null,
+  title: string,
+  sighting: Sighting,
+  moved: boolean,
+): Seen {
+  const waitKind = waitKindOnScreen(sighting)
+  const fromScreen = { source: 'screen', evidence: sighting.because, waitKind, moved } as const
+  if (session !== null) {
+    const evidence = JSON.stringify(session)
+    const fromFile = { source: 'session-file', evidence, waitKind, moved } as const
+    if (session.status === 'busy' || session.status === 'shell') return { kind: 'working', ...fromFile }
+    if (session.status === 'waiting') return { kind: 'waiting', ...fromFile }
+    if (sighting.kind === 'error' || sighting.kind === 'limited')
+      return { kind: sighting.kind, ...fromScreen }
+    return { kind: 'idle', ...fromFile }
+  }
+  if (/^[◐◑◒◓] /.test(title)) return { kind: 'working', source: 'title', evidence: title, waitKind, moved }
+  switch (sighting.kind) {
+    case 'ready':
+      return { kind: 'idle', ...fromScreen }
+    case 'exited':
+      // The process settles that: a look at the pane or its exit status, never its text.
+      return { kind: 'unknown', ...fromScreen }
+    default:
+      return { kind: sighting.kind, ...fromScreen }
+  }
+}
+
+function waitKindOnScreen({ dialog }: Sighting): WaitKind | null {
+  if (dialog === null) return null
+  return dialog.kind === 'permission' || dialog.kind === 'question' || dialog.kind === 'plan'
+    ? dialog.kind
+    : 'dialog'
+}
+
+/**
+ * A screen without what moves while an agent stands still: digits (counters, clocks), spinner lines and
+ * their rotating tips. Two equal results mean that nothing was said or done between them.
+ */
+export function stillText(screen: string): string {
+  return screen
+    .split('\n')
+    .filter((line) => !/^\s*[·✢✳✶✻✽*] /u.test(line) && !line.includes('Tip:'))
+    .join('\n')
+    .replaceAll(/\d+/g, '')
+}

@@ -1,0 +1,97 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import { execa } from 'execa'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Which processes belong to an attempt. */
+export type TreeOf = {
+  /** Of the program in the pane; its descendants belong to the tree. Null: found by the marks alone. */
+  rootPid: number | null
+  taskId: string
+  attempt: number
+}
+
+/**
+ * Pids of everything an attempt started and that still lives: descendants of the pane's program, and on
+ * Linux every process whose environment carries the attempt's CCM_TASK_ID and CCM_ATTEMPT. The marks find
+ * what moved to another session or lost its parent; only a program that also cleared its environment and
+ * lost its parent escapes.
+ */
+export async function treeOf(tree: TreeOf): Promise<number[]> {
+  const parents = process.platform === 'linux' ? parentsFromProc() : await parentsFromPs()
+  const members = new Set<number>()
+  if (tree.rootPid !== null && parents.has(tree.rootPid)) members.add(tree.rootPid)
+  for (const pid of parents.keys()) if (isMarked(pid, tree)) members.add(pid)
+  for (let grew = true; grew;) {
+    grew = false
+    for (const [pid, parent] of parents) {
+      if (members.has(parent) && !members.has(pid)) {
+        members.add(pid)
+        grew = true
+      }
+    }
+  }
+  members.delete(process.pid)
+  return [...members]
+}
+
+/**
+ * Kills the whole tree with SIGKILL and returns when none of it is left, or after `limitMs` with the pids
+ * that would not go. Repeats until a look finds nothing: a process may fork between the look and the kill.
+ */
+export async function killTree(tree: TreeOf, limitMs = 5000): Promise<number[]> {
+  const until = performance.now() + limitMs
+  for (;;) {
+    const pids = await treeOf(tree)
+    if (pids.length === 0) return []
+    for (const pid of pids) sendSignal(pid, 'SIGKILL')
+    if (performance.now() > until) return pids
+    await sleep(20)
+  }
+}
+
+/** Sends a signal; false when the process is gone. */
+export function sendSignal(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    process.kill(pid, signal)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function parentsFromProc(): Map<number, number> {
+  const parents = new Map<number, number>()
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue
+    const stat = readProc(`/proc/${entry}/stat`)
+    // The name in parentheses may hold anything, also `) Z 1 (`: the fields follow the last parenthesis.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    if (fields[0] === 'Z' || fields[1] === undefined) continue
+    parents.set(Number(entry), Number(fields[1]))
+  }
+  return parents
+}
+
+async function parentsFromPs(): Promise<Map<number, number>> {
+  const { stdout } = await execa('ps', ['-axo', 'pid=,ppid=,stat='])
+  const rows = stdout.split('\n').map((line) => line.trim().split(/\s+/))
+  return new Map(
+    rows.filter(([, , stat]) => !stat?.startsWith('Z')).map(([pid, ppid]) => [Number(pid), Number(ppid)]),
+  )
+}
+
+function isMarked(pid: number, { taskId, attempt }: TreeOf): boolean {
+  if (process.platform !== 'linux') return false
+  const environment = `\0${readProc(`/proc/${pid}/environ`)}`
+  return (
+    environment.includes(`\0CCM_TASK_ID=${taskId}\0`) && environment.includes(`\0CCM_ATTEMPT=${attempt}\0`)
+  )
+}
+
+function readProc(file: string): string {
+  try {
+    return readFileSync(file, 'latin1')
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,62 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { sendSignal } from './process-tree.ts'
+
+/** What Claude Code says of its own session. */
+export type SessionStatus = {
+  pid: number
+  status: 'busy' | 'idle' | 'waiting' | 'shell'
+  waitingFor: string | null
+}
+
+/**
+ * Reads `<config>/sessions/<pid>.json` of one session. Null while there is none: before the session began,
+ * during the dialogs at start, after the end, and for a stale file of a killed process. A half-written file
+ * reads as null too; the next look will see it whole.
+ */
+export function createSessionReader(configDir: string | null, sessionId: string): () => SessionStatus | null {
+  const folder = join(configDir ?? process.env['CLAUDE_CONFIG_DIR'] ?? join(homedir(), '.claude'), 'sessions')
+  let file: string | null = null
+
+  function find(): string | null {
+    for (const name of listJson(folder)) {
+      if (parseSession(join(folder, name))?.['sessionId'] === sessionId) return join(folder, name)
+    }
+    return null
+  }
+
+  return () => {
+    file ??= find()
+    if (file === null) return null
+    const session = parseSession(file)
+    if (session === null || session['sessionId'] !== sessionId) {
+      file = null
+      return null
+    }
+    const { pid, status, waitingFor } = session
+    if (typeof pid !== 'number' || !isStatus(status) || !sendSignal(pid, 0)) return null
+    return { pid, status, waitingFor: typeof waitingFor === 'string' ? waitingFor : null }
+  }
+}
+
+function isStatus(value: unknown): value is SessionStatus['status'] {
+  return value === 'busy' || value === 'idle' || value === 'waiting' || value === 'shell'
+}
+
+function listJson(folder: string): string[] {
+  try {
+    return readdirSync(folder).filter((name) => name.endsWith('.json'))
+  } catch {
+    return []
+  }
+}
+
+function parseSession(file: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(readFileSync(file, 'utf8'))
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,365 @@
+import type { Logger } from 'pino'
+import type { AgentState, WaitKind } from '../core/agent-state.ts'
+import { isOver } from '../core/agent-state.ts'
+import type { Clock } from '../core/clock.ts'
+import { passedDeadline, type Deadlines } from '../core/deadline.ts'
+import type { HookEvent } from '../core/hook-event.ts'
+import { readEnding, type Markers } from '../core/marker.ts'
+import type { Outcome } from '../core/queue.ts'
+import { readScreen } from '../core/screen.ts'
+import {
+  initialView,
+  isQuietlyIdle,
+  move,
+  onHook,
+  onSeen,
+  type Change,
+  type Step,
+  type TurnEnd,
+  type View,
+} from '../core/watch.ts'
+import { createAnswers, type Answers } from './answers.ts'
+import { chooseOption, deliverText } from './deliver.ts'
+import { seenOf, stillText, type Look } from './look.ts'
+import type { Pane } from './pane.ts'
+import { neutralQuestion } from './prompt.ts'
+import type { SessionStatus } from './session-file.ts'
+
+/** Why an attempt is over, before its processes are ended and its result is collected. */
+export type AgentEnd = {
+  outcome: Outcome
+  /** `done`, `agent_error`, `unmarked`, `deadline`, `crash`, `lost`, `cancelled`, `drain`, or an API error's kind. */
+  kind: string
+  /** One sentence; null for success. */
+  error: string | null
+  /** The agent's last message, marker and all. */
+  message: string
+  retryAfterMs: number | null
+}
+
+/** How a turn ended, as the transcript has it: read where a hook is missing or does not say enough. */
+export type TranscriptEnd =
+  | { kind: 'stop'; message: string }
+  | { kind: 'failure'; error: string; message: string; outcome: Outcome; limitedUntil: number | null }
+  | { kind: 'open' }
+
+export type WatcherOptions = {
+  pane: Pane
+  /** When the attempt began; deadlines count from here. */
+  startedAt: number
+  markers: Markers & { unmarked: 'fail' | 'succeed'; nudges: number }
+  deadlines: Deadlines
+  clock: Clock
+  logger: Logger
+  /** Stores a change before anything is done about it. */
+  record: (change: Change) => void
+  readSession: () => SessionStatus | null
+  readTranscript: (failure: { error: string; message: string } | null) => Promise<TranscriptEnd>
+  /** The exit status the start script left, or null while there is none. */
+  readExit: () => Promise<number | null>
+  /** Of an agent that is taken back after a restart: its stored events, oldest first, and how long it was busy. */
+  taken: { past: HookEvent[]; busyMs: number } | null
+}
+
+/**
+ * Watches one agent in one window until its attempt is over. Everything that happens to it passes through
+ * one queue, so two pieces of news never cross; nothing is decided after `over` has settled.
+ */
+export type Watcher = {
+  view: () => View
+  /** The newest screen that was read. */
+  screen: () => string
+  onHookEvents: (events: HookEvent[]) => void
+  onLook: (look: Look) => void
+  answers: Answers
+  /** Ends the attempt from outside: cancel, drain, a lost lease. */
+  end: (end: AgentEnd) => void
+  over: Promise<AgentEnd>
+}
+
+const IDLE_CONFIRM_MS = 1000
+
+/** What is known when only the screen told of a limit. */
+const LIMITED = { kind: 'failure', error: 'usage_limit', message: 'The usage limit is reached.' } as const
+
+export function createWatcher(options: WatcherOptions): Watcher {
+  const { pane, clock, markers, logger } = options
+  const stop = new AbortController()
+  const over = Promise.withResolvers<AgentEnd>()
+  let view = initialView(options.startedAt)
+  let screen = ''
+  let still = ''
+  let busyMs = options.taken?.busyMs ?? 0
+  let lastLookAt = clock()
+  let nudges = 0
+  let toSay: string | null = null
+  let delivering = false
+  let lastMessage = ''
+  let queue: Promise<void> = Promise.resolve()
+
+  function post(work: () => Promise<void>): void {
+    queue = queue.then(async () => {
+      if (stop.signal.aborted) return
+      try {
+        await work()
+      } catch (err) {
+        logger.error({ err }, 'watching an agent failed for a moment')
+      }
+    })
+  }
+
+  function apply(step: Step): void {
+    view = step.view
+    if (step.change !== null) options.record(step.change)
+  }
+
+  function moveBy(cue: Parameters<typeof move>[2], reason: string, evidence = '', waitKind?: WaitKind): void {
+    const why = { reason, evidence, source: 'supervisor' as const }
+    apply(move(view, clock(), cue, waitKind === undefined ? why : { ...why, waitKind }))
+  }
+
+  function finish(end: AgentEnd): void {
+    if (stop.signal.aborted) return
+    stop.abort()
+    answers.release()
+    over.resolve(end)
+  }
+
+  function settle(cue: 'done' | 'failed', outcome: Outcome, kind: string, error: string | null): void {
+    moveBy(cue, error ?? 'It said that the task is done.', lastMessage.slice(-600))
+    finish({ outcome, kind, error, message: lastMessage, retryAfterMs: null })
+  }
+
+  // What the end of a turn means. Runs after every piece of news.
+  async function decide(): Promise<void> {
+    const { turnEnd } = view
+    if (view.state === 'limited') return decideFailure(await options.readTranscript(null), LIMITED)
+    if (turnEnd === null || isOver(view.state)) return
+    if (turnEnd.kind === 'failure') return decideFailure(await options.readTranscript(turnEnd), turnEnd)
+    if (turnEnd.background.length > 0 || delivering || toSay !== null || view.state === 'waiting') return
+    if (!(await isIdle())) {
+      // A Stop hook of the user's own made the agent go on; its next Stop will tell.
+      view = { ...view, turnEnd: null }
+      return
+    }
+    let { message } = turnEnd
+    if (message === '') {
+      const fromTranscript = await options.readTranscript(null)
+      if (fromTranscript.kind === 'stop') message = fromTranscript.message
+    }
+    decideMessage(message)
+  }
+
+  function decideMessage(message: string): void {
+    lastMessage = message
+    const ending = readEnding(message, markers)
+    switch (ending.kind) {
+      case 'done':
+        return settle('done', 'succeeded', 'done', null)
+      case 'error':
+        return settle(
+          'failed',
+          'failed_permanent',
+          'agent_error',
+          ending.reason || 'The agent gave no reason.',
+        )
+      case 'asks':
+        return moveBy('asked', `It asks: ${lastLine(message)}`, message.slice(-600), 'question')
+      case 'unmarked':
+        if (nudges < markers.nudges) {
+          nudges++
+          toSay = neutralQuestion(markers)
+          return sayWhatIsDue()
+        }
+        if (markers.unmarked === 'succeed') return settle('done', 'succeeded', 'unmarked', null)
+        return settle(
+          'failed',
+          'failed_permanent',
+          'unmarked',
+          `The agent ended without ${markers.done} or ${markers.error}, also when asked.`,
+        )
+    }
+  }
+
+  function decideFailure(end: TranscriptEnd, turnEnd: TurnEnd & { kind: 'failure' }): void {
+    const failure =
+      end.kind === 'failure' ? end : { ...turnEnd, outcome: 'failed' as const, limitedUntil: null }
+    lastMessage = failure.message
+    if (failure.limitedUntil === null) {
+      moveBy('failed', failure.message || `The API call failed (${failure.error}).`, failure.error)
+      const error = failure.message || failure.error
+      return finish({ outcome: failure.outcome, kind: failure.error, error, message: '', retryAfterMs: null })
+    }
+    const until = failure.limitedUntil
+    const reset = until === null ? '' : ` until ${new Date(until).toISOString()}`
+    moveBy('limit', `The usage limit is reached${reset}.`, failure.message)
+    const retryAfterMs = until === null ? null : Math.max(0, until - clock())
+    finish({ outcome: 'released', kind: 'usage_limit', error: failure.message, message: '', retryAfterMs })
+  }
+
+  async function isIdle(): Promise<boolean> {
+    const until = performance.now() + IDLE_CONFIRM_MS
+    for (;;) {
+      const session = options.readSession()
+      if (session === null || session.status !== 'busy') return true
+      if (performance.now() > until) return false
+      await new Promise((resolve) => setTimeout(resolve, 40))
+    }
+  }
+
+  // Deliveries run beside the queue: they wait for hook events that come through it.
+  function sayWhatIsDue(): void {
+    if (toSay === null || delivering) return
+    const text = toSay
+    delivering = true
+    void deliverText({ pane, text, prompts: () => view.prompts, signal: stop.signal })
+      .then((delivery) => {
+        delivering = false
+        if (delivery === 'delivered') toSay = null
+        else logger.warn({ code: 'UNDELIVERED' }, delivery.undelivered)
+      })
+      .catch((err: unknown) => {
+        delivering = false
+        logger.warn({ err }, 'a delivery failed')
+      })
+  }
+
+  async function look(at: Look): Promise<void> {
+    const sinceMs = at.at - lastLookAt
+    lastLookAt = at.at
+    if (!at.exists || at.dead) return gone(at)
+    const paused = at.attached || view.state === 'waiting'
+    if (!paused) busyMs += sinceMs
+    if (at.attached) view = { ...view, activeAt: at.at }
+    if (at.screen !== null) screen = at.screen
+    const nowStill = stillText(screen)
+    const moved = nowStill !== still
+    still = nowStill
+    const sighting = readScreen(screen)
+    if (sighting.dialog?.kind === 'trust' && !at.attached) {
+      // The project is trusted, or its task would not run; Claude Code itself keeps that answer.
+      await chooseOption(pane, ['trust'], (label) => /^yes\b/i.test(label))
+    }
+    apply(onSeen(view, seenOf(options.readSession(), at.title, sighting, moved), at.at))
+    if (isQuietlyIdle(view, at.at)) await decideQuietEnd()
+    if (toSay !== null && !at.attached) sayWhatIsDue()
+    if (!at.attached) checkDeadlines(at.at)
+  }
+
+  // Idle, and no hook said why: Escape was pressed in the window, or a Stop was lost.
+  async function decideQuietEnd(): Promise<void> {
+    const end = await options.readTranscript(null)
+    view = { ...view, doubt: null }
+    if (end.kind === 'stop') {
+      view = {
+        ...view,
+        asks: [],
+        openTools: [],
+        turnEnd: { kind: 'stop', message: end.message, background: [] },
+      }
+    } else if (end.kind === 'failure') {
+      view = { ...view, turnEnd: { kind: 'failure', error: end.error, message: end.message } }
+    } else if (view.prompts > 0) {
+      view = { ...view, asks: [], openTools: [] }
+      moveBy(
+        'asked',
+        'Its turn was interrupted in the window; send a text to go on.',
+        screen.slice(-600),
+        'dialog',
+      )
+    }
+  }
+
+  async function gone(at: Look): Promise<void> {
+    const status = await options.readExit()
+    if (!at.exists && status === null) {
+      const why = at.serverGone ? 'The tmux server ended, and the agent with it.' : 'Its window is gone.'
+      moveBy('lost', why)
+      const outcome = at.serverGone ? 'released' : 'failed'
+      return finish({ outcome, kind: 'lost', error: why, message: '', retryAfterMs: null })
+    }
+    const reason = `Claude Code ended by itself${status === null ? '' : ` with status ${status}`}.`
+    const text = screen.trim().split('\n').slice(-5).join('\n')
+    moveBy('exited', reason, text)
+    const error = text === '' ? `${reason} It printed nothing.` : `${reason} Its last lines: ${text}`
+    finish({ outcome: 'failed', kind: 'crash', error, message: '', retryAfterMs: null })
+  }
+
+  function checkDeadlines(at: number): void {
+    const sentence = passedDeadline(view, at, busyMs, options.deadlines)
+    if (sentence === null || isOver(view.state)) return
+    const { turnEnd } = view
+    if (turnEnd?.kind === 'stop' && readEnding(turnEnd.message, markers).kind === 'done') {
+      // It said it is done and only a background process, a development server say, is left.
+      lastMessage = turnEnd.message
+      return settle('done', 'succeeded', 'done', null)
+    }
+    moveBy('deadline', sentence, screen.slice(-600))
+    finish({
+      outcome: 'failed_permanent',
+      kind: 'deadline',
+      error: sentence,
+      message: lastMessage,
+      retryAfterMs: null,
+    })
+  }
+
+  const answers = createAnswers({
+    pane,
+    view: () => view,
+    screen: () => screen,
+    signal: stop.signal,
+    answered: (reason) => {
+      view = { ...view, asks: view.asks.slice(1), turnEnd: null }
+      if (view.asks.length === 0) moveBy('active', reason)
+    },
+  })
+
+  if (options.taken === null) {
+    moveBy('opened', 'Claude Code is starting.')
+  } else {
+    // The events are the truth about the past, so its states are computed again and not stored again.
+    const { past } = options.taken
+    view = move(view, options.startedAt, 'opened', {
+      reason: 'It was taken back.',
+      source: 'supervisor',
+      evidence: '',
+    }).view
+    for (const event of past) view = onHook(view, event.payload, event.at).view
+    view = { ...view, activeAt: clock() }
+    nudges = past.filter((event) => event.payload.prompt === neutralQuestion(markers)).length
+    post(decide)
+  }
+
+  return {
+    view: () => view,
+    screen: () => screen,
+    onHookEvents: (events) =>
+      post(async () => {
+        for (const event of events) apply(onHook(view, event.payload, event.at))
+        await decide()
+      }),
+    onLook: (at) =>
+      post(async () => {
+        await look(at)
+        await decide()
+      }),
+    answers,
+    end: (end) =>
+      post(async () => {
+        moveBy('exited', end.error ?? 'It was ended.')
+        finish(end)
+      }),
+    over: over.promise,
+  }
+}
+
+/** True while the attempt occupies a slot: a waiting agent does not. */
+export function occupiesSlot(state: AgentState): boolean {
+  return state !== 'waiting' && !isOver(state)
+}
+
+function lastLine(message: string): string {
+  const line = message.trim().split('\n').at(-1)?.trim() ?? ''
+  return line.length <= 200 ? line : `${line.slice(0, 199)}…`
+}

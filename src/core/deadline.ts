@@ -1,0 +1,31 @@
+import type { View } from './watch.ts'
+
+/** How long an agent may take for what; milliseconds. */
+export type Deadlines = { startMs: number; noActivityMs: number; totalMs: number; waitingMs: number }
+
+/**
+ * Which deadline has passed, as a sentence, or null. `busyMs` is the attempt's age without the time it
+ * waited for a person or a person was attached. A running tool is activity: a silent test run of twenty
+ * minutes is work, and the total deadline bounds it.
+ */
+export function passedDeadline(view: View, at: number, busyMs: number, limits: Deadlines): string | null {
+  if (view.state === 'waiting') {
+    const waited = at - view.stateAt
+    return waited > limits.waitingMs ? `Nobody answered for ${inWords(limits.waitingMs)}.` : null
+  }
+  if (view.state === 'limited') return null
+  if (busyMs > limits.totalMs) return `It took longer than ${inWords(limits.totalMs)}.`
+  const quietMs = at - view.activeAt
+  if (quietMs > limits.noActivityMs && view.openTools.length === 0) {
+    return `It showed no activity for ${inWords(limits.noActivityMs)}.`
+  }
+  if (view.prompts === 0 && busyMs > limits.startMs) {
+    return `It did not confirm its prompt within ${inWords(limits.startMs)}.`
+  }
+  return null
+}
+
+function inWords(ms: number): string {
+  if (ms < 60_000) return `${Math.round(ms / 100) / 10} s`
+  return ms < 7_200_000 ? `${Math.round(ms / 6000) / 10} min` : `${Math.round(ms / 360_000) / 10} h`
+}

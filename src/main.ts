@@ -1,0 +1,281 @@
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { inheritedEnvironment } from './agent/environment.ts'
+import { findPackageRoot } from './cli/package-root.ts'
+import type { Config } from './config.ts'
+import { CcmError, messageOf } from './core/errors.ts'
+import type { Lease } from './core/queue.ts'
+import type { Task } from './core/task.ts'
+import { createApp } from './http/app.ts'
+import type { AppDeps, TaskView } from './http/deps.ts'
+import { listen } from './http/listen.ts'
+import { readOrCreateToken } from './http/token.ts'
+import { createLogger } from './log.ts'
+import { createSqliteQueue } from './queue/sqlite.ts'
+import { createAttempts } from './store/attempts.ts'
+import { openDatabase, type Database } from './store/database.ts'
+import { createHookEvents } from './store/hook-events.ts'
+import { acquireHomeLock } from './store/lock.ts'
+import { createOutbox } from './store/outbox.ts'
+import { createProjects } from './store/projects.ts'
+import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
+import type { Settings } from './supervisor/settings.ts'
+import { openTmuxServer } from './tmux/server.ts'
+
+/** The embedded queue has one system and one worker: this machine. */
+const SYSTEM = 'local'
+const WORKER = 'local'
+
+/**
+ * Runs the daemon until it is told to end, and answers its exit code. Throws what keeps it from starting:
+ * LOCKED, PORT_TAKEN, TMUX_MISSING, a database that cannot be used.
+ */
+export async function runDaemon(config: Config, options: { background: boolean }): Promise<number> {
+  const { home } = config
+  createHome(home)
+  const clock = Date.now
+  const lock = acquireHomeLock(join(home, 'lock.db'))
+  const logger = createLogger({ level: config.log.level })
+  const { token, notice } = readOrCreateToken(join(home, 'token'))
+  if (notice !== null) logger.warn(notice)
+
+  const inherited = inheritedEnvironment(process.env)
+  // tmux takes 20 ms to come up; the database is opened meanwhile.
+  const tmuxComes = openTmuxServer({
+    folder: tmuxFolder(home),
+    env: inherited,
+    onTrouble: (message) => logger.warn({ code: 'TMUX_FAILED' }, message),
+  })
+  tmuxComes.catch(() => undefined)
+  const root = findPackageRoot(import.meta.url)
+  const db = openDatabase({
+    file: join(home, 'ccm.db'),
+    migrationsDir: join(root.folder, 'migrations/sqlite'),
+    clock,
+  })
+  for (const sentence of db.notices) logger.warn(sentence)
+  const queue = createSqliteQueue({
+    db,
+    system: SYSTEM,
+    worker: WORKER,
+    clock,
+    random: Math.random,
+    leaseMs: config.queue.leaseMs,
+    maxQueued: config.queue.maxQueued,
+  })
+  await queue.register()
+  const tmux = await tmuxComes
+
+  let port = config.http.port
+  const secretOf = (lease: Lease) =>
+    createHmac('sha256', token).update(`${lease.taskId}.${lease.attempt}`).digest('hex')
+  const settings: Settings = {
+    ...toSettings(config, inherited, join(root.folder, 'hooks/record-event.sh')),
+    ask: (attempt) => ({
+      url: `http://${host(config)}:${port}/internal/attempts/${attempt.taskId}/${attempt.attempt}/permission`,
+      secret: secretOf(attempt),
+    }),
+  }
+  const hookEvents = createHookEvents(db)
+  const attempts = createAttempts(db)
+  const projects = createProjects(db)
+  const supervisor = createSupervisor({
+    settings,
+    queue,
+    attempts,
+    hookEvents,
+    outbox: createOutbox(db),
+    projects,
+    tmux,
+    clock,
+    logger,
+  })
+
+  const ending = Promise.withResolvers<'keep' | 'end'>()
+  const startedAt = clock()
+  const viewOf = (task: Task): TaskView => ({ task, agent: supervisor.factsOf(task) })
+  const deps: AppDeps = {
+    token,
+    port: () => port,
+    logger,
+    tasks: {
+      insert: async (request) => {
+        const { task, inserted } = await supervisor.insert(request)
+        return { view: viewOf(task), inserted }
+      },
+      get: async (id) => {
+        const task = await queue.get(id)
+        return task === null ? null : viewOf(task)
+      },
+      idsByPrefix: (prefix) => queue.idsByPrefix(prefix),
+      list: async (filter) => (await queue.list(filter)).map(viewOf),
+      cancel: (id, reason) => supervisor.cancel(id, reason),
+      approve: (id) => supervisor.answer(id, (answers) => answers.approve()),
+      deny: (id, reason) => supervisor.answer(id, (answers) => answers.deny(reason)),
+      send: (id, text) => supervisor.answer(id, (answers) => answers.send(text)),
+      screen: (id) => supervisor.screen(id),
+    },
+    events: async ({ taskId, after, limit, name }) =>
+      taskId !== null && name !== undefined
+        ? hookEvents.ofTask(taskId, { afterId: after, limit, name })
+        : hookEvents.after(after, taskId, limit),
+    changes: async ({ taskId, after, limit }) => attempts.changesAfter(after, taskId, limit),
+    lastIds: async () => ({ hookEventId: hookEvents.lastId(), stateChangeId: attempts.lastChangeId() }),
+    subscribe: (listener) => supervisor.subscribe(listener),
+    projects: {
+      list: async () => projects.list(),
+      add: async ({ dir, name, trust }) => supervisor.addProject(dir, name, trust),
+      trust: async (name) => supervisor.trustProject(name),
+    },
+    status: async () => ({
+      pid: process.pid,
+      port,
+      home,
+      version: root.version,
+      uptime_s: Math.round((clock() - startedAt) / 1000),
+      agents: supervisor.agents().length,
+      max_concurrent: settings.maxConcurrent,
+      queued: await queue.count('queued'),
+      running: await queue.count('running'),
+      holds: supervisor.holds().map(({ kind, sentence }) => `${kind}: ${sentence}`),
+      tmux: 'ok',
+      tmux_socket: tmux.socketPath,
+      claude: await supervisor.claude().catch((error: unknown) => ({ problem: messageOf(error) })),
+      found_at_start: supervisor.foundAtStart(),
+    }),
+    health: async () => healthOf(db, supervisor),
+    askPermission: async (taskId, attempt, secret, payload, signal) => {
+      if (!isSame(secret, secretOf({ taskId, attempt }))) return 'unauthorized'
+      return { answer: await supervisor.hold(taskId, attempt, payload, signal) }
+    },
+    shutdown: (agents) => ending.resolve(agents),
+  }
+
+  const server = await listen(createApp(deps), config.http).catch(async (error: unknown) => {
+    await tmux.close()
+    throw error
+  })
+  port = server.port
+  const addressFile = join(home, 'daemon.json')
+  writeWhole(
+    addressFile,
+    JSON.stringify({ pid: process.pid, host: config.http.host, port, version: root.version, startedAt }),
+  )
+  const greeting = `ccm ${root.version} listens on http://${host(config)}:${port} (home ${home})`
+  if (options.background) logger.info(greeting)
+  else
+    process.stderr.write(
+      `${greeting}\nNext, in another terminal: ccm run "Fix the failing test" --dir ~/code/app\nCtrl-C ends the daemon; agents at work live on.\n`,
+    )
+
+  const onSignal = endOnSignal(ending.resolve, logger)
+  await supervisor.begin()
+  if (!options.background)
+    for (const sentence of supervisor.foundAtStart()) process.stderr.write(`${sentence}\n`)
+  const agents = await ending.promise
+
+  const limit = setTimeout(
+    () => process.exit(1),
+    config.timeouts.shutdownMs + (agents === 'end' ? 30_000 : 0),
+  )
+  await supervisor.close(agents)
+  rmSync(addressFile, { force: true })
+  await server.close()
+  await (agents === 'end' ? tmux.kill() : tmux.close())
+  db.close()
+  lock.release()
+  onSignal.dispose()
+  clearTimeout(limit)
+  return 0
+}
+
+function createHome(home: string): void {
+  try {
+    mkdirSync(home, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new CcmError(
+      'BAD_CONFIG',
+      `The folder of all state, ${home}, cannot be made: ${messageOf(error)}.`,
+      {
+        remedy: 'Set CCM_HOME to a folder that can be written.',
+        cause: error,
+      },
+    )
+  }
+}
+
+/** Sockets have short paths (103 bytes): a deep home gets its tmux folder elsewhere, always the same one. */
+function tmuxFolder(home: string): string {
+  const inHome = join(home, 'tmux')
+  if (Buffer.byteLength(inHome) <= 90) return inHome
+  const name = createHash('sha256').update(home).digest('hex').slice(0, 16)
+  return join(tmpdir(), `ccm-${process.getuid?.() ?? 'user'}-${name}`)
+}
+
+function toSettings(
+  config: Config,
+  inherited: Record<string, string>,
+  hookScript: string,
+): Omit<Settings, 'ask'> {
+  const { timeouts, agents } = config
+  return {
+    home: config.home,
+    hookScript,
+    inherited,
+    claude: config.claude,
+    maxConcurrent: agents.maxConcurrent,
+    minFreeMemoryMb: agents.minFreeMemoryMb,
+    markers: config.markers,
+    deadlines: {
+      startMs: timeouts.startMs,
+      noActivityMs: timeouts.noActivityMs,
+      totalMs: timeouts.taskMs,
+      waitingMs: timeouts.waitingMs,
+    },
+    exitMs: timeouts.exitMs,
+    heartbeatMs: config.queue.heartbeatMs,
+    sweepMs: config.queue.sweepMs,
+    look: config.sweep,
+  }
+}
+
+function healthOf(db: Database, supervisor: Supervisor): Record<string, string> {
+  const held = supervisor.holds().filter(({ kind }) => kind !== 'slots')
+  return {
+    database: db.isStillThere() ? 'ok' : 'gone',
+    claims: held.length === 0 ? 'ok' : (held[0]?.kind ?? 'held'),
+  }
+}
+
+function endOnSignal(end: (agents: 'keep') => void, logger: Logger): { dispose: () => void } {
+  let signals = 0
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (++signals > 1) process.exit(1)
+    logger.info({ code: signal }, 'ending; agents live on')
+    end('keep')
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal)
+  return {
+    dispose: () => {
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
+    },
+  }
+}
+
+function host(config: Config): string {
+  return config.http.host.includes(':') ? `[${config.http.host}]` : config.http.host
+}
+
+function isSame(a: string, b: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest()
+  return timingSafeEqual(digest(a), digest(b))
+}
+
+/** Beside it and renamed: a reader sees all of it or nothing. */
+function writeWhole(file: string, text: string): void {
+  writeFileSync(`${file}.part`, text, { mode: 0o600 })
+  renameSync(`${file}.part`, file)
+}

@@ -1,0 +1,117 @@
+import type { Logger } from 'pino'
+import { killTree } from '../agent/process-tree.ts'
+import type { Attempt } from '../core/attempt.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Queue } from '../core/queue.ts'
+import type { Attempts } from '../store/attempts.ts'
+import { listPanes, type Pane } from '../tmux/pane.ts'
+import type { TmuxServer } from '../tmux/server.ts'
+import { killWindow } from '../tmux/window.ts'
+import type { Runner } from './runner.ts'
+
+/**
+ * Brings tasks, attempts and windows of an earlier daemon together, before anything is claimed. Returns what
+ * was found, one sentence each.
+ *
+ * An open attempt whose window lives is watched again. One whose window is gone, or never was, is settled
+ * by what it left: its events, its exit status. A running task without an attempt was claimed an instant
+ * before the crash and is given back. A window without an open attempt is ended with all its processes.
+ */
+export async function adoptAll(options: {
+  queue: Queue
+  attempts: Attempts
+  runner: Runner
+  tmux: TmuxServer
+  clock: Clock
+  logger: Logger
+}): Promise<string[]> {
+  const { queue, attempts, runner, tmux, clock } = options
+  const found: string[] = []
+  const panes = (await listPanes(tmux)).filter((pane) => pane.marks.task !== undefined)
+  const open = attempts.openOnes()
+
+  for (const attempt of open) {
+    const task = await queue.get(attempt.taskId)
+    const pane = panes.find((candidate) => isPaneOf(candidate, attempt))
+    if (task === null || task.attempt !== attempt.attempt || task.status !== 'running') {
+      const error = 'The queue has gone on without it.'
+      attempts.settle(
+        {
+          taskId: attempt.taskId,
+          attempt: attempt.attempt,
+          outcome: 'released',
+          result: null,
+          error,
+          retryAfterMs: null,
+        },
+        clock(),
+      )
+      if (pane !== undefined) await endStray(pane, attempt.taskId, attempt.attempt)
+      found.push(`Task ${attempt.taskId}: its attempt ${attempt.attempt} was out of date and was ended.`)
+      continue
+    }
+    if (pane !== undefined) {
+      const { pid, startedAt } = tmux.identity()
+      const { windowId, paneId, windowName } = pane
+      attempts.setStarted(attempt, {
+        serverPid: pid,
+        serverStartedAt: startedAt,
+        windowId,
+        paneId,
+        windowName,
+      })
+      void runner.adopt(task, attempts.get(attempt) ?? attempt, pane.panePid)
+      found.push(
+        `Task ${task.id}: its agent is ${pane.dead ? 'no longer alive' : 'still at work'} in ${windowName}; taken back.`,
+      )
+    } else if (attempt.phase === 'claimed' || attempt.phase === 'starting') {
+      await killTree({ rootPid: null, taskId: task.id, attempt: attempt.attempt })
+      const error = 'The daemon ended before its agent was started.'
+      attempts.settle(
+        {
+          taskId: task.id,
+          attempt: attempt.attempt,
+          outcome: 'released',
+          result: null,
+          error,
+          retryAfterMs: 0,
+        },
+        clock(),
+      )
+      found.push(`Task ${task.id}: its agent was never started; it is queued again.`)
+    } else {
+      void runner.adopt(task, attempt, null)
+      found.push(`Task ${task.id}: its agent is gone; what it left decides.`)
+    }
+  }
+
+  for (const task of await queue.mine()) {
+    if (attempts.get({ taskId: task.id, attempt: task.attempt }) !== null) continue
+    const error = 'The daemon ended right after it claimed the task.'
+    await queue.finish({
+      taskId: task.id,
+      attempt: task.attempt,
+      outcome: 'released',
+      result: null,
+      error,
+      retryAfterMs: 0,
+    })
+    found.push(`Task ${task.id}: claimed but not begun; it is queued again.`)
+  }
+
+  for (const pane of panes) {
+    if (open.some((attempt) => isPaneOf(pane, attempt))) continue
+    await endStray(pane, pane.marks.task ?? '', Number(pane.marks.attempt))
+    found.push(`Window ${pane.windowName} belonged to no open attempt and was ended.`)
+  }
+  return found
+
+  async function endStray(pane: Pane, taskId: string, attempt: number): Promise<void> {
+    await killTree({ rootPid: pane.panePid, taskId, attempt })
+    await killWindow(tmux, pane.windowId)
+  }
+}
+
+function isPaneOf({ marks }: Pane, attempt: Attempt): boolean {
+  return marks.task === attempt.taskId && marks.attempt === String(attempt.attempt)
+}

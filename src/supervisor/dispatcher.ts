@@ -1,0 +1,128 @@
+import { readFileSync } from 'node:fs'
+import type { Logger } from 'pino'
+import { CcmError, messageOf } from '../core/errors.ts'
+import type { Queue } from '../core/queue.ts'
+import type { Task } from '../core/task.ts'
+
+/** Why nothing is claimed: a kind (`slots`, `memory`, `claude`, `login`, `tmux`, `disk`, `stopping`) and a sentence. */
+export type Hold = { kind: string; sentence: string; until: number | null }
+
+/** Claims tasks while there is room for their agents. */
+export type Dispatcher = {
+  /** Looks for work soon; any number of calls cost one look. */
+  nudge: () => void
+  /** Claims nothing until then; null: until `lift`. A later hold of the same kind replaces it. */
+  hold: (hold: Hold) => void
+  lift: (kind: string) => void
+  holds: () => Hold[]
+  /** No claim begins after this; resolves when the one that runs is over. */
+  close: () => Promise<void>
+}
+
+/** Memory that one agent takes, measured: 137-165 MiB PSS, without its tools. */
+const AGENT_MB = 250
+
+export function createDispatcher(options: {
+  queue: Queue
+  projects: () => string[]
+  /** Agents that occupy a slot now. */
+  occupied: () => number
+  maxConcurrent: number
+  minFreeMemoryMb: number
+  /** Throws while agents cannot be started at all. */
+  ready: () => Promise<void>
+  start: (task: Task) => void
+  sweepMs: number
+  clock: () => number
+  logger: Logger
+  freeMemoryMb?: () => number
+}): Dispatcher {
+  const { queue, clock, logger } = options
+  const freeMemoryMb = options.freeMemoryMb ?? availableMemoryMb
+  const held = new Map<string, Hold>()
+  let wanted = false
+  let running: Promise<void> = Promise.resolve()
+  let closed = false
+  const timer = setInterval(nudge, options.sweepMs)
+
+  function nudge(): void {
+    if (wanted || closed) return
+    wanted = true
+    running = running.then(async () => {
+      wanted = false
+      if (!closed) await claimWhatFits().catch((err: unknown) => logger.error({ err }, 'claiming failed'))
+    })
+  }
+
+  async function claimWhatFits(): Promise<void> {
+    await queue.reap()
+    for (;;) {
+      for (const [kind, hold] of held) if (hold.until !== null && hold.until <= clock()) held.delete(kind)
+      const room = await measureRoom()
+      if (room <= 0 || closed) return
+      const tasks = await queue.claim(room, options.projects())
+      for (const task of tasks) options.start(task)
+      if (tasks.length < room) return
+    }
+  }
+
+  async function measureRoom(): Promise<number> {
+    for (const kind of ['slots', 'memory']) held.delete(kind)
+    if (held.size > 0) return 0
+    const slots = options.maxConcurrent - options.occupied()
+    if (slots <= 0) {
+      held.set('slots', {
+        kind: 'slots',
+        sentence: `All ${options.maxConcurrent} agents are busy.`,
+        until: null,
+      })
+      return 0
+    }
+    const spareMb = freeMemoryMb() - options.minFreeMemoryMb
+    const byMemory = Math.floor(spareMb / AGENT_MB)
+    if (byMemory <= 0) {
+      const sentence = `A further agent would leave less than ${options.minFreeMemoryMb} MiB of memory free.`
+      held.set('memory', { kind: 'memory', sentence, until: null })
+      return 0
+    }
+    if ((await queue.count('queued')) === 0) return 0
+    try {
+      await options.ready()
+    } catch (error) {
+      const kind = error instanceof CcmError && error.code.startsWith('TMUX') ? 'tmux' : 'claude'
+      const remedy = error instanceof CcmError ? (error.remedy ?? '') : ''
+      held.set(kind, {
+        kind,
+        sentence: `${messageOf(error)} ${remedy}`.trim(),
+        until: clock() + options.sweepMs,
+      })
+      return 0
+    }
+    return Math.min(slots, byMemory)
+  }
+
+  return {
+    nudge,
+    hold: (hold) => void held.set(hold.kind, hold),
+    lift(kind) {
+      if (held.delete(kind)) nudge()
+    },
+    holds: () => [...held.values()],
+    async close() {
+      closed = true
+      clearInterval(timer)
+      await running
+    },
+  }
+}
+
+/** What the kernel would give without swapping; elsewhere what Node says. */
+function availableMemoryMb(): number {
+  try {
+    const kb = /^MemAvailable:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]
+    if (kb !== undefined) return Math.min(Number(kb) / 1024, process.availableMemory() / 1024 / 1024)
+  } catch {
+    // Not Linux.
+  }
+  return process.availableMemory() / 1024 / 1024
+}

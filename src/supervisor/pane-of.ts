@@ -1,0 +1,31 @@
+import type { Pane } from '../agent/pane.ts'
+import type { Attempt } from '../core/attempt.ts'
+import { attachedWindows } from '../tmux/attached.ts'
+import { capture } from '../tmux/pane.ts'
+import type { TmuxServer } from '../tmux/server.ts'
+import { pasteText, pressKey } from '../tmux/type.ts'
+import { killWindow } from '../tmux/window.ts'
+
+/**
+ * One attempt's pane as its watcher needs it. Ids start at 0 again in a new server: once the server is not
+ * the one that the attempt was started in, every call does nothing, so that no other agent's window is touched.
+ */
+export function paneOf(tmux: TmuxServer, attempt: Attempt): Pane {
+  const { windowId, paneId } = attempt
+  const ifOurs = async <T>(
+    otherwise: T,
+    work: (windowId: string, paneId: string) => Promise<T>,
+  ): Promise<T> => {
+    const { pid, startedAt } = tmux.identity()
+    if (windowId === null || paneId === null) return otherwise
+    if (pid !== attempt.serverPid || startedAt !== attempt.serverStartedAt) return otherwise
+    return work(windowId, paneId)
+  }
+  return {
+    capture: () => ifOurs('', async (_, pane) => (await capture(tmux, [pane])).get(pane) ?? ''),
+    paste: (text) => ifOurs(undefined, (_, pane) => pasteText(tmux, pane, text)),
+    press: (key) => ifOurs(undefined, (_, pane) => pressKey(tmux, pane, key)),
+    isAttached: () => ifOurs(false, async (window) => (await attachedWindows(tmux)).has(window)),
+    close: () => ifOurs(undefined, (window) => killWindow(tmux, window)),
+  }
+}

@@ -1,0 +1,34 @@
+import type { Deadlines } from '../core/deadline.ts'
+import type { Markers } from '../core/marker.ts'
+import type { PermissionMode } from '../core/task.ts'
+import type { Attempt } from '../core/attempt.ts'
+
+/** What the supervisor was told by configuration and composition; plain data and one function. */
+export type Settings = {
+  /** Absolute folder of all state. */
+  home: string
+  hookScript: string
+  /** What agents inherit of the daemon's environment. */
+  inherited: Record<string, string>
+  claude: {
+    command: string | null
+    args: string[]
+    model: string | null
+    permissionMode: PermissionMode
+    allowedTools: string[]
+    disallowedTools: string[]
+    env: Record<string, string>
+  }
+  maxConcurrent: number
+  minFreeMemoryMb: number
+  markers: Markers & { unmarked: 'fail' | 'succeed'; nudges: number }
+  deadlines: Deadlines
+  exitMs: number
+  heartbeatMs: number
+  /** How often the dispatcher looks without being nudged. */
+  sweepMs: number
+  /** How often screens are read while agents work, and when all of them only wait. */
+  look: { busyMs: number; quietMs: number }
+  /** Where an attempt's permission requests are held open; null until the daemon listens. */
+  ask: (attempt: Attempt) => { url: string; secret: string } | null
+}

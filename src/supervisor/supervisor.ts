@@ -1,0 +1,283 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import type { Answers, Pending } from '../agent/answers.ts'
+import { type Claude, findClaude } from '../agent/claude.ts'
+import { type AgentEnd, occupiesSlot } from '../agent/watcher.ts'
+import type { Clock } from '../core/clock.ts'
+import { isFinal, type NewTask, type Task } from '../core/task.ts'
+import { CcmError } from '../core/errors.ts'
+import type { CancelReply, Queue } from '../core/queue.ts'
+import type { Attempts } from '../store/attempts.ts'
+import type { HookEvents } from '../store/hook-events.ts'
+import type { Outbox } from '../store/outbox.ts'
+import type { Project, Projects } from '../store/projects.ts'
+import type { TmuxServer } from '../tmux/server.ts'
+import { adoptAll } from './adopt.ts'
+import { createDelivery } from './deliver.ts'
+import { createDispatcher, type Hold } from './dispatcher.ts'
+import { createIngest } from './ingest.ts'
+import { projectOf } from './intake.ts'
+import { createLeaseKeeper, endedBy } from './leases.ts'
+import { createRunner, type RunningAgent } from './runner.ts'
+import type { Settings } from './settings.ts'
+import { createScreenSweep } from './sweep.ts'
+
+/** Something of this task was stored. */
+export type Notice = { kind: 'hook' | 'state' | 'task'; taskId: string }
+
+/** What is known of a task's newest agent. */
+export type AgentFacts = {
+  state: Attemptlike['state'] | null
+  reason: string | null
+  dir: string | null
+  window: string | null
+  claudeSessionId: string | null
+  waitingFor: Pending | null
+}
+type Attemptlike = RunningAgent['attempt']
+
+/** What became of an answer to a waiting agent. */
+export type AnswerReply = 'done' | 'not_waiting' | 'unknown' | { refused: string }
+
+/** The fleet of one machine: claims tasks, runs and watches their agents, reports what came of them. */
+export type Supervisor = {
+  /** Takes back what an earlier daemon left, then claims. Resolves when agents can be started. */
+  begin: () => Promise<void>
+  insert: (
+    request: Omit<NewTask, 'project'> & { dir: string | null; project: string | null; trust: boolean },
+  ) => Promise<{ task: Task; inserted: boolean }>
+  cancel: (id: string, reason: string) => Promise<CancelReply>
+  answer: (id: string, how: (answers: Answers) => Promise<AnswerReply>) => Promise<AnswerReply>
+  /** A permission request of an attempt; {} leaves it to the dialog. */
+  hold: (
+    taskId: string,
+    attempt: number,
+    payload: Record<string, unknown>,
+    signal: AbortSignal,
+  ) => Promise<Record<string, unknown>>
+  /** The task's newest agent, or why it has none. */
+  factsOf: (task: Task) => AgentFacts
+  screen: (id: string) => Promise<string | null>
+  trustProject: (name: string) => Project | null
+  addProject: (dir: string, name: string | null, trust: boolean) => Project
+  agents: () => RunningAgent[]
+  holds: () => Hold[]
+  claude: () => Promise<Claude>
+  foundAtStart: () => string[]
+  subscribe: (listener: (notice: Notice) => void) => () => void
+  /** No more claims; agents live on for the next daemon, or are ended and their tasks queued again. */
+  close: (agents: 'keep' | 'end') => Promise<void>
+}
+
+export type SupervisorDeps = {
+  settings: Settings
+  queue: Queue
+  attempts: Attempts
+  hookEvents: HookEvents
+  outbox: Outbox
+  projects: Projects
+  tmux: TmuxServer
+  clock: Clock
+  logger: Logger
+}
+
+/** How long claims pause after a refused login: 1 minute, doubled each time, at most 15. */
+const LOGIN_PAUSE_MS = 60_000
+const CLAUDE_CHECK_MS = 60_000
+
+export function createSupervisor(deps: SupervisorDeps): Supervisor {
+  const { settings, queue, attempts, hookEvents, projects, tmux, clock, logger } = deps
+  const listeners = new Set<(notice: Notice) => void>()
+  const found: string[] = []
+  let loginFailures = 0
+  let known: { claude: Claude; at: number } | null = null
+
+  const notify = (taskId: string, kind: Notice['kind']) => {
+    for (const listener of listeners) listener({ kind, taskId })
+    if (kind === 'state') sweep.hurry()
+  }
+
+  const claude = async (): Promise<Claude> => {
+    if (known !== null && clock() - known.at < CLAUDE_CHECK_MS) return known.claude
+    const path = settings.claude.env['PATH'] ?? settings.inherited['PATH'] ?? ''
+    known = { claude: await findClaude({ command: settings.claude.command ?? '', path }), at: clock() }
+    return known.claude
+  }
+
+  const ingest = createIngest({
+    hookEvents,
+    logger,
+    onEvents: (lease, events) => {
+      runner.onEvents(lease, events)
+      notify(lease.taskId, 'hook')
+    },
+  })
+  const runner = createRunner({
+    settings,
+    tmux,
+    attempts,
+    hookEvents,
+    projects,
+    ingest: () => ingest,
+    findClaude: claude,
+    clock,
+    logger,
+    notify: (taskId, kind) => {
+      notify(taskId, kind)
+      // A waiting agent has freed its slot, or one that goes on has taken it again.
+      dispatcher.nudge()
+    },
+    settled,
+  })
+  const delivery = createDelivery({
+    outbox: deps.outbox,
+    queue,
+    clock,
+    logger,
+    onDelivered: (taskId) => {
+      notify(taskId, 'task')
+      dispatcher.nudge()
+    },
+  })
+  const dispatcher = createDispatcher({
+    queue,
+    projects: () => projects.trustedNames(),
+    occupied: () =>
+      [...runner.agents.values()].filter(({ watcher }) => occupiesSlot(watcher?.view().state ?? 'spawning'))
+        .length,
+    maxConcurrent: settings.maxConcurrent,
+    minFreeMemoryMb: settings.minFreeMemoryMb,
+    ready: async () => void (await claude()),
+    start: (task) =>
+      void runner
+        .start(task)
+        .catch((err: unknown) => logger.error({ err, taskId: task.id }, 'an attempt broke')),
+    sweepMs: settings.sweepMs,
+    clock,
+    logger,
+  })
+  const sweep = createScreenSweep({
+    tmux,
+    agents: runner.agents,
+    look: settings.look,
+    clock,
+    logger,
+    onTick: () => ingest.rescan(),
+  })
+  const leases = createLeaseKeeper({ queue, runner, everyMs: settings.heartbeatMs, logger })
+
+  function settled(end: AgentEnd): void {
+    if (end.kind === 'auth') {
+      const pauseMs = Math.min(LOGIN_PAUSE_MS * 2 ** loginFailures++, 15 * LOGIN_PAUSE_MS)
+      const sentence = `Claude Code's login was refused: ${end.error ?? ''} Log in (run claude), or mend the key in [claude.env] and run: ccm stop --keep-agents && ccm start`
+      dispatcher.hold({ kind: 'login', sentence, until: clock() + pauseMs })
+    } else if (end.outcome === 'succeeded') {
+      loginFailures = 0
+    }
+    delivery.nudge()
+  }
+
+  function whyQueued(task: Task): string | null {
+    const project = projects.byName(task.project)
+    if (project === null) return `project: this machine has no project ${task.project}.`
+    if (!project.trusted) {
+      return `trust: ${project.dir} is not trusted yet; its own hooks and servers could run. To trust it: ccm projects trust ${project.name}`
+    }
+    const hold = dispatcher.holds()[0]
+    if (hold !== undefined) return `${hold.kind}: ${hold.sentence}`
+    if (task.scheduledAt > clock())
+      return `scheduled: it starts at ${new Date(task.scheduledAt).toISOString()}.`
+    return null
+  }
+
+  return {
+    async begin() {
+      found.push(...(await adoptAll({ queue, attempts, runner, tmux, clock, logger })))
+      for (const sentence of found) logger.info(sentence)
+      delivery.nudge()
+      dispatcher.nudge()
+    },
+    async insert({ dir, project: name, trust, ...task }) {
+      const project = projectOf(projects, clock, { dir, name, trust })
+      const added = await queue.insert({ ...task, project: project.name })
+      notify(added.task.id, 'task')
+      dispatcher.nudge()
+      return added
+    },
+    async cancel(id, reason) {
+      const reply = await queue.cancel(id, reason)
+      if (reply === 'requested') runner.end(id, endedBy('cancelled', reason || 'Cancelled.'))
+      notify(id, 'task')
+      return reply
+    },
+    async answer(id, how) {
+      const agent = runner.agents.get(id)
+      if (agent?.watcher) return how(agent.watcher.answers)
+      return (await queue.get(id)) === null ? 'unknown' : 'not_waiting'
+    },
+    async hold(taskId, attempt, payload, signal) {
+      const agent = runner.agents.get(taskId)
+      if (!agent?.watcher || agent.attempt.attempt !== attempt) return {}
+      const { tool_name: tool, tool_input: input } = payload
+      if (typeof tool !== 'string' || typeof input !== 'object' || input === null) return {}
+      return agent.watcher.answers.hold({ tool, input: input as Record<string, unknown> }, signal)
+    },
+    factsOf(task) {
+      const running = runner.agents.get(task.id)
+      const attempt = attempts.newestOf(task.id)
+      const facts: AgentFacts = {
+        state: attempt?.state ?? null,
+        reason: attempt?.stateReason ?? null,
+        dir: attempt?.dir ?? projects.byName(task.project)?.dir ?? null,
+        window: running?.attempt.windowName ?? null,
+        claudeSessionId: attempt?.claudeSessionId ?? null,
+        waitingFor: running?.watcher?.answers.pending() ?? null,
+      }
+      if (task.status === 'queued')
+        return { ...facts, reason: whyQueued(task) ?? (attempt === null ? null : facts.reason) }
+      return isFinal(task.status) ? { ...facts, waitingFor: null } : facts
+    },
+    async screen(id) {
+      const live = runner.agents.get(id)?.watcher?.screen()
+      if (live !== undefined && live !== '') return live
+      const attempt = attempts.newestOf(id)
+      if (attempt === null) return null
+      return readFile(join(attempt.folder, 'screen.txt'), 'utf8').catch(() => null)
+    },
+    trustProject(name) {
+      if (!projects.setTrusted(name, true)) return null
+      dispatcher.nudge()
+      return projects.byName(name)
+    },
+    addProject(dir, name, trust) {
+      const project = projectOf(projects, clock, { dir, name, trust })
+      dispatcher.nudge()
+      return project
+    },
+    agents: () => [...runner.agents.values()],
+    holds: () => dispatcher.holds(),
+    claude,
+    foundAtStart: () => found,
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    async close(mode) {
+      await dispatcher.close()
+      if (mode === 'end') {
+        const ends = [...runner.agents.keys()]
+        for (const id of ends) runner.end(id, endedBy('drain', 'ccm was stopped; the task is queued again.'))
+        const until = clock() + 2 * settings.exitMs + 5000
+        while (runner.agents.size > 0 && clock() < until)
+          await new Promise((resolve) => setTimeout(resolve, 50))
+        if (runner.agents.size > 0)
+          throw new CcmError('INTERNAL', `${runner.agents.size} agents did not end in time.`)
+      }
+      leases.close()
+      await sweep.close()
+      await ingest.close()
+      await delivery.close()
+    },
+  }
+}

@@ -1,0 +1,89 @@
+import type { Logger } from 'pino'
+import type { Clock } from '../core/clock.ts'
+import { attachedWindows } from '../tmux/attached.ts'
+import type { TmuxServer } from '../tmux/server.ts'
+import { createSweep, type SweepResult } from '../tmux/sweep.ts'
+import type { RunningAgent } from './runner.ts'
+
+/** Reads the screens of all agents, one `list-panes` a tick, and tells each agent's watcher what it saw. */
+export type ScreenSweep = {
+  /** A tick now, and the fast rhythm from here: an agent has begun or changed. */
+  hurry: () => void
+  close: () => Promise<void>
+}
+
+export function createScreenSweep(options: {
+  tmux: TmuxServer
+  agents: Map<string, RunningAgent>
+  look: { busyMs: number; quietMs: number }
+  clock: Clock
+  logger: Logger
+  /** Between two ticks; for what else needs a regular look. */
+  onTick: () => void
+}): ScreenSweep {
+  const { tmux, agents, clock, logger } = options
+  let sweep = createSweep(tmux, clock)
+  let timer: NodeJS.Timeout | null = null
+  let running: Promise<void> = Promise.resolve()
+  let closed = false
+
+  async function tick(): Promise<void> {
+    const watched = [...agents.values()].filter(({ watcher }) => watcher !== null)
+    if (watched.length === 0) return
+    let result: SweepResult
+    try {
+      result = await sweep({ only: (pane) => pane.marks.task !== undefined })
+    } catch (err) {
+      logger.warn({ err, code: 'TMUX_FAILED' }, 'tmux does not answer; it is started again')
+      await tmux.start()
+      sweep = createSweep(tmux, clock)
+      result = await sweep({ all: true, only: (pane) => pane.marks.task !== undefined })
+    }
+    const attached = await attachedWindows(tmux)
+    const { pid, startedAt } = tmux.identity()
+    const panes = new Map(result.panes.map((pane) => [pane.paneId, pane]))
+    for (const { attempt, watcher } of watched) {
+      const serverGone = attempt.serverPid !== pid || attempt.serverStartedAt !== startedAt
+      const pane = serverGone ? undefined : panes.get(attempt.paneId ?? '')
+      watcher?.onLook({
+        at: clock(),
+        exists: pane !== undefined,
+        serverGone,
+        dead: pane?.dead ?? true,
+        title: pane?.title ?? '',
+        screen: pane === undefined ? null : (result.screens.get(pane.paneId) ?? null),
+        attached: attached.has(attempt.windowId ?? ''),
+      })
+    }
+    options.onTick()
+  }
+
+  function schedule(ms: number): void {
+    if (closed) return
+    if (timer !== null) clearTimeout(timer)
+    timer = setTimeout(() => {
+      timer = null
+      running = running
+        .then(tick)
+        .catch((err: unknown) => logger.error({ err }, 'a look at the screens failed'))
+        .then(() => schedule(rhythm()))
+    }, ms)
+  }
+
+  function rhythm(): number {
+    const busy = [...agents.values()].some(
+      ({ watcher }) => watcher !== null && watcher.view().state !== 'waiting',
+    )
+    return busy ? options.look.busyMs : options.look.quietMs
+  }
+
+  schedule(options.look.quietMs)
+  return {
+    hurry: () => schedule(Math.min(200, options.look.busyMs)),
+    async close() {
+      closed = true
+      if (timer !== null) clearTimeout(timer)
+      await running
+    },
+  }
+}
