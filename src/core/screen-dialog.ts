@@ -1,48 +1,56 @@
 import { isRule, mayWrap } from './screen-layout.ts'
 import type { ScreenDialog } from './screen.ts'
 
-// What a dialog's last lines say. The client writes them with an indent of at most three columns.
-const KEY_HINT =
-  /^ {0,3}(?:Esc to cancel|Enter to |Press Enter to |ctrl\+g to edit in |Esc to (?:close|go back|exit))/i
+// One part of a dialog's last line, which the client indents by at most three columns.
+const KEY_HINT = /^(?:Press )?(?:Esc|Enter|ctrl\+g) to [a-z]/i
 const CURSOR = /^( {0,4})❯ (\S.*)$/
 const NUMBERED = /^( {0,4})(?:❯ | {2})(\d{1,2})\. (.*)$/
-// `╌` frames the command or diff of a permission; it still shows when the top has scrolled away.
+// Frames a command or a diff; it still shows when the dialog's top has scrolled away.
 const FRAME = /^ {0,2}╌{10,}$/
 
 /** A dialog at the bottom of a screen that has no input box, or null when none is recognised. */
 export function readDialog(lines: string[]): ScreenDialog | null {
-  if (!endsLikeDialog(lines)) return null
-  const start = findStart(lines)
-  if (start === null) return null
-  const region = lines.slice(start)
+  const end = readEnd(lines)
+  if (end === null) return null
+  const top = findTop(lines)
+  // Prose has an indent of two columns at least, so a hint left of that is the client's own.
+  const isClients = end.indent < 2 || end.clipped || lines.some((line) => FRAME.test(line))
+  if (top === null && (!isClients || end.hint === '')) return null
+  const region = lines.slice(top ?? 0)
   const width = Math.max(...lines.filter(isRule).map((line) => line.length), 0)
   const { options, selected } = readOptions(region, width)
   const titles = region.filter((line) => /\p{L}/u.test(line)).map((line) => line.trim())
   const kind = kindOf(titles, options)
-  if (kind === null) return null
-  return { kind, title: titleOf(kind, titles), options, selected }
+  if (kind === null || (end.hint === '' && (selected === null || kind === 'other'))) return null
+  return { kind, title: titleOf(kind, titles, top !== null), options, selected }
 }
 
-function endsLikeDialog(lines: string[]): boolean {
-  const last = lines.slice(-3).filter((line) => line !== '')
-  if (last.some((line) => KEY_HINT.test(line))) return true
-  const end = lines.at(-1) ?? ''
-  if (/^ {2}Syntax theme: /.test(end)) return true
-  return NUMBERED.test(end) && end.endsWith('(esc)')
+/** How the screen ends, if like a dialog: with a hint at keys, or with its last option. */
+function readEnd(lines: string[]): { hint: string; indent: number; clipped: boolean } | null {
+  const last = lines.slice(-4).filter((line) => line !== '')
+  const clipped = last.some((line) => /^ {0,3}↑ \d+ more lines?$/.test(line))
+  const hint = last.find((line) => hintsKeys(line) || /^ {1,2}Syntax theme: /.test(line))
+  if (hint !== undefined) return { hint, indent: hint.search(/\S/), clipped }
+  const option = lines.slice(-6).findLast((line) => NUMBERED.test(line))
+  return option === undefined ? null : { hint: '', indent: 4, clipped }
 }
 
-/** Index of the dialog's first line; null when nothing that only the client draws frames it. */
-function findStart(lines: string[]): number | null {
+function hintsKeys(line: string): boolean {
+  return /^ {0,3}\S/.test(line) && line.split(' · ').some((part) => KEY_HINT.test(part.trim()))
+}
+
+/** Index of the dialog's first line; null when its upper rule is not on the screen. */
+function findTop(lines: string[]): number | null {
   for (let at = lines.length - 1; at >= 0; at--) {
     const line = lines[at] ?? ''
     if (/^Welcome to Claude Code\b/.test(line)) return at + 1
     if (!isRule(line)) continue
     const first = lines.slice(at + 1).find((next) => next !== '') ?? ''
-    const number = Number(NUMBERED.exec(first)?.[2] ?? 0)
-    // The rule above a question's last option ("Chat about this") is not its top.
-    if (number < 2) return at + 1
+    // Rules inside a dialog: above a question's last option, between a plan and its options.
+    if (Number(NUMBERED.exec(first)?.[2] ?? 0) > 1 || / Claude has written up a plan/.test(first)) continue
+    return first.startsWith('❯') ? null : at + 1
   }
-  return lines.some((line) => FRAME.test(line)) ? 0 : null
+  return null
 }
 
 function readOptions(region: string[], width: number): Pick<ScreenDialog, 'options' | 'selected'> {
@@ -107,9 +115,9 @@ function kindOf(titles: string[], options: string[]): ScreenDialog['kind'] | nul
   if (title.startsWith('Accessing workspace:')) return 'trust'
   if (title.startsWith('Adding a new directory:')) return 'add-dir'
   if (title.startsWith('Detected a custom API key')) return 'api-key'
-  if (/Bypass Permissions mode/.test(title)) return 'bypass'
+  if (/Bypass Permissions\b/.test(title)) return 'bypass'
   if (title.startsWith("Auto mode can't")) return 'auto-mode'
-  if (/^(?:Security notes:|Let's get started)/.test(title)) return 'onboarding'
+  if (/^(?:Security notes:|Let's get started|Choose the text style)/.test(title)) return 'onboarding'
   if (
     title.startsWith('What do you want to do?') &&
     options.some((label) => /\blimit\b|automatically/.test(label))
@@ -117,13 +125,17 @@ function kindOf(titles: string[], options: string[]): ScreenDialog['kind'] | nul
     return 'limit'
   if (/^(?:[☐☒] |← .*→)/.test(title) || /Enter to select · .*navigate/.test(keys)) return 'question'
   if (options.length === 0) return null
-  if (title.startsWith('Ready to code?') || /\bWould you like to proceed\?/.test(text.slice(-600)))
+  if (
+    /^(?:Ready to code|Exit plan mode)\?/.test(title) ||
+    /\bWould you like to proceed\?/.test(text.slice(-600))
+  )
     return 'plan'
   if (/\bDo you want to [^?]{1,300}\?/.test(text) && /^Yes\b/.test(options[0] ?? '')) return 'permission'
   return 'other'
 }
 
-function titleOf(kind: ScreenDialog['kind'], titles: string[]): string {
-  const asked = titles.find((line) => !/^(?:[☐☒] |← .*→)/.test(line)) ?? ''
-  return (kind === 'question' ? asked : (titles[0] ?? '')).slice(0, 200)
+function titleOf(kind: ScreenDialog['kind'], titles: string[], whole: boolean): string {
+  const question = titles.findLast((line) => line.endsWith('?') && !NUMBERED.test(line))
+  const asked = kind === 'question' ? titles.find((line) => !/^(?:[☐☒] |← .*→)/.test(line)) : question
+  return ((whole && kind !== 'question' ? titles[0] : (asked ?? titles[0])) ?? '').slice(0, 200)
 }

@@ -51,6 +51,8 @@ export function findBox(lines: string[]): ScreenBox | null {
   for (let bottom = lines.length - 1; bottom > 1; bottom--) {
     const rule = lines[bottom] ?? ''
     if (!/^─{10,}$/.test(rule)) continue
+    // Two rules in a row are one that a resize has wrapped: nothing here can be trusted.
+    if (isTopRule(lines[bottom - 1] ?? '')) return null
     for (let top = bottom - 2; top >= 0; top--) {
       const line = lines[top] ?? ''
       if (!isTopRule(line)) continue

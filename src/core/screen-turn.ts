@@ -13,7 +13,7 @@ export type TurnSign =
   | { kind: 'open' | 'none'; because: string }
 
 // The client's own lines start at column 0 with one of these; prose never does.
-const SPINNER = /^[·✢✳✶✻✽*] (?:[^…]{1,200}…(?: \(.*\))?|.{1,200} · retrying in .*)$/
+const SPINNER = /^[·✢✳✶✻✽*] (?:[^…]{1,200}…(?: \(.*\))?|.{1,200} · (?:retrying|next try) in .*)$/
 const WAITS_FOR_TASKS = /^[·✢✳✶✻✽*] Waiting for \d+ /
 const TURN_OVER = /^[·✢✳✶✻✽*] \S+ for (?:\d+[hms] ?)+(?: ·.*)?$/
 const STILL_RUNNING = / · \d+ .{1,60} still running/
@@ -30,7 +30,7 @@ export function readTurn(box: ScreenBox): TurnSign {
   const start = lines.findLastIndex((line) => /^\S/.test(line))
   const head = lines[start] ?? ''
   const block = lines.slice(start)
-  if (start < 0) return { kind: lines.length === 0 ? 'none' : 'doubtful', because: 'no start of a block' }
+  if (start < 0) return startless(lines)
   if (WAITS_FOR_TASKS.test(head)) return { kind: 'running', because: 'waits for background tasks' }
   if (STILL_RUNNING.test(head) && TURN_OVER.test(head)) return { kind: 'running', because: 'background task' }
   if (TURN_OVER.test(head)) return readEnd(lines.slice(0, start), box.width)
@@ -45,7 +45,7 @@ function readPrompt(block: string[]): TurnSign {
   const result = block.find((line) => line.startsWith('  ⎿  ')) ?? ''
   if (LIMIT_HIT.test(result)) return { kind: 'limited', because: result.trim() }
   if (ERROR_RESULT.test(result)) return { kind: 'failed', because: result.trim() }
-  if (block[0]?.startsWith('❯ /')) return { kind: 'none', because: 'after a command' }
+  if (block[0]?.startsWith('❯ /') === true) return { kind: 'none', because: 'after a command' }
   return { kind: 'open', because: 'a prompt without an answer' }
 }
 
@@ -88,6 +88,14 @@ function withoutMenu(lines: string[], typed: string): string[] {
   return MENU.test(lines[start] ?? '') ? lines.slice(0, start) : lines
 }
 
+function startless(lines: string[]): TurnSign {
+  const isFresh =
+    lines.every((line) => line === '') || lines.some((line) => /^[ ▀-▟]+ Claude Code v\d/.test(line))
+  return isFresh
+    ? { kind: 'none', because: 'fresh session' }
+    : { kind: 'doubtful', because: 'no start of a block' }
+}
+
 function isLogo(line: string): boolean {
-  return /^[▝▜▛▐▘ ]*[▐▛█▜▝▘]{3,}/.test(line)
+  return /^[▀-▟]{2,}/.test(line)
 }

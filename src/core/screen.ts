@@ -52,7 +52,8 @@ export function readScreen(text: string, dead = false): Sighting {
     const kind = dialog.kind === 'limit' ? 'limited' : 'waiting'
     return { kind, because: `dialog: ${dialog.title}`, dialog, composer: null }
   }
-  if (isTranscriptView(lines)) return sighting('ready', 'transcript view')
+  const view = readTranscriptView(lines)
+  if (view !== null) return view
   if (lines.every(isStartText)) return sighting('initializing', 'no input box yet')
   return sighting('unknown', 'neither an input box nor a dialog')
 }
@@ -62,15 +63,15 @@ function sighting(kind: Sighting['kind'], because: string, composer: string | nu
 }
 
 // The first segment of the footer; it is whole only when the mode is followed by its key or the next segment.
-const MODE = /^ {2}(?:⏵⏵|⏸) [a-z ]{1,40} on(?: \(shift\+tab to cycle\))?(?= ·| {2,}◐|$)/
+const MODE = /^ {2}(?:⏵⏵|⏸) [a-z ]{1,40} on(?: \(shift\+tab to cycle\))?(?= ·|$)/
 const NOTICE = /^ {2}(?:paste again to expand|Press (?:Ctrl-[CD]|Esc) again to .*|! for .*|Esc again to .*)$/i
 const BACKGROUND = / · \d+ (?:[a-z]+ ){0,2}(?:shells?|tasks?|agents?|monitors?|workflows?)(?= ·|$)/
 
 function readBox(box: ScreenBox): Sighting {
-  const footer = box.below.map((line) => line.replace(/ {2,}◐ [a-z]+ · \/effort$/, ''))
+  const footer = box.below.map(withoutNotices)
   const mode = footer.find((line) => /^ {2}(?:⏵⏵|⏸)/.test(line)) ?? ''
   const answer = (kind: Sighting['kind'], because: string) => sighting(kind, because, box.text)
-  if (/ · esc to in(?:terrupt|[a-z]*…$)/.test(mode)) return answer('working', 'esc to interrupt')
+  if (/ · (?:esc to interrupt|e[a-z ]*…$)/.test(mode)) return answer('working', 'esc to interrupt')
   if (BACKGROUND.test(mode)) return answer('working', 'background task in the footer')
   if (footer.some((line) => /^ {2}⚠ .*\blimit\b/i.test(line))) return answer('limited', 'limit in the footer')
   const turn = readTurn(box)
@@ -87,7 +88,13 @@ function readBox(box: ScreenBox): Sighting {
 function isWholeFooter(footer: string[], mode: string, typed: string): boolean {
   if (mode !== '') return MODE.test(mode)
   if (footer.some((line) => NOTICE.test(line))) return true
-  return /(?:^|\s)[/@]\S*$/.test(typed) && footer.some((line) => /^ {2}❯ \S/.test(line))
+  return /(?:^|\s)[/@]\S*$/.test(typed) && footer.some((line) => /^ {2}(?:❯ | {2})\S/.test(line))
+}
+
+/** The client's notices stand on the right side of the footer. */
+function withoutNotices(line: string): string {
+  const gap = line.indexOf('   ', 2)
+  return gap < 0 || line.startsWith('   ') ? line : line.slice(0, gap)
 }
 
 const EXIT_TEXT = [
@@ -105,11 +112,18 @@ function hasExited(lines: string[]): boolean {
   return hint >= 0 && /^claude --resume \S/.test(last[hint + 1] ?? '')
 }
 
-function isTranscriptView(lines: string[]): boolean {
-  const last = lines.at(-1) ?? ''
-  return isRule(lines.at(-2) ?? '') && /^ {2}Showing detailed transcript · ctrl\+o to /.test(last)
+function readTranscriptView(lines: string[]): Sighting | null {
+  if (!isRule(lines.at(-2) ?? '')) return null
+  const match = /^ {2}(?:([a-z ]+) · )?Showing detailed transcript\b/.exec(lines.at(-1) ?? '')
+  if (match === null) return null
+  const state = match[1]
+  if (state === undefined) return sighting('ready', 'transcript view')
+  if (state === 'working') return sighting('working', 'transcript view of a running turn')
+  if (state !== 'dialog waiting') return sighting('unknown', 'transcript view')
+  const dialog: ScreenDialog = { kind: 'other', title: state, options: [], selected: null }
+  return { kind: 'waiting', because: 'dialog behind the transcript view', dialog, composer: null }
 }
 
 function isStartText(line: string): boolean {
-  return line === '' || /^[▝▜▛▐▘ ]{0,3}[▐▛█▜▝▘▀ ]{4,}(?: .*)?$/.test(line)
+  return line === '' || /^[ ▀-▟]{4,}(?: .*)?$/.test(line)
 }
