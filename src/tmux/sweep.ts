@@ -19,11 +19,13 @@ export function createSweep(
   tmux: { run: Run },
   now: Clock,
 ): (options?: SweepOptions) => Promise<SweepResult> {
+  let known = new Map<string, Pane>()
   let readAt = new Map<string, { at: number; print: string }>()
 
   return async ({ all = false, only = () => true } = {}) => {
     const at = now()
-    const panes = await listPanes(tmux)
+    const panes = await listPanes(tmux, known)
+    known = new Map(panes.map((pane) => [pane.paneId, pane]))
     const wanted = panes.filter((pane) => {
       if (!only(pane)) return false
       const last = readAt.get(pane.paneId)
@@ -48,5 +50,5 @@ export function createSweep(
 }
 
 function printOf(pane: Pane): string {
-  return `${pane.panePid} ${pane.dead} ${pane.alternateOn} ${pane.width}x${pane.height}`
+  return `${pane.dead} ${pane.alternateOn} ${pane.width}x${pane.height}`
 }
