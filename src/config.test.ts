@@ -102,6 +102,12 @@ test.each<[string, string, (config: ReturnType<typeof loadConfig>) => unknown, u
   expect(read(place().load({ [variable]: text }))).toEqual(value)
 })
 
+test('one entry of claude.env beats the whole of it, whatever their order', () => {
+  const whole = { CCM__CLAUDE__ENV: '{"A":"whole","B":"whole"}' }
+  const { claude } = place('[claude.env]\nC = "file"').load({ CCM__CLAUDE__ENV__A: 'entry', ...whole })
+  expect(claude.env).toEqual({ A: 'entry', B: 'whole' })
+})
+
 test('every fault is reported at once, each with its file or variable and its key', () => {
   const { faults } = place(`
 [http]

@@ -56,7 +56,6 @@ export async function* readLiveEvents(
     }
     if (aborted()) return
     if (failure instanceof CcmError && !(failure.code === 'DAEMON_UNREACHABLE' && connected)) throw failure
-    if (failure !== null && !connected) throw failure
     if (waitedMs >= (options.giveUpAfterMs ?? Number.POSITIVE_INFINITY)) throw failure ?? lost()
     options.onReconnect?.(waitMs)
     await sleep(waitMs, signal)

@@ -125,6 +125,16 @@ test('a client that leaves is forgotten', async () => {
   expect(await Promise.all(live.map(({ done }) => done))).toHaveLength(2)
 })
 
+test('a client that breaks out of its loop is forgotten', async () => {
+  const served = await serveFakeDaemon()
+  served.addTask('a')
+  for await (const message of served.client.liveEvents({ task: 'a' })) {
+    expect(message.event).toBe('task')
+    break
+  }
+  await until(() => served.listeners.size === 0)
+})
+
 test('a client that stops reading holds up nobody and costs no rows in memory', async () => {
   let read = 0
   const served = await serveFakeDaemon()
