@@ -157,7 +157,8 @@ async function endDaemon(access: Pick<CliContext, 'findDaemon'>, spawned: number
     // It ends by signals below.
   }
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-    for (const pid of spawned.filter(isAlive)) {
+    for (const pid of spawned) {
+      if (!isAlive(pid)) continue
       process.kill(pid, signal)
       await waitUntilGone(pid, 5000).catch(() => {})
     }

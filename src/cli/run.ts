@@ -106,7 +106,7 @@ export async function followToEnd(
 
   if (options.json) printJson(context, task)
   if (task.status !== 'queued' && task.status !== 'running') {
-    live?.print(summaryLines(task, paint).join('\n'))
+    live?.print(summaryLines(options.kept ? task : withoutResume(task), paint).join('\n'))
     if (options.kept) live?.print(paint.dim(`  More: ccm show ${task.id}`))
     return exitCodeOf(task.status)
   }
@@ -119,6 +119,10 @@ export async function followToEnd(
   const id = task.id
   notice(`\nThe task goes on. Look: ccm show ${id}   Watch: ccm attach ${id}   End it: ccm cancel ${id}`)
   return EXIT.detached
+}
+
+function withoutResume(task: TaskJson): TaskJson {
+  return { ...task, result: task.result && { ...task.result, resume_command: null } }
 }
 
 /** The body of the request: an absolute real directory where there is one, else what was given. */

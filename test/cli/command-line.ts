@@ -1,0 +1,271 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { pino } from 'pino'
+import { onTestFinished } from 'vitest'
+import { runCommandLine } from '../../src/cli.ts'
+import type { CliContext } from '../../src/cli/context.ts'
+import { createDaemonAccess } from '../../src/cli/daemon-access.ts'
+import type { AgentState } from '../../src/core/agent-state.ts'
+import type { StateChange } from '../../src/core/attempt.ts'
+import { CcmError } from '../../src/core/errors.ts'
+import type { HookEvent, HookPayload } from '../../src/core/hook-event.ts'
+import type { Task } from '../../src/core/task.ts'
+import { createApp } from '../../src/http/app.ts'
+import type { AppDeps, Notice, TaskRequest, TaskView } from '../../src/http/deps.ts'
+import { listen } from '../../src/http/listen.ts'
+import type { PendingQuestion } from '../../src/protocol/rest.ts'
+
+type Agent = TaskView['agent']
+
+/**
+ * A daemon of arrays behind the real routes on a real socket, with the home folder that leads to it.
+ *
+ * Deviations from the daemon: nothing works on a task, the test itself moves it with `move` and `hook`;
+ * directories are not looked at; any directory but `/trusted` is untrusted unless the request trusts it; an
+ * answer to an agent is noted in `calls` and always taken, unless the agent does not wait; ids are `t1`, `t2`.
+ */
+export async function serveDaemon(options: { onInsert?: (daemon: FakeDaemon, id: string) => void } = {}) {
+  const home = temporaryFolder()
+  const tasks = new Map<string, TaskView>()
+  const events: HookEvent[] = []
+  const changes: StateChange[] = []
+  const listeners = new Set<(notice: Notice) => void>()
+  const calls: unknown[][] = []
+  const requests: TaskRequest[] = []
+  const tell = (notice: Notice) => listeners.forEach((listener) => listener(notice))
+  let port = 0
+
+  const daemon = {
+    home,
+    calls,
+    requests,
+    listeners,
+    /** Changes a task and its agent, and tells whoever follows. */
+    move(id: string, task: Partial<Task>, agent: Partial<Agent> = {}) {
+      const before = tasks.get(id) ?? newView(id)
+      tasks.set(id, { task: { ...before.task, ...task }, agent: { ...before.agent, ...agent } })
+      tell({ kind: 'task', taskId: id })
+    },
+    /** The agent works, waits, … on a running task. */
+    agent(id: string, state: AgentState, reason: string, waitingFor: PendingQuestion | null = null) {
+      daemon.move(id, { status: 'running', attempt: 1 }, { state, reason, waitingFor, window: 'agent-app-1' })
+    },
+    hook(taskId: string, hookEventName: string, payload: HookPayload = {}) {
+      const id = events.length + 1
+      events.push({ id, taskId, attempt: 1, claudeSessionId: null, hookEventName, at: id, payload })
+      tell({ kind: 'hook', taskId })
+    },
+    change(taskId: string, change: Partial<StateChange>) {
+      const id = changes.length + 1
+      changes.push({
+        id,
+        taskId,
+        attempt: 1,
+        at: id,
+        from: 'unknown',
+        to: 'working',
+        cue: 'cue',
+        reason: 'why',
+        source: 'hook',
+        evidence: '',
+        ...change,
+      })
+    },
+  }
+
+  const answer = (name: string) => async (id: string, detail?: string | null) => {
+    calls.push([name, id, ...(detail === undefined || detail === null ? [] : [detail])])
+    if (tasks.get(id)?.agent.waitingFor == null) return 'not_waiting' as const
+    daemon.agent(id, 'working', 'answered')
+    return 'done' as const
+  }
+  const deps: AppDeps = {
+    token: 'token-of-the-test',
+    port: () => port,
+    logger: pino({ level: 'silent' }),
+    heartbeatMs: 50,
+    tasks: {
+      async insert(request) {
+        const id = `t${tasks.size + 1}`
+        requests.push(request)
+        if (request.dir === '/missing')
+          throw new CcmError('DIR_UNUSABLE', 'The directory /missing does not exist.')
+        const trusted = request.trust || request.dir === '/trusted'
+        const { prompt, model, priority } = request
+        daemon.move(
+          id,
+          { prompt, model, priority },
+          { dir: request.dir, reason: trusted ? null : 'trust: the directory is not trusted' },
+        )
+        if (trusted) setTimeout(() => options.onInsert?.(daemon, id), 20)
+        return { view: tasks.get(id) ?? newView(id), inserted: true }
+      },
+      get: async (id) => tasks.get(id) ?? null,
+      idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
+      list: async ({ limit }) => [...tasks.values()].toReversed().slice(0, limit),
+      async cancel(id, reason) {
+        calls.push(['cancel', id, reason])
+        if (tasks.get(id)?.task.status === 'succeeded') return 'already_final'
+        daemon.move(id, { status: 'cancelled', error: reason })
+        return 'cancelled'
+      },
+      approve: answer('approve'),
+      deny: answer('deny'),
+      send: answer('send'),
+      screen: async () => null,
+    },
+    events: async ({ taskId, after, limit }) =>
+      events.filter((row) => row.id > after && (taskId === null || row.taskId === taskId)).slice(0, limit),
+    changes: async ({ taskId, after, limit }) =>
+      changes.filter((row) => row.id > after && (taskId === null || row.taskId === taskId)).slice(0, limit),
+    lastIds: async () => ({ hookEventId: events.length, stateChangeId: changes.length }),
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    projects: {
+      list: async () => [{ name: 'app', dir: '/code/app', trusted: false, createdAt: 0 }],
+      async add({ dir, name, trust }) {
+        calls.push(['addProject', dir, name, trust])
+        return { name: name ?? 'app', dir, trusted: trust, createdAt: 0 }
+      },
+      async trust(name) {
+        calls.push(['trust', name])
+        for (const [id, { task }] of tasks) {
+          if (task.project !== name) continue
+          daemon.move(id, {}, { reason: null })
+          setTimeout(() => options.onInsert?.(daemon, id), 20)
+        }
+        return { name, dir: '/code/app', trusted: true, createdAt: 0 }
+      },
+    },
+    status: async () => ({
+      pid: process.pid,
+      port,
+      home,
+      version: '0.1.0',
+      uptime_s: 90,
+      agents: 1,
+      max_concurrent: 10,
+      queued: 2,
+      running: 1,
+      holds: ['memory: less than 1 GiB would remain'],
+      tmux: 'ok',
+      tmux_socket: `${home}/tmux/socket`,
+      claude: { path: '/bin/claude', version: '2.1.328' },
+      found_at_start: [],
+    }),
+    health: async () => ({ database: 'ok' }),
+    askPermission: async () => 'unauthorized',
+    shutdown: (agents) => void calls.push(['shutdown', agents]),
+  }
+  const server = await listen(createApp(deps), { host: '127.0.0.1', port: 0 })
+  port = server.port
+  onTestFinished(() => server.close(0))
+  writeFileSync(join(home, 'token'), `${deps.token}\n`)
+  writeFileSync(
+    join(home, 'daemon.json'),
+    JSON.stringify({ pid: process.pid, host: '127.0.0.1', port, version: '0.1.0', startedAt: 0 }),
+  )
+  return daemon
+}
+export type FakeDaemon = Awaited<ReturnType<typeof serveDaemon>>
+
+/** What one command line printed and answered. */
+export type Ended = { code: number; stdout: string; stderr: string }
+
+/** A `ccm` that runs in this process and talks to the daemon of `home`. */
+export function createCommandLine(
+  home: string,
+  given: { terminal?: boolean; cwd?: string; piped?: string } = {},
+) {
+  const printed = { stdout: '', stderr: '' }
+  const interrupts = new Set<() => void>()
+  const stdin = Object.assign(new PassThrough(), { isTTY: given.terminal === true })
+  if (given.piped !== undefined) stdin.end(given.piped)
+  const stream = (name: 'stdout' | 'stderr') =>
+    Object.assign(
+      new PassThrough().on('data', (chunk: Buffer) => void (printed[name] += chunk.toString())),
+      {
+        isTTY: given.terminal === true,
+        columns: 100,
+      },
+    )
+  const context: CliContext = {
+    env: { TERM: 'xterm' },
+    cwd: given.cwd ?? '/trusted',
+    stdin,
+    stdout: stream('stdout'),
+    stderr: stream('stderr'),
+    launcher: ['false'],
+    claudeCommand: async () => null,
+    ...createDaemonAccess(async () => ({ home, configFile: null, launcher: ['false'], env: {} }), {
+      autostart: false,
+    }),
+    runDaemon: async () => 0,
+    onInterrupt(listener) {
+      interrupts.add(listener)
+      return () => interrupts.delete(listener)
+    },
+  }
+  return {
+    printed,
+    type: (text: string) => void stdin.write(text),
+    interrupt: () => interrupts.forEach((listener) => listener()),
+    /** Waits until this text was printed. */
+    async sees(text: string): Promise<void> {
+      const until = Date.now() + 5000
+      while (!`${printed.stdout}${printed.stderr}`.includes(text)) {
+        if (Date.now() > until)
+          throw new Error(`${text} was not printed, but:\n${printed.stdout}${printed.stderr}`)
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+    },
+    async ccm(...argv: string[]): Promise<Ended> {
+      const code = await runCommandLine(argv, context)
+      await new Promise((resolve) => setImmediate(resolve))
+      return { code, ...printed }
+    },
+  }
+}
+
+/** A folder that is gone after the test. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-cli-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+function newView(id: string): TaskView {
+  return {
+    task: {
+      id,
+      project: 'app',
+      prompt: 'Do it.',
+      role: null,
+      model: null,
+      priority: 0,
+      timeoutS: null,
+      permissionMode: null,
+      allowedTools: [],
+      disallowedTools: [],
+      dedupeKey: null,
+      status: 'queued',
+      attempt: 0,
+      worker: null,
+      failures: 0,
+      lostLeases: 0,
+      scheduledAt: 0,
+      cancelRequested: false,
+      leaseExpiresAt: null,
+      result: null,
+      error: null,
+      createdAt: 0,
+      startedAt: null,
+      finishedAt: null,
+    },
+    agent: { state: null, reason: null, dir: null, window: null, claudeSessionId: null, waitingFor: null },
+  }
+}

@@ -1,0 +1,307 @@
+import { expect, test } from 'vitest'
+import type { TaskResult } from '../../src/core/task.ts'
+import type { TaskJson } from '../../src/protocol/rest.ts'
+import { createCommandLine, serveDaemon, type FakeDaemon } from './command-line.ts'
+
+const RESULT: TaskResult = {
+  text: 'The test passes.',
+  tools: [
+    {
+      tool: 'Bash',
+      kind: 'command',
+      path: null,
+      lines_added: null,
+      lines_removed: null,
+      command: 'npm test',
+      exit_code: 0,
+      summary: null,
+      ok: true,
+      error: null,
+      duration_ms: 3100,
+    },
+  ],
+  files: [{ path: 'src/parser.ts', change: 'modified', added: 4, removed: 2 }],
+  usage: {
+    'claude-x': {
+      input_tokens: 1000,
+      output_tokens: 500,
+      cache_read_input_tokens: 9000,
+      cache_creation_input_tokens: 0,
+    },
+  },
+  cost_usd: 0.0421,
+  duration_ms: 63_000,
+  attempts: 1,
+  claude_session_id: 's',
+  resume_command: "claude --resume 's'",
+  errors: [],
+}
+
+function succeed(daemon: FakeDaemon, id: string): void {
+  daemon.agent(id, 'working', 'the prompt was taken')
+  daemon.hook(id, 'PreToolUse', { tool_name: 'Bash', tool_input: { command: 'npm test' }, tool_use_id: 'a' })
+  daemon.hook(id, 'PostToolUse', { tool_name: 'Bash', tool_use_id: 'a', duration_ms: 3100 })
+  daemon.move(id, { status: 'succeeded', result: RESULT })
+}
+
+test('a task that succeeds is followed line by line, summed up, and exits 0', async () => {
+  const { home } = await serveDaemon({ onInsert: succeed })
+  const { code, stdout } = await createCommandLine(home).ccm('run', 'Fix it')
+  expect(code).toBe(0)
+  expect(stdout).toContain('● Bash npm test')
+  expect(stdout).toContain('Bash took 3.1 s')
+  expect(stdout).toContain('succeeded in 1m 03s')
+  expect(stdout).toContain('src/parser.ts  +4 -2')
+  expect(stdout).toContain('npm test  exit 0 in 3.1 s')
+  expect(stdout).toContain('$0.0421 · 10.0k tokens in, 500 out')
+  expect(stdout).toContain('ccm show t1')
+})
+
+test('with --json stdout is exactly one document and stderr stays silent off a terminal', async () => {
+  const { home } = await serveDaemon({ onInsert: succeed })
+  const { code, stdout, stderr } = await createCommandLine(home).ccm('run', 'Fix it', '--json')
+  expect(code).toBe(0)
+  const task = JSON.parse(stdout) as TaskJson
+  expect(task).toMatchObject({
+    id: 't1',
+    status: 'succeeded',
+    prompt: 'Fix it',
+    result: { cost_usd: 0.0421 },
+  })
+  expect(stderr).toBe('')
+})
+
+test('with --json on a terminal the progress goes to stderr only', async () => {
+  const { home } = await serveDaemon({ onInsert: succeed })
+  const { stdout, stderr } = await createCommandLine(home, { terminal: true }).ccm('run', 'Fix it', '--json')
+  expect(JSON.parse(stdout)).toMatchObject({ status: 'succeeded' })
+  expect(stderr).toContain('Bash npm test')
+})
+
+test.each([
+  ['failed', 1],
+  ['cancelled', 3],
+  ['dead', 4],
+] as const)('a task that ends as %s exits %i and says why', async (status, expected) => {
+  const { home } = await serveDaemon({
+    onInsert: (daemon, id) => daemon.move(id, { status, error: 'No way.' }),
+  })
+  const { code, stdout } = await createCommandLine(home).ccm('run', 'Fix it')
+  expect(code).toBe(expected)
+  expect(stdout).toContain(status)
+  expect(stdout).toContain('No way.')
+})
+
+test('off a terminal an untrusted directory exits 5, names the command and leaves the task queued', async () => {
+  const { home, calls } = await serveDaemon()
+  const line = createCommandLine(home, { cwd: '/elsewhere' })
+  const { code, stdout } = await line.ccm('run', 'Fix it')
+  expect(code).toBe(5)
+  expect(stdout).toContain('trust: the directory is not trusted')
+  expect(stdout).toContain('ccm projects trust app')
+  expect(stdout).toContain('--trust')
+  expect(calls).toEqual([])
+})
+
+test('with --json a task that waits is still the one document, and stderr says why it ended', async () => {
+  const { home } = await serveDaemon()
+  const { code, stdout, stderr } = await createCommandLine(home, { cwd: '/elsewhere' }).ccm(
+    'run',
+    'x',
+    '--json',
+  )
+  expect(code).toBe(5)
+  expect(JSON.parse(stdout)).toMatchObject({
+    status: 'queued',
+    state_reason: expect.stringContaining('trust'),
+  })
+  expect(stderr).toContain('ccm projects trust app')
+})
+
+test('off a terminal a waiting agent exits 5 and shows the exact command with its hidden characters', async () => {
+  const detail = 'rm -rf build\u001b[2K\u202e # harmless'
+  const { home } = await serveDaemon({
+    onInsert: (daemon, id) =>
+      daemon.agent(id, 'waiting', 'permission', { kind: 'permission', tool: 'Bash', detail, options: [] }),
+  })
+  const { code, stdout } = await createCommandLine(home).ccm('run', 'Fix it')
+  expect(code).toBe(5)
+  expect(stdout).toContain(String.raw`rm -rf build\x1b[2K\u{202e} # harmless`)
+  expect(stdout).toContain('ccm approve t1')
+})
+
+test('on a terminal trust is asked for once, default no', async () => {
+  const { home, calls } = await serveDaemon()
+  const line = createCommandLine(home, { terminal: true, cwd: '/elsewhere' })
+  const ended = line.ccm('run', 'Fix it')
+  await line.sees('Trust this directory? [y/N]')
+  line.type('\n')
+  expect((await ended).code).toBe(5)
+  expect(calls).toEqual([])
+})
+
+test('on a terminal trust given at the question starts the task', async () => {
+  const { home, calls } = await serveDaemon({ onInsert: succeed })
+  const line = createCommandLine(home, { terminal: true, cwd: '/elsewhere' })
+  const ended = line.ccm('run', 'Fix it')
+  await line.sees('Trust this directory? [y/N]')
+  line.type('y\n')
+  expect((await ended).code).toBe(0)
+  expect(calls).toEqual([['trust', 'app']])
+})
+
+test('on a terminal a permission is answered right there', async () => {
+  const daemon = await serveDaemon({
+    onInsert: (daemon, id) =>
+      daemon.agent(id, 'waiting', 'permission', {
+        kind: 'permission',
+        tool: 'Bash',
+        detail: 'npm publish',
+        options: [],
+      }),
+  })
+  const line = createCommandLine(daemon.home, { terminal: true })
+  const ended = line.ccm('run', 'Fix it')
+  await line.sees('Allow it? [y]es / [n]o')
+  expect(line.printed.stdout).toContain('npm publish')
+  line.type('maybe\n')
+  await line.sees('Please answer y or n.')
+  line.type('n\n')
+  await line.sees('What should the agent know?')
+  line.type('not today\n')
+  await expect.poll(() => daemon.calls).toEqual([['deny', 't1', 'not today']])
+  succeed(daemon, 't1')
+  expect((await ended).code).toBe(0)
+})
+
+test('on a terminal a number answers a question with the option it stands for', async () => {
+  const daemon = await serveDaemon({
+    onInsert: (daemon, id) =>
+      daemon.agent(id, 'waiting', 'question', {
+        kind: 'question',
+        tool: 'AskUserQuestion',
+        detail: 'Which database?',
+        options: ['SQLite', 'Postgres'],
+      }),
+  })
+  const line = createCommandLine(daemon.home, { terminal: true })
+  const ended = line.ccm('run', 'Fix it')
+  await line.sees('Your answer (number or text):')
+  line.type('2\n')
+  await expect.poll(() => daemon.calls).toEqual([['send', 't1', 'Postgres']])
+  succeed(daemon, 't1')
+  expect((await ended).code).toBe(0)
+})
+
+test('a question that is answered in the window closes the one on the terminal', async () => {
+  const daemon = await serveDaemon({
+    onInsert: (daemon, id) =>
+      daemon.agent(id, 'waiting', 'permission', {
+        kind: 'permission',
+        tool: 'Bash',
+        detail: 'ls',
+        options: [],
+      }),
+  })
+  const line = createCommandLine(daemon.home, { terminal: true })
+  const ended = line.ccm('run', 'Fix it')
+  await line.sees('Allow it?')
+  daemon.agent('t1', 'working', 'answered in the window')
+  await line.sees('Answered elsewhere.')
+  succeed(daemon, 't1')
+  expect((await ended).code).toBe(0)
+  expect(daemon.calls).toEqual([])
+})
+
+test('Ctrl-C leaves the task alone, says how to come back and exits 130', async () => {
+  const daemon = await serveDaemon({ onInsert: (daemon, id) => daemon.agent(id, 'working', 'busy') })
+  const line = createCommandLine(daemon.home)
+  const ended = line.ccm('run', 'Fix it')
+  await line.sees('working: busy')
+  line.interrupt()
+  const { code, stdout } = await ended
+  expect(code).toBe(130)
+  expect(stdout).toContain('ccm attach t1')
+  expect(stdout).toContain('ccm cancel t1')
+  expect(daemon.calls).toEqual([])
+  await expect.poll(() => daemon.listeners.size).toBe(0)
+})
+
+test('nothing an agent says can move the cursor or colour the terminal', async () => {
+  const evil = '\u001b[2J\u001b]0;owned\u0007\u009b31mred\r\u202eok'
+  const { home } = await serveDaemon({
+    onInsert: (daemon, id) => {
+      daemon.agent(id, 'working', evil)
+      daemon.hook(id, 'PreToolUse', { tool_name: evil, tool_input: { command: evil } })
+      daemon.hook(id, 'PostToolUseFailure', { tool_name: evil, error: evil })
+      const files = [{ path: evil, change: 'added' as const, added: 1, removed: 0 }]
+      daemon.move(id, { status: 'failed', error: evil, result: { ...RESULT, text: evil, files } })
+    },
+  })
+  const line = createCommandLine(home)
+  await line.ccm('run', 'Fix it')
+  await line.ccm('show', 't1')
+  await line.ccm('events', 't1')
+  const { stdout } = await line.ccm('explain', 't1')
+  expect(stdout).toContain('redok')
+  // oxlint-disable-next-line no-control-regex -- control characters are what must not be there
+  expect(stdout).not.toMatch(/[\0-\x08\x0b-\x1f\x7f-\x9f\u202e]/)
+})
+
+test('every option of run reaches the daemon', async () => {
+  const daemon = await serveDaemon()
+  const options = ['--project', 'app', '--role', 'tester', '--model', 'claude-x', '--priority', '-5']
+  const more = ['--timeout', '1h30m', '--permission-mode', 'plan', '--allow', 'Read', '--allow', 'Bash(ls)']
+  const rest = ['--deny', 'WebFetch', '--dedupe-key', 'k', '--trust', '--no-wait', '--dir', '/code']
+  const { code, stdout } = await createCommandLine(daemon.home).ccm(
+    'run',
+    ...options,
+    ...more,
+    ...rest,
+    '--',
+    '-p x',
+  )
+  expect({ code, stdout }).toEqual({ code: 0, stdout: 't1\n' })
+  expect(daemon.requests).toEqual([
+    {
+      prompt: '-p x',
+      dir: '/code',
+      project: 'app',
+      role: 'tester',
+      model: 'claude-x',
+      priority: -5,
+      timeoutS: 5400,
+      permissionMode: 'plan',
+      allowedTools: ['Read', 'Bash(ls)'],
+      disallowedTools: ['WebFetch'],
+      dedupeKey: 'k',
+      trust: true,
+    },
+  ])
+})
+
+test('the prompt "-" is standard input, byte for byte', async () => {
+  const daemon = await serveDaemon()
+  const prompt = ' /not a command; ünï 👩‍💻\n\n'
+  await createCommandLine(daemon.home, { piped: prompt }).ccm('run', '-', '--no-wait')
+  expect(daemon.requests[0]?.prompt).toBe(prompt)
+})
+
+test.each([
+  ['an empty prompt', ['run', ' \n']],
+  ['a prompt with NUL', ['run', 'a\0b']],
+  ['a prompt over 100 KiB', ['run', 'x'.repeat(102_401)]],
+  ['an empty --dir', ['run', 'x', '--dir', '']],
+])('%s is refused before anything starts', async (_, argv) => {
+  const daemon = await serveDaemon()
+  const { code, stderr } = await createCommandLine(daemon.home).ccm(...argv)
+  expect(code).toBe(2)
+  expect(stderr).toContain('See: ccm run --help')
+  expect(daemon.requests).toEqual([])
+})
+
+test("the daemon's refusal of a directory is shown in its own words and exits 2", async () => {
+  const { home } = await serveDaemon()
+  const { code, stderr } = await createCommandLine(home).ccm('run', 'x', '--dir', '/missing')
+  expect({ code, stderr }).toEqual({ code: 2, stderr: 'ccm: The directory /missing does not exist.\n' })
+})
