@@ -42,6 +42,19 @@ const table: [name: string, evidence: ApiErrorEvidence, kind: ApiErrorKind][] = 
   ['hook 529', { error: 'server_error', message: `API Error: 529 Overloaded. ${gateway}` }, 'overloaded'],
   ['hook 400', { error: 'unknown', message: 'API Error: 400 stub 400' }, 'invalid'],
   ['hook refused', { error: 'unknown', message: 'API Error: Unable to connect to API (ECONN)' }, 'network'],
+  [
+    'hook connection refused',
+    {
+      error: 'server_error',
+      message: 'API Error: Connection refused — a firewall may block it (ECONNREFUSED)',
+    },
+    'network',
+  ],
+  [
+    'hook name not found',
+    { error: 'server_error', message: 'API Error: No such host (ENOTFOUND)' },
+    'network',
+  ],
   ['hook reset', { error: 'server_error', message: 'API Error: Connection error.' }, 'network'],
   [
     'hook no money',
@@ -70,6 +83,7 @@ const table: [name: string, evidence: ApiErrorEvidence, kind: ApiErrorKind][] = 
   ],
   ['record of a 400', { error: 'unknown', status: 400, type: 'invalid_request_error' }, 'invalid'],
   ['record of a 404', { error: 'unknown', status: 404, type: 'not_found_error' }, 'invalid'],
+  ['record without an answer', { error: 'server_error', apiError: 'connection_failed' }, 'network'],
   ['record of a blocked network', { status: 403, apiError: 'network_edge_blocked' }, 'network'],
   ['status 402', { status: 402 }, 'billing'],
   ['status 403', { status: 403 }, 'auth'],

@@ -60,6 +60,7 @@ type Kinds = Readonly<Record<string, ApiErrorKind>>
 /** Claude Code 2.1.328 knows some 25 of these codes; the others say no more than status and type do. */
 const BY_API_ERROR: Kinds = {
   usage_limit_reached: 'usage_limit',
+  connection_failed: 'network',
   network_edge_blocked: 'network',
   provider_credentials: 'auth',
   invalid_credential_header: 'auth',
@@ -80,7 +81,7 @@ const BY_TEXT: readonly (readonly [RegExp, ApiErrorKind])[] = [
   [/^Usage limit reached/i, 'usage_limit'],
   [/credit balance (?:is )?too low|usage credits ran out/i, 'billing'],
   [/^Not logged in\b|^Invalid API key\b|\brun \/login\b|^Failed to authenticate\b/i, 'auth'],
-  [/\bUnable to connect to API\b|\bConnection error\b|\bECONN(?:REFUSED|RESET)\b|\bENOTFOUND\b/, 'network'],
+  [/\bUnable to connect to API\b|\bConnection (?:error|refused|dropped)\b|\(E[A-Z]{4,}\)/, 'network'],
   [/\b529 |\boverloaded\b|\bat capacity\b/i, 'overloaded'],
 ]
 

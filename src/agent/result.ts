@@ -1,0 +1,152 @@
+import { createReadStream } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { apiErrorKind } from '../core/api-error.ts'
+import { messageOf } from '../core/errors.ts'
+import type { HookEvent } from '../core/hook-event.ts'
+import { type Markers, withoutMarker } from '../core/marker.ts'
+import type { FileChange, TaskResult } from '../core/task.ts'
+import { mergeToolCalls, toToolCalls } from '../core/tool-block.ts'
+import { createTranscriptReader, type Transcript } from '../core/transcript.ts'
+import { usageByModel } from '../core/usage.ts'
+import { changesSince, type Snapshot } from './changes.ts'
+import { costOf } from './price.ts'
+import { shellQuote } from './shell.ts'
+
+/** What a result is made of. Times are milliseconds since 1970. */
+export type ResultSources = {
+  dir: string
+  configDir: string | null
+  /** Null when no session began: there is nothing to resume. */
+  claudeSessionId: string | null
+  /** From a hook event or `findTranscript`; its subagents' files beside it are read too. */
+  transcriptPath: string | null
+  /** The attempt's own hook events, oldest first. */
+  events: readonly HookEvent[]
+  /** Taken before the agent started; null: no files are named. */
+  before: Snapshot | null
+  markers: Markers
+  /** The agent's last message as the Stop hook gave it; empty: the transcript's is taken. */
+  message: string
+  startedAt: number
+  endedAt: number
+  attempts: number
+  /** Why the attempt did not succeed, if it did not. */
+  problem: { kind: string; message: string } | null
+  signal?: AbortSignal
+}
+
+/**
+ * Puts a task's result together. Never throws: what cannot be read is missing, and `errors` says so. Transcripts
+ * are streamed, so a file of any size takes the memory of its counts (a line of more than 16 MiB is skipped).
+ */
+export async function collectResult(sources: ResultSources): Promise<TaskResult> {
+  const { dir, events, before, endedAt } = sources
+  const errors: TaskResult['errors'] = []
+  const note = (kind: string) => (error: unknown) => {
+    errors.push({ kind, message: messageOf(error), at: endedAt })
+    return null
+  }
+  const [transcript, files] = await Promise.all([
+    sources.transcriptPath === null
+      ? createTranscriptReader(dir).transcript()
+      : readTranscriptFiles(sources.transcriptPath, dir).catch(note('transcript')),
+    before === null ? [] : filesSince(dir, before, sources.signal).catch(note('files')),
+  ])
+  const read = transcript ?? createTranscriptReader(dir).transcript()
+  const cost = await costOf(read.messages).catch(note('price'))
+  for (const { kind, message, at } of read.apiErrors) errors.push({ kind, message, at })
+  if (read.apiErrors.length === 0) errors.push(...hookFailures(events))
+  if (sources.problem !== null) errors.push({ ...sources.problem, at: endedAt })
+  return {
+    text: withoutMarker(sources.message || (read.lastAssistantText ?? ''), sources.markers),
+    tools: mergeToolCalls(toToolCalls(events, dir), read.tools).map((call) => call.block),
+    files: files ?? [],
+    usage: usageByModel(read.messages),
+    // Without a transcript nobody knows what was used: 0 would be a guess.
+    cost_usd: transcript === null || (sources.transcriptPath === null && events.length > 0) ? null : cost,
+    duration_ms: Math.max(0, endedAt - sources.startedAt),
+    attempts: sources.attempts,
+    claude_session_id: sources.claudeSessionId,
+    resume_command: sources.claudeSessionId === null ? null : resumeCommand(sources, sources.claudeSessionId),
+    errors: errors.sort((a, b) => a.at - b.at).slice(0, ERRORS_MAX),
+  }
+}
+
+/** A shell line that opens the session by hand, in the folder and with the config folder it belongs to. */
+export function resumeCommand(where: { dir: string; configDir: string | null }, sessionId: string): string {
+  const config = where.configDir === null ? '' : `CLAUDE_CONFIG_DIR=${shellQuote(where.configDir)} `
+  return `cd ${shellQuote(where.dir)} && ${config}claude --resume ${shellQuote(sessionId)}`
+}
+
+/**
+ * The transcript of a session: the path a hook event named, else the file of that name in any project folder of
+ * the config folder; null where there is none.
+ */
+export async function findTranscript(session: {
+  path: string | null
+  configDir: string | null
+  sessionId: string
+}): Promise<string | null> {
+  if (session.path !== null) return session.path
+  const root = session.configDir ?? process.env['CLAUDE_CONFIG_DIR'] ?? join(homedir(), '.claude')
+  const projects = join(root, 'projects')
+  const name = `${session.sessionId}.jsonl`
+  for (const folder of await readdir(projects).catch((): string[] => [])) {
+    const files = await readdir(join(projects, folder)).catch((): string[] => [])
+    if (files.includes(name)) return join(projects, folder, name)
+  }
+  return null
+}
+
+/** Reads a session's transcript and those of its subagents (`<session>/subagents/agent-*.jsonl`). */
+export async function readTranscriptFiles(path: string, dir: string | null): Promise<Transcript> {
+  const reader = createTranscriptReader(dir)
+  await readLines(path, reader.add)
+  const folder = join(path.replace(/\.jsonl$/, ''), 'subagents')
+  const subagents = (await readdir(folder).catch((): string[] => [])).filter((name) =>
+    /^agent-.*\.jsonl$/.test(name),
+  )
+  for (const name of subagents.sort()) await readLines(join(folder, name), reader.add)
+  return reader.transcript()
+}
+
+const ERRORS_MAX = 100
+const LINE_MAX_BYTES = 16 * 1024 * 1024
+
+async function filesSince(dir: string, before: Snapshot, signal?: AbortSignal): Promise<FileChange[]> {
+  const changes = await changesSince(dir, before, { signal, timeoutMs: 20_000 })
+  if (typeof changes === 'string') throw new Error(changes)
+  return changes
+}
+
+/** Where the transcript names no API error, the hook does. */
+function hookFailures(events: readonly HookEvent[]): TaskResult['errors'] {
+  return events
+    .filter((event) => event.hookEventName === 'StopFailure')
+    .map(({ at, payload }) => {
+      const message = payload.last_assistant_message ?? payload.error ?? 'The API did not answer.'
+      return { kind: apiErrorKind({ error: payload.error, message }), message: message.slice(0, 2000), at }
+    })
+}
+
+async function readLines(path: string, take: (line: string) => void): Promise<void> {
+  let parts: Buffer[] = []
+  let length = 0
+  for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024 }) as AsyncIterable<Buffer>) {
+    let start = 0
+    for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, start)) {
+      const piece = chunk.subarray(start, end)
+      if (length + piece.length <= LINE_MAX_BYTES) take(Buffer.concat([...parts, piece]).toString('utf8'))
+      parts = []
+      length = 0
+      start = end + 1
+    }
+    const rest = chunk.subarray(start)
+    length += rest.length
+    if (length > LINE_MAX_BYTES) parts = []
+    else if (rest.length > 0) parts.push(rest)
+  }
+  if (length <= LINE_MAX_BYTES && length > 0) take(Buffer.concat(parts).toString('utf8'))
+}
