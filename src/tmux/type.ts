@@ -64,8 +64,10 @@ export async function pasteText(
   try {
     await writeFile(path, pasteable, { mode: 0o600, flag: 'wx' })
     const load = ['load-buffer', '-b', name, quoteFormat(path)]
-    const paste = ['paste-buffer', '-p', '-r', '-d', '-b', name, '-t', checkPaneId(paneId)]
-    const [reply] = await tmux.run([[...load, THEN, ...paste]])
+    // In copy mode tmux would ask that mode's screen for brackets, find none, and each newline were an Enter.
+    const leave = ['copy-mode', '-q', '-t', checkPaneId(paneId)]
+    const paste = ['paste-buffer', '-p', '-r', '-d', '-b', name, '-t', paneId]
+    const [reply] = await tmux.run([[...load, THEN, ...leave, THEN, ...paste]])
     if (!reply?.ok) {
       await tmux.run([['delete-buffer', '-b', name]])
       throw inputFailed(paneId, reply?.error)

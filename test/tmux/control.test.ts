@@ -1,0 +1,112 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { listPanes } from '../../src/tmux/pane.ts'
+import { openWindow } from '../../src/tmux/window.ts'
+import { openTestTmux, testEnvironment, until } from './fixture.ts'
+
+test('a control client that was killed is replaced by the next call', async () => {
+  await using tmux = await openTestTmux()
+  await listPanes(tmux.server)
+  const first = tmux.server.controlPid()
+  process.kill(first ?? 0, 'SIGKILL')
+  await until(() => tmux.server.controlPid() === null)
+  expect(await listPanes(tmux.server)).toHaveLength(1)
+  expect(tmux.server.controlPid()).not.toBe(first)
+  expect(tmux.server.controlPid()).not.toBe(null)
+})
+
+test('a call that finds the client killed under it still answers when it only looks', async () => {
+  await using tmux = await openTestTmux()
+  await listPanes(tmux.server)
+  process.kill(tmux.server.controlPid() ?? 0, 'SIGKILL')
+  expect(await Promise.all([listPanes(tmux.server), listPanes(tmux.server)])).toHaveLength(2)
+})
+
+test('a client that gets no answer in time is given up; a look goes another way, a launch is not repeated', async () => {
+  await using tmux = await openTestTmux({ stallMs: 400 })
+  await listPanes(tmux.server)
+  const { pid } = tmux.server.identity()
+  process.kill(pid, 'SIGSTOP')
+  try {
+    const looking = listPanes(tmux.server)
+    const opening = openWindow(tmux.server, { name: 'once', argv: ['sleep', '100'] })
+    await expect(opening).rejects.toMatchObject({
+      code: 'TMUX_FAILED',
+      message: expect.stringContaining('not known'),
+    })
+    process.kill(pid, 'SIGCONT')
+    expect((await looking).length).toBeGreaterThan(0)
+  } finally {
+    process.kill(pid, 'SIGCONT')
+  }
+  expect(tmux.troubles).toContain('no answer within 400 ms')
+  const named = (await listPanes(tmux.server)).filter((pane) => pane.windowName === 'once')
+  expect(named.length).toBeLessThanOrEqual(1)
+})
+
+test('a daemon that was stopped reads the replies that wait for it before it gives the client up', async () => {
+  await using tmux = await openTestTmux({ stallMs: 600 })
+  await listPanes(tmux.server)
+  const client = tmux.server.controlPid()
+  const looking = listPanes(tmux.server)
+  // After all microtasks: the command is written, its reply cannot have been read.
+  await new Promise((resolve) => process.nextTick(resolve))
+  const end = performance.now() + 1500
+  while (performance.now() < end);
+  expect(await looking).toHaveLength(1)
+  expect(tmux.server.controlPid()).toBe(client)
+})
+
+test('a daemon that stopped reading does not slow its agents down', async () => {
+  await using tmux = await openTestTmux()
+  const program = join(import.meta.dirname, 'stopped-daemon.ts')
+  const daemon = spawn(process.execPath, [program, join(tmux.folder, 'tmux')], {
+    env: testEnvironment(tmux.folder),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  try {
+    await once(daemon.stdout, 'data')
+    daemon.kill('SIGSTOP')
+    const progress = join(tmux.folder, 'progress')
+    // Each round prints 256 KB: a blocked pane ends within a few.
+    const print = 'while :; do head -c 262144 /dev/zero | tr "\\0" x; printf . >> "$1"; done'
+    await openWindow(tmux.server, { name: 'a', argv: ['/bin/sh', '-c', print, 'sh', progress] })
+    const rounds = async (): Promise<number> => (await readFile(progress, 'utf8').catch(() => '')).length
+    await until(async () => (await rounds()) > 20)
+    const before = await rounds()
+    await sleep(1000)
+    expect((await rounds()) - before).toBeGreaterThan(5)
+  } finally {
+    daemon.kill('SIGKILL')
+    await once(daemon, 'exit')
+  }
+})
+
+test('an error is the answer of its own command only', async () => {
+  await using tmux = await openTestTmux()
+  const replies = await tmux.server.run([
+    ['display-message', '-p', 'one'],
+    ['kill-window', '-t', '@99'],
+    ['no-such-command'],
+    ['display-message', '-p', 'two;'],
+  ])
+  expect(replies).toEqual([
+    { ok: true, text: 'one' },
+    { ok: false, error: "can't find window: @99" },
+    { ok: false, error: 'parse error: unknown command: no-such-command' },
+    { ok: true, text: 'two;' },
+  ])
+})
+
+test('closing ends the client; a later call works', async () => {
+  await using tmux = await openTestTmux()
+  await listPanes(tmux.server)
+  const client = tmux.server.controlPid() ?? 0
+  await tmux.server.close()
+  expect(() => process.kill(client, 0)).toThrow('ESRCH')
+  expect(await listPanes(tmux.server)).toHaveLength(1)
+})
