@@ -123,7 +123,6 @@ test.each([
   keep(home.file, 'a')
   damage(home.file)
   const damaged = readFileSync(home.file)
-  writeFileSync(`${home.file}-wal`, '')
   const db = openForTest(home.file, () => Date.UTC(2026, 0, 2, 3, 4, 5))
   const aside = `${home.file}.corrupt-20260102T030405.000Z`
   expect(db.notices).toEqual([expect.stringContaining(aside)])
@@ -132,6 +131,15 @@ test.each([
   expect(readdirSync(dirname(home.file)).filter((name) => !name.includes('corrupt'))).toEqual(['ccm.db'])
   expect(keysIn(home.file)).toEqual([])
   expect(openForTest(home.file).notices).toEqual([])
+})
+
+test('the log of a damaged file goes with it', () => {
+  using home = temporaryHome()
+  keep(home.file, 'a')
+  writeFileSync(home.file, 'not a database'.repeat(1000))
+  writeFileSync(`${home.file}-wal`, 'its log')
+  openForTest(home.file, () => Date.UTC(2026, 0, 2)).close()
+  expect(readFileSync(`${home.file}.corrupt-20260102T000000.000Z-wal`, 'utf8')).toBe('its log')
 })
 
 test('a path that cannot hold a database is an error with a remedy', () => {

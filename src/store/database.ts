@@ -53,11 +53,10 @@ export function openDatabase(options: { file: string; migrationsDir: string; clo
     // SQLite opens an empty file happily, as if nothing had ever been in it.
     if (existsSync(file) && statSync(file).size === 0) setAside('the file was empty')
     try {
-      native = connect(file)
+      native = connect(file, setAside)
     } catch (error) {
       if (!isDamage(error)) throw error
-      setAside(messageOf(error))
-      native = connect(file)
+      native = connect(file, setAside)
     }
   } catch (error) {
     throw toDatabaseError(error, file)
@@ -75,10 +74,10 @@ export function openDatabase(options: { file: string; migrationsDir: string; clo
 }
 
 /**
- * Opens and checks the whole file: 0.1 s for 200 MB. It must be created before SQLite has it open, because
+ * Opens and checks the whole file: 0.1 s for 200 MB. A damaged one is set aside before this throws. The file must be created before SQLite has it open, because
  * closing any descriptor of the file drops the locks that this process holds on it.
  */
-function connect(file: string): Sqlite {
+function connect(file: string, setAside: (why: string) => void): Sqlite {
   if (existsSync(file)) chmodSync(file, 0o600)
   else closeSync(openSync(file, 'wx', 0o600))
   // The time a write may wait for another process; it blocks the event loop.
@@ -88,6 +87,8 @@ function connect(file: string): Sqlite {
     if (answer !== 'ok') throw Object.assign(new Error(String(answer)), { code: 'SQLITE_CORRUPT' })
     return native
   } catch (error) {
+    // Moved while it is open: closing makes SQLite delete the log, which may hold the last good rows.
+    if (isDamage(error)) setAside(messageOf(error))
     native.close()
     throw error
   }

@@ -2,7 +2,7 @@ import { deepEqual, equal, ok } from 'node:assert/strict'
 import { CcmError } from '../../src/core/errors.ts'
 import type { FinishReply, Outcome, Queue, Report } from '../../src/core/queue.ts'
 import { TASK_STATUSES, isFinal, type Task } from '../../src/core/task.ts'
-import { GRACE_MS, newTask, reportOf, type QueueStore } from './contract.ts'
+import { GRACE_MS, newTask, reportOf, type QueueStore } from './bench.ts'
 
 export const PROJECTS = ['x', 'y']
 

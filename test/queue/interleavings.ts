@@ -2,7 +2,7 @@ import { array, assert, asyncProperty, constant, constantFrom, integer, nat, one
 import type { Arbitrary } from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Outcome } from '../../src/core/queue.ts'
-import { GRACE_MS, LEASE_MS, type QueueStore } from './contract.ts'
+import { GRACE_MS, LEASE_MS, type QueueStore } from './bench.ts'
 import { PROJECTS, playHistory, type Step } from './history.ts'
 
 const OUTCOMES: Outcome[] = ['succeeded', 'failed', 'failed_permanent', 'released', 'cancelled']

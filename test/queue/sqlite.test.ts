@@ -2,7 +2,8 @@ import { expect, test } from 'vitest'
 import { createSqliteQueue } from '../../src/queue/sqlite.ts'
 import type { Database } from '../../src/store/database.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
-import { GRACE_MS, LEASE_MS, MAX_QUEUED, newTask, queueContract, type QueueStore } from './contract.ts'
+import { GRACE_MS, LEASE_MS, MAX_QUEUED, newTask, type QueueStore } from './bench.ts'
+import { queueContract } from './contract.ts'
 import { queueInterleavings } from './interleavings.ts'
 
 /** Each process has a connection of its own, as on a real machine. */

@@ -1,0 +1,155 @@
+import { describe, expect, test } from 'vitest'
+import type { Task } from '../../src/core/task.ts'
+import { GRACE_MS, LEASE_MS, MAX_QUEUED, newTask, reportOf, type BenchRunner } from './bench.ts'
+
+/** Adding and reading tasks. */
+export function insertContract(bench: BenchRunner): void {
+  describe('insert', () => {
+    test(
+      'stores what was asked for and nothing the caller cannot know',
+      bench(async ({ store, queue, other }) => {
+        const asked = newTask({
+          prompt: '/run ; $(x) “ä😀”\n',
+          role: 'reviewer',
+          model: 'claude-sonnet-4-5',
+          priority: -7,
+          timeoutS: 60,
+          permissionMode: 'plan',
+          allowedTools: ['Bash(git log:*)'],
+          disallowedTools: ['WebFetch'],
+          dedupeKey: 'gh:1',
+        })
+        const { task, inserted } = await queue.insert(asked)
+        expect(inserted).toBe(true)
+        expect(task).toEqual({
+          ...asked,
+          id: expect.stringMatching(/^[0-9a-z]{10,12}$/),
+          status: 'queued',
+          attempt: 0,
+          worker: null,
+          failures: 0,
+          lostLeases: 0,
+          scheduledAt: store.now(),
+          cancelRequested: false,
+          leaseExpiresAt: null,
+          result: null,
+          error: null,
+          createdAt: store.now(),
+          startedAt: null,
+          finishedAt: null,
+        })
+        expect(await other.get(task.id)).toEqual(task)
+      }),
+    )
+
+    test.each([
+      [{ prompt: ' \n' }, /empty/],
+      [{ prompt: 'x'.repeat(100 * 1024 + 1) }, /100 KiB/],
+      [{ prompt: 'a\0b' }, /NUL/],
+      [{ priority: 101 }, /-100 to 100/],
+      [{ priority: 0.5 }, /-100 to 100/],
+      [{ role: 'A b' }, /role/],
+    ])('refuses %o with a sentence', (more, message) =>
+      bench(async ({ queue }) => {
+        const refusal = expect.objectContaining({
+          code: 'BAD_INPUT',
+          message: expect.stringMatching(message),
+        })
+        await expect(queue.insert(newTask(more))).rejects.toThrow(refusal)
+        expect(await queue.count('queued')).toBe(0)
+      })(),
+    )
+
+    test(
+      'keeps the bound exactly, also when many insert at once',
+      bench(async ({ queue, other }) => {
+        const tries = Array.from({ length: MAX_QUEUED * 2 }, (_, index) =>
+          (index % 2 === 0 ? queue : other).insert(newTask({ dedupeKey: `k${index}` })),
+        )
+        const answers = await Promise.allSettled(tries)
+        const refused = answers.filter((answer) => answer.status === 'rejected')
+        const full = { reason: { code: 'QUEUE_FULL' } }
+        expect(refused).toMatchObject(Array.from({ length: MAX_QUEUED }, () => full))
+        expect(await queue.count('queued')).toBe(MAX_QUEUED)
+        await queue.claim(1, ['app'])
+        await queue.insert(newTask())
+        await expect(queue.insert(newTask())).rejects.toMatchObject({ code: 'QUEUE_FULL' })
+      }),
+    )
+
+    test(
+      'never refuses a retry, a release or a reap for want of room',
+      bench(async ({ store, queue, other, running }) => {
+        const tasks = [await running(), await running(), await running(other)]
+        for (let count = 0; count < MAX_QUEUED; count += 1) await queue.insert(newTask())
+        const [failing, releasing] = tasks
+        if (failing === undefined || releasing === undefined) throw new Error('no tasks')
+        expect(await queue.finish(reportOf(failing, 'failed'))).toBe('queued')
+        expect(await queue.finish(reportOf(releasing, 'released'))).toBe('queued')
+        store.advance(LEASE_MS + GRACE_MS)
+        expect(await queue.reap()).toHaveLength(1)
+        expect(await queue.count('queued')).toBe(MAX_QUEUED + 3)
+      }),
+    )
+
+    test(
+      'returns the living task of the same dedupe key, even when the queue is full',
+      bench(async ({ queue, other }) => {
+        const { task } = await queue.insert(newTask({ dedupeKey: 'gh:1' }))
+        for (let count = 1; count < MAX_QUEUED; count += 1) await queue.insert(newTask())
+        const again = await other.insert(newTask({ dedupeKey: 'gh:1', prompt: 'Other words.' }))
+        expect(again).toEqual({ task, inserted: false })
+        const [claimed] = await queue.claim(1, ['app'])
+        expect(claimed?.id).toBe(task.id)
+        expect(await other.insert(newTask({ dedupeKey: 'gh:1' }))).toMatchObject({ inserted: false })
+      }),
+    )
+
+    test(
+      'takes a dedupe key again once its task is over',
+      bench(async ({ queue }) => {
+        const { task } = await queue.insert(newTask({ dedupeKey: 'gh:1' }))
+        await queue.cancel(task.id, 'no')
+        const again = await queue.insert(newTask({ dedupeKey: 'gh:1' }))
+        expect(again.inserted).toBe(true)
+        expect(again.task.id).not.toBe(task.id)
+      }),
+    )
+  })
+
+  describe('reading', () => {
+    test(
+      'lists newest first, by status, up to a limit',
+      bench(async ({ queue, other }) => {
+        const ids: string[] = []
+        for (let count = 0; count < 4; count += 1) ids.unshift((await queue.insert(newTask())).task.id)
+        await queue.claim(1, ['app'])
+        const listed = async (status: Task['status'] | undefined, limit: number): Promise<string[]> =>
+          (await other.list(status === undefined ? { limit } : { status, limit })).map(({ id }) => id)
+        expect(await listed(undefined, 9)).toEqual(ids)
+        expect(await listed('queued', 2)).toEqual(ids.slice(0, 2))
+        expect(await listed('running', 9)).toEqual(ids.slice(3))
+        expect([await queue.count('queued'), await queue.count('running')]).toEqual([3, 1])
+      }),
+    )
+
+    test(
+      'finds at most two ids by their beginning, and takes no character as a pattern',
+      bench(async ({ queue }) => {
+        const ids: string[] = []
+        for (let count = 0; count < 3; count += 1) ids.push((await queue.insert(newTask())).task.id)
+        const [first = ''] = ids
+        expect(await queue.idsByPrefix(first)).toEqual([first])
+        expect(await queue.idsByPrefix(first.slice(0, 2))).toHaveLength(2)
+        for (const odd of ['%', '_', '*', `${first}x`, "'"]) expect(await queue.idsByPrefix(odd)).toEqual([])
+      }),
+    )
+
+    test(
+      'an unknown id is null',
+      bench(async ({ queue }) => {
+        expect(await queue.get('nobody')).toBeNull()
+      }),
+    )
+  })
+}
