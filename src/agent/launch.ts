@@ -3,10 +3,10 @@ import { join } from 'node:path'
 import type { Attempt } from '../core/attempt.ts'
 import type { Markers } from '../core/marker.ts'
 import type { Task } from '../core/task.ts'
-import { gitTopLevel } from './changes.ts'
 import type { Claude } from './claude.ts'
 import { seedConfigFolder } from './config-folder.ts'
 import { agentEnvironment } from './environment.ts'
+import { gitTopLevel } from './git.ts'
 import { endingInstructions, toArgument } from './prompt.ts'
 import { attemptSettings } from './settings.ts'
 import { startScript } from './start-script.ts'
@@ -14,13 +14,14 @@ import { startScript } from './start-script.ts'
 /** What an attempt's folder holds, by name. */
 export function attemptFiles(
   folder: string,
-): Record<'prompt' | 'settings' | 'script' | 'exit' | 'spool', string> {
+): Record<'prompt' | 'settings' | 'script' | 'exit' | 'spool' | 'before', string> {
   return {
     prompt: join(folder, 'prompt.txt'),
     settings: join(folder, 'settings.json'),
     script: join(folder, 'start.sh'),
     exit: join(folder, 'exit-status'),
     spool: join(folder, 'spool'),
+    before: join(folder, 'before'),
   }
 }
 

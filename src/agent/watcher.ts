@@ -227,11 +227,11 @@ export function createWatcher(options: WatcherOptions): Watcher {
   async function look(at: Look): Promise<void> {
     const sinceMs = at.at - lastLookAt
     lastLookAt = at.at
+    if (at.screen !== null) screen = at.screen
     if (!at.exists || at.dead) return gone(at)
     const paused = at.attached || view.state === 'waiting'
     if (!paused) busyMs += sinceMs
     if (at.attached) view = { ...view, activeAt: at.at }
-    if (at.screen !== null) screen = at.screen
     const nowStill = stillText(screen)
     const moved = nowStill !== still
     still = nowStill

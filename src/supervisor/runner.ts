@@ -3,13 +3,13 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { type Snapshot, snapshotTree } from '../agent/changes.ts'
+import { keepSnapshot, readSnapshot, type Snapshot, snapshotTree } from '../agent/changes.ts'
 import type { Claude } from '../agent/claude.ts'
 import { endAgent } from '../agent/end.ts'
 import { hasOwnLogin } from '../agent/environment.ts'
 import { attemptFiles, cleanLaunch, prepareLaunch } from '../agent/launch.ts'
 import type { Pane } from '../agent/pane.ts'
-import { collectResult } from '../agent/result.ts'
+import { collectResult, findTranscript } from '../agent/result.ts'
 import { createSessionReader } from '../agent/session-file.ts'
 import { readTranscriptEnd } from '../agent/transcript-end.ts'
 import { type AgentEnd, createWatcher, type Watcher } from '../agent/watcher.ts'
@@ -84,9 +84,9 @@ export function createRunner(deps: RunnerDeps): Runner {
       if (project === null) throw new CcmError('NOT_FOUND', `The project ${task.project} is gone.`)
       mkdirSync(attemptFiles(attempt.folder).spool, { recursive: true, mode: 0o700 })
       const claude = await deps.findClaude()
-      const [snapshot, argv] = await Promise.all([snapshotTree(attempt.dir), prepare(agent, project, claude)])
+      const [snapshot, argv] = await Promise.all([snapshotTree(attempt.dir, attemptFiles(attempt.folder).before), prepare(agent, project, claude)])
       before = snapshot
-      await keepSnapshot(attempt, snapshot)
+      await keepSnapshot(attemptFiles(attempt.folder).before, snapshot)
       attempts.setStarting(attempt)
       deps
         .ingest()
@@ -134,7 +134,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       clock(),
     )
     const busyMs = Math.max(0, clock() - attempt.startedAt - waitedMs)
-    await watch(agent, panePid, await readSnapshot(attempt), { past, busyMs })
+    await watch(agent, panePid, await readSnapshot(attemptFiles(attempt.folder).before), { past, busyMs })
   }
 
   async function watch(
@@ -222,7 +222,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       dir: attempt.dir,
       configDir: attempt.configDir,
       claudeSessionId: events.length > 0 ? attempt.claudeSessionId : null,
-      transcriptPath: transcriptOf(agent),
+      transcriptPath: events.length > 0 ? await findTranscript(transcriptOf(agent)) : null,
       events,
       before,
       markers: settings.markers,
@@ -236,7 +236,7 @@ export function createRunner(deps: RunnerDeps): Runner {
     attempts.settle({ taskId: task.id, attempt: task.attempt, outcome, result, error, retryAfterMs }, clock())
     cleanLaunch(attempt.folder)
     await rm(attemptFiles(attempt.folder).spool, { recursive: true, force: true })
-    await rm(join(attempt.folder, 'before'), { recursive: true, force: true })
+    await rm(attemptFiles(attempt.folder).before, { recursive: true, force: true })
     agents.delete(task.id)
     deps.settled(end)
     deps.notify(task.id, 'task')

@@ -1,0 +1,87 @@
+import { open } from 'node:fs/promises'
+import { API_ERROR_POLICIES, apiErrorKind } from '../core/api-error.ts'
+import { createTranscriptReader } from '../core/transcript.ts'
+import { findTranscript } from './result.ts'
+import type { TranscriptEnd } from './watcher.ts'
+
+/** Where a session's transcript is: as its hooks said, else searched by its id below the config folder. */
+export type TranscriptPlace = { path: string | null; configDir: string | null; sessionId: string }
+
+/** The newest records are at the end; one answer with its tool results is far smaller than this. */
+const TAIL_BYTES = 512 * 1024
+
+/**
+ * How the newest turn of a session ended, by its transcript: with a message, with an API error, or not at all.
+ * A hook's failure is completed from it (the reset time of a limit is nowhere else). Total: without a
+ * transcript the hook's own words decide.
+ */
+export async function readTranscriptEnd(
+  place: TranscriptPlace,
+  failure: { error: string; message: string } | null,
+): Promise<TranscriptEnd> {
+  const lines = await tailOf(place)
+  const newest = newestOf(lines)
+  if (failure === null && newest.kind !== 'failure') return newest
+  const reader = createTranscriptReader()
+  for (const line of lines) reader.add(line)
+  const { apiErrors, limit } = reader.transcript()
+  const recorded = apiErrors.findLast((error) => error.retry === null)
+  const message = failure?.message || recorded?.message || ''
+  const kind = limit !== null ? 'usage_limit' : (recorded?.kind ?? apiErrorKind({ error: failure?.error, message }))
+  const { outcome } = API_ERROR_POLICIES[kind]
+  return { kind: 'failure', error: kind, message, outcome, limitedUntil: limit?.resetsAt ?? null }
+}
+
+async function tailOf(place: TranscriptPlace): Promise<string[]> {
+  const path = await findTranscript(place)
+  if (path === null) return []
+  const file = await open(path, 'r').catch(() => null)
+  if (file === null) return []
+  await using _ = file
+  const { size } = await file.stat()
+  const from = Math.max(0, size - TAIL_BYTES)
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(size - from), 0, size - from, from)
+  const lines = buffer.subarray(0, bytesRead).toString('utf8').split('\n')
+  // The first line of a tail is the end of a longer one.
+  return from > 0 ? lines.slice(1) : lines
+}
+
+type Entry = {
+  type?: string
+  isSidechain?: boolean
+  isMeta?: boolean
+  isApiErrorMessage?: boolean
+  message?: { id?: string; stop_reason?: string | null; content?: { type?: string; text?: string }[] | string }
+}
+
+function newestOf(lines: string[]): TranscriptEnd | { kind: 'failure' } {
+  const texts: string[] = []
+  let id: string | undefined
+  for (const line of lines.toReversed()) {
+    const entry = parse(line)
+    if (entry === null || entry.isSidechain === true || entry.isMeta === true) continue
+    if (entry.type === 'user') break
+    if (entry.type !== 'assistant') continue
+    if (entry.isApiErrorMessage === true) {
+      if (id !== undefined) break
+      return { kind: 'failure' }
+    }
+    const { message } = entry
+    if (id !== undefined && message?.id !== id) break
+    const blocks = Array.isArray(message?.content) ? message.content : []
+    if (blocks.some((block) => block.type === 'tool_use')) return { kind: 'open' }
+    id = message?.id ?? ''
+    texts.unshift(...blocks.flatMap((block) => (block.type === 'text' ? [block.text ?? ''] : [])))
+  }
+  return id === undefined ? { kind: 'open' } : { kind: 'stop', message: texts.join('\n') }
+}
+
+function parse(line: string): Entry | null {
+  if (!/"type":\s*"(?:assistant|user)"/.test(line)) return null
+  try {
+    const value: unknown = JSON.parse(line)
+    return typeof value === 'object' && value !== null ? (value as Entry) : null
+  } catch {
+    return null
+  }
+}
