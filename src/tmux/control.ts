@@ -79,6 +79,8 @@ export async function connectControl(
 
   // A daemon that was itself stopped wakes up with the timer due and the replies unread: read first.
   const onStall = (): void => {
+    // Nothing is due. Looked at now: a timer of the caller's may send a command before the next turn.
+    if (queue.length === 0 && greet === null) return
     const before = progress
     setImmediate(() => {
       if (queue.length === 0 && greet === null) return

@@ -1,18 +1,16 @@
-import { execa } from 'execa'
-import { chmod, lstat, mkdir, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { CcmError, messageOf } from '../core/errors.ts'
+import { CcmError } from '../core/errors.ts'
+import { callTmux, checkVersion } from './call.ts'
 import type { Run, ServerIdentity } from './command.ts'
 import type { TmuxCall } from './control.ts'
+import { checkSocketPath, prepareFolder } from './folder.ts'
 import { quote } from './quote.ts'
 import { createRunner } from './runner.ts'
 import { SERVER_OPTIONS } from './settings.ts'
 
 /** Name of the one session all agents' windows belong to, and of the window that keeps it alive. */
 export const SESSION = 'ccm'
-
-/** macOS allows 104 bytes with the final NUL, Linux 108. */
-const SOCKET_PATH_MAX_BYTES = 103
 
 export type TmuxOptions = {
   /** Folder of the socket and the configuration; created with mode 0700 when it is missing. */
@@ -108,21 +106,11 @@ export async function openTmuxServer(options: TmuxOptions): Promise<TmuxServer> 
     close: runner.close,
     kill: async () => {
       await runner.close()
-      await callTmux(call, ['-N', 'kill-server'])
+      await endServer(call)
       await rm(socketPath, { force: true })
     },
     [Symbol.asyncDispose]: runner.close,
   }
-}
-
-function checkSocketPath(path: string): void {
-  const bytes = Buffer.byteLength(path)
-  if (bytes <= SOCKET_PATH_MAX_BYTES) return
-  throw new CcmError(
-    'BAD_CONFIG',
-    `The path of the tmux socket has ${bytes} bytes (${path}); systems allow ${SOCKET_PATH_MAX_BYTES}.`,
-    { remedy: 'Set CCM_HOME to a folder with a shorter path.' },
-  )
 }
 
 function cleanEnvironment(env: TmuxOptions['env']): Record<string, string> {
@@ -131,46 +119,6 @@ function cleanEnvironment(env: TmuxOptions['env']): Record<string, string> {
       (entry): entry is [string, string] => entry[1] !== undefined && !entry[0].startsWith('TMUX'),
     ),
   )
-}
-
-async function prepareFolder(folder: string): Promise<void> {
-  try {
-    if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined) await chmod(folder, 0o700)
-  } catch (error) {
-    throw new CcmError('BAD_CONFIG', `The folder ${folder} cannot be created: ${messageOf(error)}.`, {
-      cause: error,
-    })
-  }
-  const found = await lstat(folder)
-  if (!found.isDirectory()) {
-    throw new CcmError('BAD_CONFIG', `${folder} is not a folder of its own (a link or a file).`)
-  }
-  if (found.uid !== process.getuid?.()) {
-    throw new CcmError('BAD_CONFIG', `The folder ${folder} belongs to another user.`)
-  }
-  if ((found.mode & 0o077) !== 0) {
-    throw new CcmError(
-      'BAD_CONFIG',
-      `Others may enter the folder ${folder}, and thereby type into the agents.`,
-      {
-        remedy: `Run: chmod 700 '${folder}'`,
-      },
-    )
-  }
-}
-
-async function checkVersion(call: TmuxCall): Promise<void> {
-  const remedy = 'Install tmux 3.2 or newer, for example: apt install tmux, or brew install tmux.'
-  const { stdout, exitCode } = await callTmux({ ...call, args: [] }, ['-V'])
-  const version = /(\d+)\.(\d+)/.exec(stdout)
-  if (exitCode !== 0 || version === null) {
-    throw new CcmError('TMUX_MISSING', `${call.command} does not say its version.`, { remedy })
-  }
-  const [major, minor] = [Number(version[1]), Number(version[2])]
-  // OpenBSD's own tmux carries the system's version, 6.9 and up, and is new enough.
-  if (major < 3 || (major === 3 && minor < 2)) {
-    throw new CcmError('TMUX_TOO_OLD', `${stdout.trim()} is too old: ccm needs 3.2 or newer.`, { remedy })
-  }
 }
 
 /** Answers true when the session was already there. */
@@ -183,29 +131,22 @@ async function startSession(call: TmuxCall): Promise<boolean> {
   throw failed('did not start', made.stderr)
 }
 
-async function callTmux(
-  call: TmuxCall,
-  args: readonly string[],
-): Promise<{ stdout: string; stderr: string; exitCode: number }> {
-  const { stdout, stderr, exitCode, code, originalMessage } = await execa(
-    call.command,
-    [...call.args, ...args],
-    {
-      env: call.env,
-      extendEnv: false,
-      // The server keeps the folder it was started in; it must not pin somebody's disk.
-      cwd: '/',
-      stdin: 'ignore',
-      reject: false,
-      timeout: 10_000,
-    },
-  )
-  if (code === 'ENOENT' || code === 'EACCES') {
-    throw new CcmError('TMUX_MISSING', `There is no program ${call.command} in PATH.`, {
-      remedy: 'Install tmux 3.2 or newer, for example: apt install tmux, or brew install tmux.',
-    })
+/**
+ * `kill-server` waits for every client to take its last output. A control client whose daemon was killed in
+ * the middle of a reply never does (seen in 3.3a, the server then stays for ever), so such clients go first.
+ */
+async function endServer(call: TmuxCall): Promise<void> {
+  const asked = await callTmux(call, ['-N', 'list-clients', '-F', '#{client_control_mode} #{client_pid}'])
+  for (const [, pid] of asked.stdout.matchAll(/^1 (\d+)$/gm)) killIfThere(Number(pid))
+  await callTmux(call, ['-N', 'kill-server'])
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It ended by itself.
   }
-  return { stdout: stdout ?? '', stderr: stderr || (originalMessage ?? ''), exitCode: exitCode ?? 1 }
 }
 
 function failed(what: string, why: string): CcmError {

@@ -6,7 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { listPanes } from '../../src/tmux/pane.ts'
 import { openWindow } from '../../src/tmux/window.ts'
-import { openTestTmux, testEnvironment, until } from './fixture.ts'
+import { hasEnded, openTestTmux, testEnvironment, until } from './fixture.ts'
+
+const STOPPED_DAEMON = join(import.meta.dirname, 'stopped-daemon.ts')
 
 test('a control client that was killed is replaced by the next call', async () => {
   await using tmux = await openTestTmux()
@@ -63,8 +65,7 @@ test('a daemon that was stopped reads the replies that wait for it before it giv
 
 test('a daemon that stopped reading does not slow its agents down', async () => {
   await using tmux = await openTestTmux()
-  const program = join(import.meta.dirname, 'stopped-daemon.ts')
-  const daemon = spawn(process.execPath, [program, join(tmux.folder, 'tmux')], {
+  const daemon = spawn(process.execPath, [STOPPED_DAEMON, join(tmux.folder, 'tmux')], {
     env: testEnvironment(tmux.folder),
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -84,6 +85,21 @@ test('a daemon that stopped reading does not slow its agents down', async () => 
     daemon.kill('SIGKILL')
     await once(daemon, 'exit')
   }
+})
+
+test('the server can be ended although a daemon was killed in the middle of a reply', async () => {
+  await using tmux = await openTestTmux()
+  const daemon = spawn(process.execPath, [STOPPED_DAEMON, join(tmux.folder, 'tmux'), 'asking'], {
+    env: testEnvironment(tmux.folder),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [client] = (await once(daemon.stdout, 'data')) as [Buffer]
+  await sleep(500)
+  daemon.kill('SIGKILL')
+  await once(daemon, 'exit')
+  await tmux.server.kill()
+  const left = [tmux.server.identity().pid, Number(client.toString())]
+  expect(await until(async () => (await Promise.all(left.map(hasEnded))).every(Boolean))).toBe(true)
 })
 
 test('an error is the answer of its own command only', async () => {
@@ -107,6 +123,17 @@ test('closing ends the client; a later call works', async () => {
   await listPanes(tmux.server)
   const client = tmux.server.controlPid() ?? 0
   await tmux.server.close()
-  expect(() => process.kill(client, 0)).toThrow('ESRCH')
+  await until(() => hasEnded(client))
   expect(await listPanes(tmux.server)).toHaveLength(1)
+})
+
+test('a rhythm as long as the time limit does not cost the client: nothing was due when the limit passed', async () => {
+  await using tmux = await openTestTmux({ stallMs: 200 })
+  await listPanes(tmux.server)
+  // Timers of one length fire in one turn, the oldest first: the limit, then the caller's.
+  for (let tick = 0; tick < 3; tick++) {
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    await listPanes(tmux.server)
+  }
+  expect(tmux.troubles).toEqual([])
 })

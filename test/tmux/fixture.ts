@@ -1,3 +1,4 @@
+import { execa } from 'execa'
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -74,6 +75,12 @@ export async function until<T>(
       throw new Error(`did not happen within ${withinMs} ms: ${String(check)}`)
     await sleep(15)
   }
+}
+
+/** Whether a process is over; one that waits to be reaped is. */
+export async function hasEnded(pid: number): Promise<boolean> {
+  const { stdout } = await execa('ps', ['-o', 'stat=', '-p', String(pid)], { reject: false })
+  return stdout.trim() === '' || stdout.startsWith('Z')
 }
 
 /** The file's text, or null when it is not there. */

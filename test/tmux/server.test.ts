@@ -1,13 +1,21 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { listPanes } from '../../src/tmux/pane.ts'
 import { openTmuxServer } from '../../src/tmux/server.ts'
 import { openWindow } from '../../src/tmux/window.ts'
-import { openTestTmux, readIfThere, testEnvironment, until, writeProgram, type Way } from './fixture.ts'
+import {
+  hasEnded,
+  openTestTmux,
+  readIfThere,
+  testEnvironment,
+  until,
+  writeProgram,
+  type Way,
+} from './fixture.ts'
 
 async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'ccm-tmux-'))
@@ -163,12 +171,7 @@ test.each<Way>(['control', 'chain'])(
     await listPanes(tmux.server)
     const { pid } = tmux.server.identity()
     process.kill(pid, 'SIGKILL')
-    await until(() =>
-      readFile(`/proc/${pid}/stat`).then(
-        () => false,
-        () => true,
-      ),
-    )
+    await until(() => hasEnded(pid))
     const args = [
       '-S',
       tmux.server.socketPath,
