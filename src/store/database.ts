@@ -74,8 +74,8 @@ export function openDatabase(options: { file: string; migrationsDir: string; clo
 }
 
 /**
- * Opens and checks the whole file: 0.1 s for 200 MB. A damaged one is set aside before this throws. The file must be created before SQLite has it open, because
- * closing any descriptor of the file drops the locks that this process holds on it.
+ * Opens and checks the whole file: 0.1 s for 200 MB. A damaged one is set aside before this throws. The file
+ * must be created before SQLite has it open: closing any descriptor of it drops this process's locks on it.
  */
 function connect(file: string, setAside: (why: string) => void): Sqlite {
   if (existsSync(file)) chmodSync(file, 0o600)
