@@ -1,12 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createInterface } from 'node:readline/promises'
 import type { Readable, Writable } from 'node:stream'
 import type { DaemonClient } from '../client/daemon-client.ts'
-import { CcmError, messageOf } from '../core/errors.ts'
+import { CcmError } from '../core/errors.ts'
 import type { TaskJson } from '../protocol/rest.ts'
 import { waitsForTrust, type Answer } from './follow.ts'
-import { oneLine } from './printable.ts'
+import { oneLine, printable } from './printable.ts'
 import { answerHints, waitingLines } from './task-view.ts'
 import type { Output, Paint } from './terminal.ts'
+
+const RETRY_MS = 700
 
 /** Asks one line of text; null when the person pressed Ctrl-C or Ctrl-D. Rejects when `signal` fires. */
 export type AskLine = (prompt: string, signal: AbortSignal) => Promise<string | null>
@@ -52,10 +55,6 @@ export function createAnswer(api: DaemonClient, output: Output, paint: Paint, as
       }
     } catch (error) {
       if (signal.aborted) say(['', paint.dim('Answered elsewhere.')])
-      else if (error instanceof CcmError && (error.code === 'CONFLICT' || error.code === 'NOT_FOUND')) {
-        say([paint.dim(messageOf(error))])
-        return 'answered'
-      }
       throw error
     }
   }
@@ -77,8 +76,7 @@ export function createAnswer(api: DaemonClient, output: Output, paint: Paint, as
     const reply = await askLine('Allow it? [y]es / [n]o ', signal)
     if (reply === null) return 'leave'
     if (isYes(reply)) {
-      await api.approve(task.id)
-      return 'answered'
+      return give(task, signal, () => api.approve(task.id))
     }
     if (!/^no?$/i.test(reply.trim())) {
       say(['Please answer y or n.'])
@@ -86,8 +84,7 @@ export function createAnswer(api: DaemonClient, output: Output, paint: Paint, as
     }
     const reason = await askLine('What should the agent know? (Enter: nothing) ', signal)
     if (reason === null) return 'leave'
-    await api.deny(task.id, reason.trim() === '' ? undefined : reason.trim())
-    return 'answered'
+    return give(task, signal, () => api.deny(task.id, reason.trim() === '' ? undefined : reason.trim()))
   }
 
   async function answerQuestion(
@@ -102,8 +99,30 @@ export function createAnswer(api: DaemonClient, output: Output, paint: Paint, as
     if (reply === null) return 'leave'
     const text = reply.trim()
     if (text === '') return null
-    await api.send(task.id, /^\d+$/.test(text) ? (options[Number(text) - 1] ?? text) : text)
-    return 'answered'
+    const answer = /^\d+$/.test(text) ? (options[Number(text) - 1] ?? text) : text
+    return give(task, signal, () => api.send(task.id, answer))
+  }
+
+  // A dialog is seen a moment before it can be answered, so one refusal is no refusal. After a second one the
+  // question is asked again, unless it was answered elsewhere meanwhile.
+  async function give(
+    task: TaskJson,
+    signal: AbortSignal,
+    send: () => Promise<unknown>,
+  ): Promise<'answered' | null> {
+    for (let tries = 1; ; tries++) {
+      try {
+        await send()
+        return 'answered'
+      } catch (error) {
+        if (!(error instanceof CcmError) || error.code !== 'CONFLICT') throw error
+        if (tries === 2) {
+          say([paint.yellow(printable(error.message)), ...answerHints(task)])
+          return null
+        }
+        await sleep(RETRY_MS, undefined, { signal })
+      }
+    }
   }
 }
 

@@ -65,7 +65,10 @@ async function demo(context: CliContext, json: boolean): Promise<number> {
         '\nThe demo is over and everything it made is removed. Tokens and cost are inventions of the script.',
       )
       say('Your turn: ccm run "What does this project do?" --dir YOUR/PROJECT')
-    } else say('\nThe demo did not succeed. Everything it made is removed.')
+    } else {
+      const how = code === EXIT.detached ? 'was stopped' : 'did not succeed'
+      say(`\nThe demo ${how}. Everything it made is being removed.`)
+    }
     return code
   } finally {
     await endDaemon(access, spawned)

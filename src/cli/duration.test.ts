@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { readSeconds, showDuration } from './duration.ts'
+import { readSeconds, showDuration, showElapsed } from './duration.ts'
 
 test.each([
   ['90s', 90],
@@ -26,4 +26,8 @@ test.each([
   [7_620_000, '2h 07m'],
 ])('%i ms reads %j', (ms, text) => {
   expect(showDuration(ms)).toBe(text)
+})
+
+test('a running clock has whole seconds', () => {
+  expect([0, 7900, 754_000, 7_620_000].map(showElapsed)).toEqual(['0:00', '0:07', '12:34', '2:07:00'])
 })

@@ -2,7 +2,7 @@ import type { DaemonClient } from '../client/daemon-client.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import { isFinal } from '../core/task.ts'
 import type { HookEventJson, PendingQuestion, TaskJson } from '../protocol/rest.ts'
-import { showDuration } from './duration.ts'
+import { showElapsed } from './duration.ts'
 import { liveLine, toolCall } from './event-view.ts'
 import { oneLine } from './printable.ts'
 import type { Live, Paint } from './terminal.ts'
@@ -140,10 +140,11 @@ function createView(live: Live | null, paint: Paint) {
   }
   const repaint = () => {
     if (paused) return
+    // The time comes first: a narrow terminal cuts the end.
+    const parts = [showElapsed(Date.now() - startedAt), state]
     const call = [...running.values()].at(-1)
-    live?.status(
-      [state, ...(call === undefined ? [] : [call]), showDuration(Date.now() - startedAt)].join(' · '),
-    )
+    if (call !== undefined && !state.includes(call)) parts.push(call)
+    live?.status(parts.join(' · '))
   }
   const timer = setInterval(repaint, 1000)
   return {

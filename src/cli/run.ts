@@ -117,7 +117,8 @@ export async function followToEnd(
     return EXIT.waits
   }
   const id = task.id
-  notice(`\nThe task goes on. Look: ccm show ${id}   Watch: ccm attach ${id}   End it: ccm cancel ${id}`)
+  if (options.kept)
+    notice(`\nThe task goes on. Look: ccm show ${id}   Watch: ccm attach ${id}   End it: ccm cancel ${id}`)
   return EXIT.detached
 }
 

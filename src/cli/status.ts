@@ -24,7 +24,7 @@ function statusLines(status: StatusJson, paint: Paint): string[] {
       ? paint.red(status.claude.problem)
       : `${status.claude.version} (${status.claude.path})`
   return [
-    `${paint.green('running')} since ${showDuration(status.uptime_s * 1000)}: pid ${status.pid}, http://127.0.0.1:${status.port}, version ${status.version}`,
+    `${paint.green('running')} for ${showDuration(status.uptime_s * 1000)}: pid ${status.pid}, http://127.0.0.1:${status.port}, version ${status.version}`,
     `  home    ${oneLine(status.home)}`,
     `  agents  ${status.agents} of ${status.max_concurrent}`,
     `  tasks   ${status.running} running, ${status.queued} queued`,

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CcmError } from '../core/errors.ts'
 import { printJson, type DefineCommand } from './context.ts'
@@ -40,12 +41,20 @@ export async function waitUntilGone(pid: number, waitMs = WAIT_MS): Promise<void
   }
 }
 
-/** True while a process has this id, whoever it belongs to. */
+/**
+ * True while a process has this id, whoever it belongs to. One that ended and that nobody waited for (in a
+ * container whose first process does not) is not alive.
+ */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
-    return true
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+  try {
+    // The name may hold anything, also parentheses; the state follows the last one.
+    return !/\) Z [^)]*$/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return true
   }
 }

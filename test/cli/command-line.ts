@@ -26,7 +26,9 @@ type Agent = TaskView['agent']
  * directories are not looked at; any directory but `/trusted` is untrusted unless the request trusts it; an
  * answer to an agent is noted in `calls` and always taken, unless the agent does not wait; ids are `t1`, `t2`.
  */
-export async function serveDaemon(options: { onInsert?: (daemon: FakeDaemon, id: string) => void } = {}) {
+export async function serveDaemon(
+  options: { onInsert?: (daemon: FakeDaemon, id: string) => void; refusals?: number } = {},
+) {
   const home = temporaryFolder()
   const tasks = new Map<string, TaskView>()
   const events: HookEvent[] = []
@@ -36,6 +38,7 @@ export async function serveDaemon(options: { onInsert?: (daemon: FakeDaemon, id:
   const requests: TaskRequest[] = []
   const tell = (notice: Notice) => listeners.forEach((listener) => listener(notice))
   let port = 0
+  let refusals = options.refusals ?? 0
 
   const daemon = {
     home,
@@ -78,6 +81,7 @@ export async function serveDaemon(options: { onInsert?: (daemon: FakeDaemon, id:
   const answer = (name: string) => async (id: string, detail?: string | null) => {
     calls.push([name, id, ...(detail === undefined || detail === null ? [] : [detail])])
     if (tasks.get(id)?.agent.waitingFor == null) return 'not_waiting' as const
+    if (refusals-- > 0) return { refused: 'Its dialog cannot be answered from here.' }
     daemon.agent(id, 'working', 'answered')
     return 'done' as const
   }

@@ -174,6 +174,37 @@ test('on a terminal a permission is answered right there', async () => {
   expect((await ended).code).toBe(0)
 })
 
+test.each([
+  [1, 1],
+  [2, 2],
+])(
+  'an answer that is refused %i times is given again, and the question asked %i times',
+  async (refusals, asked) => {
+    const daemon = await serveDaemon({
+      refusals,
+      onInsert: (daemon, id) =>
+        daemon.agent(id, 'waiting', 'permission', {
+          kind: 'permission',
+          tool: 'Bash',
+          detail: 'ls',
+          options: [],
+        }),
+    })
+    const line = createCommandLine(daemon.home, { terminal: true })
+    const ended = line.ccm('run', 'Fix it')
+    await line.sees('Allow it?')
+    line.type('y\n')
+    if (asked === 2) {
+      await line.sees('Its dialog cannot be answered from here.')
+      line.type('y\n')
+    }
+    await expect.poll(() => daemon.calls, { timeout: 5000 }).toHaveLength(refusals + 1)
+    succeed(daemon, 't1')
+    expect((await ended).code).toBe(0)
+    expect(line.printed.stdout.match(/Allow it\?/g)).toHaveLength(asked)
+  },
+)
+
 test('on a terminal a number answers a question with the option it stands for', async () => {
   const daemon = await serveDaemon({
     onInsert: (daemon, id) =>
