@@ -180,12 +180,20 @@ test('reads odd file names exactly', async () => {
 })
 
 test('works where the directory itself has an odd name', async () => {
-  dir = join(base, 'we"ird: $(touch x)\ndir')
+  dir = join(base, 'we"ird: $(touch x) `x` \\ü')
+  folder = join(base, 'be"fore: x')
   mkdirSync(dir)
   repository({ 'a.ts': 'one\n' })
-  // A store path with a line break cannot be told from two paths, so this one may also be unknown, never wrong.
   const changes = await changesAfter(() => write('a.ts', 'two\n'))
   expect(changes).toEqual([{ path: 'a.ts', change: 'modified', added: 1, removed: 1 }])
+  expect(await gitTopLevel(dir)).toBe(dir)
+})
+
+test('says so where the path of the repository holds a line break, which git cannot take', async () => {
+  dir = join(base, 'line\nbreak')
+  mkdirSync(dir)
+  repository({ 'a.ts': 'one\n' })
+  expect(await changesAfter(() => write('a.ts', 'two\n'))).toContain('line break')
   expect(await gitTopLevel(dir)).toBe(dir)
 })
 
@@ -311,6 +319,6 @@ test('keeps to the list when the agent makes the directory a repository, and is 
 
 test('does not compare what cannot be compared', async () => {
   const listing: Snapshot = { kind: 'listing', files: [] }
-  const tree: Snapshot = { kind: 'git', tree: 'x', folder, objects: '', prefix: '' }
+  const tree: Snapshot = { kind: 'git', tree: 'x', folder, prefix: '' }
   expect(await changesBetween(dir, listing, tree)).toContain('different kinds')
 })
