@@ -72,17 +72,13 @@ export function createAnswers(options: {
       if (state !== 'waiting') return 'not_waiting'
       const ask = current()
       if (waitKind === 'question') return { refused: 'It asks a question: answer with `ccm send`.' }
-      if (held.decide({ behavior: 'allow' })) {
+      // Claude Code takes an "allow" for a plan only with the input repeated (2.1.328); its dialog stays otherwise.
+      const repeated = waitKind === 'plan' && ask !== null ? { updatedInput: ask.input } : {}
+      if (held.decide({ behavior: 'allow', ...repeated })) {
         answered(`Approved by a person: ${ask === null ? waitKind : describeAsk(ask)}`)
         return 'done'
       }
-      // Never "switch to auto mode" or "don't ask again": a person approved this one thing.
-      const plain = (label: string) => /^yes\b/i.test(label) && !/auto mode|again|always|session/i.test(label)
-      const manual = (label: string) => /manually approve/i.test(label)
-      if (
-        (await pressOption(pane, ['plan'], manual)) ||
-        (await pressOption(pane, ['permission', 'plan'], plain))
-      ) {
+      if (await pressYes(pane)) {
         answered('Approved by a person, by key.')
         return 'done'
       }
@@ -149,4 +145,15 @@ function readOptions(ask: Ask): string[] | null {
   return Array.isArray(options)
     ? options.map((option) => String((option as { label?: unknown }).label ?? ''))
     : null
+}
+
+/** Never "switch to auto mode" or "don't ask again": a person approved this one thing. */
+async function pressYes(pane: Pane): Promise<boolean> {
+  const isYes = (label: string) => /^yes\b/i.test(label) && !/auto mode/i.test(label)
+  const isOnce = (label: string) => isYes(label) && !/again|always|session/i.test(label)
+  return (
+    (await pressOption(pane, ['permission'], isOnce)) ||
+    (await pressOption(pane, ['plan'], (label) => /manually approve/i.test(label))) ||
+    (await pressOption(pane, ['plan'], isYes))
+  )
 }

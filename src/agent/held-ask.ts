@@ -81,7 +81,10 @@ export function detailOf(ask: Ask): string {
   const { input } = ask
   const kind = waitKindOf(ask.tool)
   if (kind === 'question') {
-    return questionsOf(ask)
+    const questions = questionsOf(ask)
+    // The options of a single question are given apart.
+    if (questions.length === 1) return questions[0]?.question ?? ''
+    return questions
       .map(({ question, options }) =>
         [question, ...options.map((label, index) => `  ${index + 1}. ${label}`)].join('\n'),
       )
