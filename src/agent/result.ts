@@ -77,7 +77,7 @@ export async function collectResult(sources: ResultSources): Promise<TaskResult>
 /** A shell line that opens the session by hand, in the folder and with the config folder it belongs to. */
 export function resumeCommand(where: { dir: string; configDir: string | null }, sessionId: string): string {
   const config = where.configDir === null ? '' : `CLAUDE_CONFIG_DIR=${shellQuote(where.configDir)} `
-  return `cd ${shellQuote(where.dir)} && ${config}claude --resume ${shellQuote(sessionId)}`
+  return `cd ${shellQuote(where.dir)} && ${config}claude --resume ${/^[\w-]+$/.test(sessionId) ? sessionId : shellQuote(sessionId)}`
 }
 
 /**
