@@ -6,7 +6,7 @@ const KEY_HINT = /^(?:Press )?(?:Esc|Enter|ctrl\+g) to [a-z]/i
 const CURSOR = /^( {0,4})❯ (\S.*)$/
 const NUMBERED = /^( {0,4})(?:❯ | {2})(\d{1,2})\. (.*)$/
 // Frames a command or a diff; it still shows when the dialog's top has scrolled away.
-const FRAME = /^ {0,2}╌{10,}$/
+const FRAME = /^ ?╌{10,}$/
 
 /** A dialog at the bottom of a screen that has no input box, or null when none is recognised. */
 export function readDialog(lines: string[]): ScreenDialog | null {

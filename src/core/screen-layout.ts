@@ -46,23 +46,16 @@ export function isRule(line: string): boolean {
   return RULE.test(line)
 }
 
-/** The lowest input box of a screen, or null when no whole one is there. */
+/** The input box of a screen, or null when no whole one is the lowest thing with rules. */
 export function findBox(lines: string[]): ScreenBox | null {
-  for (let bottom = lines.length - 1; bottom > 1; bottom--) {
-    const rule = lines[bottom] ?? ''
-    if (!/^─{10,}$/.test(rule)) continue
-    // Two rules in a row are one that a resize has wrapped: nothing here can be trusted.
-    if (isTopRule(lines[bottom - 1] ?? '')) return null
-    for (let top = bottom - 2; top >= 0; top--) {
-      const line = lines[top] ?? ''
-      if (!isTopRule(line)) continue
-      const first = lines[top + 1] ?? ''
-      if (!/^[❯!](?:\s|$)/.test(first)) break
-      if (isRule(line) && line.length !== rule.length) return null
-      return toBox(lines, top, bottom)
-    }
-  }
-  return null
+  const bottom = lines.findLastIndex(isRule)
+  const rule = lines[bottom] ?? ''
+  const top = lines.slice(0, Math.max(bottom, 0)).findLastIndex(isTopRule)
+  // Two rules in a row are one that a resize has wrapped: nothing here can be trusted.
+  if (top < 0 || top === bottom - 1 || rule.startsWith('▔')) return null
+  if (!/^[❯!](?:\s|$)/.test(lines[top + 1] ?? '')) return null
+  const above = lines[top] ?? ''
+  return isRule(above) && above.length !== rule.length ? null : toBox(lines, top, bottom)
 }
 
 function isTopRule(line: string): boolean {

@@ -22,6 +22,9 @@ const LOGIN_ERROR = /^● Please run \/login\b/
 const LIMIT_HIT = /\blimit\b.*(?:\bresets?\b|\breached\b)/i
 const ERROR_RESULT =
   /^ {2}⎿ {2}(?:Invalid API key|Not logged in|Credit balance|.{0,80}Please run \/login|.{0,80}API Error\b)/
+// A refused edit, write or plan and a declined question end the turn without the word "Interrupted".
+const INTERRUPTED =
+  /^ {2,}⎿ {2}(?:Interrupted\b|Rejected )|^● (?:Declined to answer |\w+ operation blocked by hook)/
 const MENU = /^ {2}(?:❯ | {2})\S/
 
 /** Reads how the transcript above the input box ends. */
@@ -36,8 +39,7 @@ export function readTurn(box: ScreenBox): TurnSign {
   if (TURN_OVER.test(head)) return readEnd(lines.slice(0, start), box.width)
   if (SPINNER.test(head)) return { kind: 'running', because: 'spinner' }
   if (isLogo(head)) return { kind: 'none', because: 'fresh session' }
-  if (block.some((line) => /^ {2,}⎿ {2}Interrupted\b/.test(line)))
-    return { kind: 'over', because: 'interrupted' }
+  if (block.some((line) => INTERRUPTED.test(line))) return { kind: 'over', because: 'interrupted' }
   return head.startsWith('❯') ? readPrompt(block) : readOpenBlock(block, box.hint)
 }
 
@@ -52,7 +54,8 @@ function readPrompt(block: string[]): TurnSign {
 function readOpenBlock(block: string[], hint: string): TurnSign {
   const head = block[0] ?? ''
   if (API_ERROR.test(head) || LOGIN_ERROR.test(head)) return { kind: 'failed', because: head.slice(2) }
-  if (/^● Usage limit reached\b/.test(head)) return { kind: 'limited', because: head.slice(2) }
+  if (/^● (?:Usage limit reached\b|Automatic continue cancelled\b)/.test(head))
+    return { kind: 'limited', because: head.slice(2) }
   if (/^(?:Resend your message|Once fixed,)/.test(hint)) return { kind: 'failed', because: hint }
   return { kind: 'open', because: 'no end of the turn' }
 }

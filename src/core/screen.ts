@@ -100,7 +100,7 @@ function withoutNotices(line: string): string {
 const EXIT_TEXT = [
   /^Pane is dead(?: \(.*\))?$/,
   /^error: unknown option\b/,
-  /^No conversation found with session ID\b/,
+  /^No conversation found\b/,
   /^Error: Session ID \S+ is already in use/,
   /^--dangerously-skip-permissions cannot be used with root/,
 ]

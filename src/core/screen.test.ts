@@ -1,0 +1,254 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { readScreen } from './screen.ts'
+
+const RULE = '─'.repeat(80)
+const FOOTER = '  ⏵⏵ bypass permissions on (shift+tab to cycle) · ← for agents'
+const BUSY = '  ⏵⏵ bypass permissions on (shift+tab to cycle) · esc to interrupt · ← for ag…'
+const LOGO = ' ▐▛███▛█   Claude Code v2.1.328\n▝▜██████▀  Opus 5.5 · API Usage Billing\n ▝▝   ▝▝   /srv/app\n'
+const OVER = '✻ Worked for 3s · done 10:42 AM'
+
+function screen(transcript: string, { footer = FOOTER, typed = '' } = {}): string {
+  return `${LOGO}\n\n${transcript}\n\n${RULE}\n❯ ${typed}\n${RULE}\n${footer}\n\n\n`
+}
+
+/** The client indents each line of a message, but the first, by two columns. */
+function message(text: string): string {
+  return `● ${text.split('\n').join('\n  ')}`.replaceAll(/ +$/gm, '')
+}
+
+const PERMISSION = [
+  RULE,
+  ' Bash command',
+  '╌'.repeat(80),
+  ' rm -rf dist',
+  '╌'.repeat(80),
+  ' Do you want to proceed?',
+  ' ❯ 1. Yes',
+  "   2. Yes, and don't ask again for rm -rf dist commands in a folder with a long na",
+  '      me',
+  '   3. No',
+  '',
+  ' Esc to cancel · Tab to amend',
+].join('\n')
+
+describe('prose', () => {
+  test('that quotes a whole dialog is no dialog', () => {
+    const text = screen(`❯ Explain\n\n${message(PERMISSION)}\n\n${OVER}`)
+    expect(readScreen(text)).toMatchObject({ kind: 'ready', dialog: null, composer: '' })
+  })
+
+  test('that quotes a dialog is no dialog either when the screen is cut below it', () => {
+    expect(readScreen(`${LOGO}\n\n❯ Explain\n\n${message(PERMISSION)}\n`).kind).toBe('unknown')
+  })
+
+  test('that quotes a whole screen does not hide the real one', () => {
+    const quoted = message(screen('❯ Go', { footer: BUSY }).trimEnd())
+    expect(readScreen(screen(`❯ Explain\n\n${quoted}\n\n${OVER}`)).kind).toBe('ready')
+  })
+
+  test('about the footer does not make a finished turn run', () => {
+    const quoted = message('Press it.\n· esc to interrupt\n✻ Thinking… (3s · ↓ 2 tokens)\n1 shell')
+    expect(readScreen(screen(`❯ Explain\n\n${quoted}\n\n${OVER}`)).kind).toBe('ready')
+  })
+
+  test('about errors and limits is neither', () => {
+    const quoted = message("API Error: 500 is what it says.\n⎿  You've hit your 5-hour limit · resets 3pm")
+    expect(readScreen(screen(`❯ Explain\n\n${quoted}\n\n${OVER}`)).kind).toBe('ready')
+  })
+
+  test('about a dead pane or a finished session is no exit', () => {
+    const quoted = message('Resume this session with:\nclaude --resume 1\nPane is dead (status 1)')
+    expect(readScreen(screen(`❯ Explain\n\n${quoted}\n\n${OVER}`)).kind).toBe('ready')
+  })
+})
+
+describe('markers', () => {
+  test('in the middle of a turn do not end it', () => {
+    for (const text of ['[DONE]', '[ERROR] no']) {
+      expect(readScreen(screen(`❯ Go\n\n${message(text)}`, { footer: BUSY })).kind).toBe('working')
+      expect(readScreen(screen(`❯ Go\n\n${message(text)}\n\n✶ Brewing… (3s)`)).kind).toBe('working')
+    }
+  })
+
+  test('are not looked for in a turn that nothing has ended', () => {
+    expect(readScreen(screen(`❯ Go\n\n${message('[ERROR] no')}`)).kind).toBe('unknown')
+  })
+
+  test('[ERROR] on the last line of its own is an error', () => {
+    for (const text of [
+      '[ERROR] no key',
+      'Two of three.\n\n[ERROR] no key',
+      'Two of three.\n[ERROR] no key',
+    ]) {
+      expect(readScreen(screen(`❯ Go\n\n${message(text)}\n\n${OVER}`)).kind).toBe('error')
+    }
+  })
+
+  test('[ERROR] with a reason that wraps is an error', () => {
+    const reason = '[ERROR] the remote refused the push because the token holds no right to write to\nit'
+    expect(readScreen(screen(`❯ Go\n\n${message(reason)}\n\n${OVER}`)).kind).toBe('error')
+  })
+
+  test('[ERROR] before other text, in a sentence, in a prompt or in a result is none', () => {
+    const transcripts = [
+      message('[ERROR] was the first word.\nNow it is done.'),
+      message('[ERROR] no\n\n[DONE]'),
+      message('I would write [ERROR] reason.'),
+      `● Bash(cat log)\n  ⎿  [ERROR] disk full\n     [ERROR] again`,
+    ]
+    for (const text of transcripts) {
+      expect(readScreen(screen(`❯ Go\n\n${text}\n\n${OVER}`)).kind).toBe('ready')
+    }
+    expect(readScreen(screen(`❯ Go\n  [ERROR] reason\n\n${OVER}`)).kind).toBe('ready')
+  })
+
+  test('[ERROR] that a wrapped sentence may have put first on a line is unknown', () => {
+    const text =
+      'When a task cannot be finished, then the last line of the message has to be\n[ERROR] reason.'
+    expect(readScreen(screen(`❯ Go\n\n${message(text)}\n\n${OVER}`)).kind).toBe('unknown')
+  })
+
+  test('[ERROR] beside a background shell is still work', () => {
+    const over = `${OVER} · 1 shell still running`
+    expect(readScreen(screen(`❯ Go\n\n${message('[ERROR] no')}\n\n${over}`)).kind).toBe('working')
+  })
+})
+
+describe('a dialog', () => {
+  test('is told with its options, wrapped labels whole, and the one under the cursor', () => {
+    expect(readScreen(`${LOGO}\n❯ Go\n\n${PERMISSION}\n`)).toMatchObject({
+      kind: 'waiting',
+      composer: null,
+      dialog: {
+        kind: 'permission',
+        title: 'Bash command',
+        options: ['Yes', expect.stringMatching(/^Yes, and .* long na me$/), 'No'],
+        selected: 0,
+      },
+    })
+  })
+
+  test('nobody knows is waited for as other', () => {
+    const text = `${LOGO}\n${RULE}\n  Pick a moon\n\n    Io\n  ❯ Europa\n\n  Enter to confirm · Esc to cancel\n`
+    expect(readScreen(text)).toMatchObject({
+      kind: 'waiting',
+      dialog: { kind: 'other', title: 'Pick a moon', options: ['Io', 'Europa'], selected: 1 },
+    })
+  })
+
+  test('whose top has scrolled away is told by what the client draws around it', () => {
+    const clipped = PERMISSION.split('\n').slice(4).join('\n')
+    expect(readScreen(`${clipped}\n`)).toMatchObject({
+      kind: 'waiting',
+      dialog: { kind: 'permission', title: 'Do you want to proceed?' },
+    })
+  })
+
+  test('that lacks its lower half is unknown', () => {
+    const cut = PERMISSION.split('\n').slice(0, 6).join('\n')
+    expect(readScreen(`${LOGO}\n❯ Go\n\n${cut}\n`).kind).toBe('unknown')
+  })
+
+  test('about a usage limit is a limit', () => {
+    const text = `❯ Go\n${RULE}\n  What do you want to do?\n\n  ❯ 1. Stop and wait for limit to reset\n    2. Upgrade\n\n  Enter to confirm · Esc to cancel\n`
+    expect(readScreen(text)).toMatchObject({ kind: 'limited', dialog: { kind: 'limit' } })
+  })
+})
+
+describe('the input box', () => {
+  test('holds the typed text, and not the hint the client shows in an empty one', () => {
+    expect(readScreen(screen('', { typed: 'and then' })).composer).toBe('and then')
+    expect(readScreen(screen('', { typed: 'first\n  second' })).composer).toBe('first\nsecond')
+    expect(readScreen(screen('', { typed: 'Try "edit app.ts to ..."' })).composer).toBe('')
+  })
+
+  test('in the middle of a turn does not prove that the turn is over', () => {
+    const running = `❯ Go\n\n${message('Part one.')}`
+    expect(readScreen(screen(running, { typed: 'wait' })).kind).toBe('unknown')
+    expect(readScreen(screen(running, { footer: '  paste again to expand' })).kind).toBe('unknown')
+  })
+
+  test('with a footer that is cut, torn or missing is unknown', () => {
+    for (const footer of ['', '  ⏵⏵ bypass permissions on (shift+ta', '  ⏵⏵ bypass perm', 'garbage']) {
+      expect(readScreen(screen(`❯ Go\n\n${message('Done.')}\n\n${OVER}`, { footer })).kind).toBe('unknown')
+    }
+  })
+
+  test('that a resize has wrapped is unknown', () => {
+    const wrapped = screen(`❯ Go\n\n${message('Done.')}\n\n${OVER}`).replaceAll(
+      RULE,
+      `${RULE.slice(30)}\n${RULE.slice(50)}`,
+    )
+    expect(readScreen(wrapped)).toMatchObject({ kind: 'unknown', composer: null })
+  })
+
+  test('of an earlier frame above a dialog does not hide the dialog', () => {
+    expect(readScreen(`${screen('').trimEnd()}\n${PERMISSION}\n`).kind).toBe('waiting')
+  })
+})
+
+describe('any text', () => {
+  test('gets an answer', () => {
+    const line = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 120 }),
+      fc.constantFrom(
+        ...PERMISSION.split('\n'),
+        ...screen('').split('\n'),
+        RULE,
+        BUSY,
+        OVER,
+        '❯',
+        '● a',
+        ' ▔▔▔▔▔▔▔▔▔▔▔▔',
+      ),
+    )
+    fc.assert(
+      fc.property(fc.array(line, { maxLength: 60 }), fc.boolean(), (lines, dead) => {
+        const { kind, dialog } = readScreen(lines.join('\n'), dead)
+        expect(kind === 'waiting').toBe(dialog !== null && dialog.kind !== 'limit')
+        expect(dead && kind !== 'exited').toBe(false)
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('that is garbage is unknown', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.string({ minLength: 1, maxLength: 80 }), { minLength: 1, maxLength: 50 }),
+        (lines) => {
+          const text = lines.join('\n')
+          fc.pre(text.trim() !== '')
+          expect(readScreen(text).kind).toBe('unknown')
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  test('of nothing is unknown, of empty lines a start', () => {
+    expect(readScreen('').kind).toBe('unknown')
+    expect(readScreen('\n'.repeat(24)).kind).toBe('initializing')
+    expect(readScreen(LOGO).kind).toBe('initializing')
+  })
+
+  // 1 MiB is far more than a pane can show; the worst of these took 4 ms.
+  test.for([
+    ['one line', 'x'.repeat(1 << 20)],
+    ['rules', `${RULE}\n`.repeat(13_000)],
+    ['half rules', '─ '.repeat(1 << 19)],
+    ['boxes', `${RULE}\n❯ a\n`.repeat(12_000)],
+    ['options', ' ❯ 1. Yes\n   2. No\n'.repeat(50_000)],
+    ['spinner marks', '✻ a… (…'.repeat(130_000)],
+    ['separators', ' · '.repeat(1 << 18)],
+    ['spaces', ' '.repeat(1 << 20)],
+    ['empty lines', '\n'.repeat(1 << 20)],
+    ['error markers', `${'  [ERROR] a\n'.repeat(80_000)}\n${OVER}\n\n${RULE}\n❯\n${RULE}\n${FOOTER}`],
+    ['a dialog of separators', `${RULE}\n${' Do you want to '.repeat(60_000)}\n ❯ 1. Yes\n Esc to cancel`],
+  ] as const)('of 1 MiB is read within 50 ms: %s', ([, text]) => {
+    const startedAt = performance.now()
+    readScreen(text)
+    expect(performance.now() - startedAt).toBeLessThan(50)
+  })
+})
