@@ -36,7 +36,7 @@ function readEnd(lines: string[]): { hint: string; indent: number; clipped: bool
 }
 
 function hintsKeys(line: string): boolean {
-  return /^ {0,3}\S/.test(line) && line.split(' · ').some((part) => KEY_HINT.test(part.trim()))
+  return /^ {0,3}[^\s●❯]/.test(line) && line.split(' · ').some((part) => KEY_HINT.test(part.trim()))
 }
 
 /** Index of the dialog's first line; null when its upper rule is not on the screen. */
@@ -120,7 +120,7 @@ function kindOf(titles: string[], options: string[]): ScreenDialog['kind'] | nul
   if (/^(?:Security notes:|Let's get started|Choose the text style)/.test(title)) return 'onboarding'
   if (
     title.startsWith('What do you want to do?') &&
-    options.some((label) => /\blimit\b|automatically/.test(label))
+    options.some((label) => /\blimit\b|automatically|^Stop and wait/.test(label))
   )
     return 'limit'
   if (/^(?:[☐☒] |← .*→)/.test(title) || /Enter to select · .*navigate/.test(keys)) return 'question'

@@ -25,6 +25,10 @@ const ERROR_RESULT =
 // A refused edit, write or plan and a declined question end the turn without the word "Interrupted".
 const INTERRUPTED =
   /^ {2,}⎿ {2}(?:Interrupted\b|Rejected )|^● (?:Declined to answer |\w+ operation blocked by hook)/
+// The logo moves while a session is fresh; its text stands right of it.
+const LOGO = /^[^\p{L}\p{N}●❯·*]{0,3}[▀-▟]{3,}/u
+const GREETING = /^[^\p{L}\p{N}●❯]{10,14}Claude Code v\d/u
+const RESEND = /^(?:Resend your message|Once fixed,)/
 const MENU = /^ {2}(?:❯ | {2})\S/
 
 /** Reads how the transcript above the input box ends. */
@@ -33,12 +37,12 @@ export function readTurn(box: ScreenBox): TurnSign {
   const start = lines.findLastIndex((line) => /^\S/.test(line))
   const head = lines[start] ?? ''
   const block = lines.slice(start)
-  if (start < 0) return startless(lines)
+  if (start < 0) return readStartless(lines, box.hint)
   if (WAITS_FOR_TASKS.test(head)) return { kind: 'running', because: 'waits for background tasks' }
   if (STILL_RUNNING.test(head) && TURN_OVER.test(head)) return { kind: 'running', because: 'background task' }
   if (TURN_OVER.test(head)) return readEnd(lines.slice(0, start), box.width)
   if (SPINNER.test(head)) return { kind: 'running', because: 'spinner' }
-  if (isLogo(head)) return { kind: 'none', because: 'fresh session' }
+  if (LOGO.test(head)) return { kind: 'none', because: 'fresh session' }
   if (block.some((line) => INTERRUPTED.test(line))) return { kind: 'over', because: 'interrupted' }
   return head.startsWith('❯') ? readPrompt(block) : readOpenBlock(block, box.hint)
 }
@@ -56,7 +60,7 @@ function readOpenBlock(block: string[], hint: string): TurnSign {
   if (API_ERROR.test(head) || LOGIN_ERROR.test(head)) return { kind: 'failed', because: head.slice(2) }
   if (/^● (?:Usage limit reached\b|Automatic continue cancelled\b)/.test(head))
     return { kind: 'limited', because: head.slice(2) }
-  if (/^(?:Resend your message|Once fixed,)/.test(hint)) return { kind: 'failed', because: hint }
+  if (RESEND.test(hint)) return { kind: 'failed', because: hint }
   return { kind: 'open', because: 'no end of the turn' }
 }
 
@@ -65,8 +69,8 @@ function readOpenBlock(block: string[], hint: string): TurnSign {
  * sentence may have put the marker at the start of a line, the answer is `doubtful`.
  */
 function readEnd(transcript: string[], width: number): TurnSign {
-  const end = transcript.findLastIndex((line) => line !== '') + 1
-  let at = end - 1
+  let at = transcript.findLastIndex((line) => line !== '')
+  if (at < 0) return { kind: 'doubtful', because: 'the message is not on the screen' }
   while (at >= 0 && !/^(?:● | {2})\[ERROR\]/.test(transcript[at] ?? '')) {
     const line = transcript[at] ?? ''
     // Only the wrapped rest of the marker's line may follow it.
@@ -91,14 +95,9 @@ function withoutMenu(lines: string[], typed: string): string[] {
   return MENU.test(lines[start] ?? '') ? lines.slice(0, start) : lines
 }
 
-function startless(lines: string[]): TurnSign {
-  const isFresh =
-    lines.every((line) => line === '') || lines.some((line) => /^[ ▀-▟]+ Claude Code v\d/.test(line))
-  return isFresh
-    ? { kind: 'none', because: 'fresh session' }
-    : { kind: 'doubtful', because: 'no start of a block' }
-}
-
-function isLogo(line: string): boolean {
-  return /^[▀-▟]{2,}/.test(line)
+/** No line starts at column 0: a fresh session, or a pane too low to show how the turn began. */
+function readStartless(lines: string[], hint: string): TurnSign {
+  if (lines.some((line) => GREETING.test(line))) return { kind: 'none', because: 'fresh session' }
+  if (RESEND.test(hint)) return { kind: 'failed', because: hint }
+  return { kind: 'doubtful', because: 'no start of a block' }
 }

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import { array, assert, boolean, constantFrom, oneof, pre, property, string } from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { readScreen } from './screen.ts'
 
@@ -175,6 +175,18 @@ describe('the input box', () => {
     }
   })
 
+  test('under a message or an error that is not on the screen is unknown', () => {
+    const box = `${RULE}\n❯\n${RULE}\n${FOOTER}\n`
+    expect(readScreen(`\n${box}`).kind).toBe('unknown')
+    expect(readScreen(`${OVER}\n\n${box}`).kind).toBe('unknown')
+    expect(readScreen(`  last words\n\n${OVER}\n\n${box}`).kind).toBe('ready')
+  })
+
+  test('that asks to send again is an error', () => {
+    const box = `${RULE}\n❯ Once fixed, resend your message\n${RULE}\n${FOOTER}\n`
+    expect(readScreen(`\n${box}`)).toMatchObject({ kind: 'error', composer: '' })
+  })
+
   test('that a resize has wrapped is unknown', () => {
     const wrapped = screen(`❯ Go\n\n${message('Done.')}\n\n${OVER}`).replaceAll(
       RULE,
@@ -188,11 +200,23 @@ describe('the input box', () => {
   })
 })
 
+test('a fresh session is ready while its logo moves', () => {
+  const logos = [
+    LOGO,
+    '           Claude Code v2.1.328\n ▐▛███▛█   Opus 5.5 · API Usage Billing\n~▜██████~  /srv/app\n',
+    '  █████▌   Claude Code v2.1.328\n ▝█████▛   Opus 5.5 · API Usage Billing\n  ▘▘  ▘▘   /srv/app\n',
+  ]
+  for (const logo of logos) {
+    const hint = screen('', { typed: 'wait', footer: '  paste again to expand' })
+    expect(readScreen(hint.replace(LOGO, logo)).kind).toBe('ready')
+  }
+})
+
 describe('any text', () => {
   test('gets an answer', () => {
-    const line = fc.oneof(
-      fc.string({ unit: 'binary', maxLength: 120 }),
-      fc.constantFrom(
+    const line = oneof(
+      string({ unit: 'binary', maxLength: 120 }),
+      constantFrom(
         ...PERMISSION.split('\n'),
         ...screen('').split('\n'),
         RULE,
@@ -203,8 +227,8 @@ describe('any text', () => {
         ' ▔▔▔▔▔▔▔▔▔▔▔▔',
       ),
     )
-    fc.assert(
-      fc.property(fc.array(line, { maxLength: 60 }), fc.boolean(), (lines, dead) => {
+    assert(
+      property(array(line, { maxLength: 60 }), boolean(), (lines, dead) => {
         const { kind, dialog } = readScreen(lines.join('\n'), dead)
         expect(kind === 'waiting').toBe(dialog !== null && dialog.kind !== 'limit')
         expect(dead && kind !== 'exited').toBe(false)
@@ -214,15 +238,12 @@ describe('any text', () => {
   })
 
   test('that is garbage is unknown', () => {
-    fc.assert(
-      fc.property(
-        fc.array(fc.string({ minLength: 1, maxLength: 80 }), { minLength: 1, maxLength: 50 }),
-        (lines) => {
-          const text = lines.join('\n')
-          fc.pre(text.trim() !== '')
-          expect(readScreen(text).kind).toBe('unknown')
-        },
-      ),
+    assert(
+      property(array(string({ minLength: 1, maxLength: 80 }), { minLength: 1, maxLength: 50 }), (lines) => {
+        const text = lines.join('\n')
+        pre(text.trim() !== '')
+        expect(readScreen(text).kind).toBe('unknown')
+      }),
       { numRuns: 300 },
     )
   })

@@ -125,5 +125,5 @@ function readTranscriptView(lines: string[]): Sighting | null {
 }
 
 function isStartText(line: string): boolean {
-  return line === '' || /^[ ▀-▟]{4,}(?: .*)?$/.test(line)
+  return line === '' || /^[^\p{L}\p{N}●❯]{0,6}[▀-▟ ]{4,}(?:Claude Code v\d|\S.* · |[/~]|$)/u.test(line)
 }
