@@ -24,5 +24,6 @@ const { metafile } = await build({
 
 // Chunks of earlier builds go only now, so that `dist` is whole at any time, also with two builds at once.
 for (const name of await readdir(`${folder}/dist`)) {
-  if (!(`dist/${name}` in metafile.outputs)) await rm(`${folder}/dist/${name}`, { recursive: true, force: true })
+  if (!(`dist/${name}` in metafile.outputs))
+    await rm(`${folder}/dist/${name}`, { recursive: true, force: true })
 }

@@ -4,10 +4,10 @@ import type { DaemonClient } from '../client/daemon-client.ts'
 import type { Output } from './terminal.ts'
 
 /** A running daemon as a command reaches it. */
-export type Daemon = { pid: number; api: DaemonClient }
+type Daemon = { pid: number; api: DaemonClient }
 
 /** How the daemon part of this program is started in this process; the composition root provides it. */
-export type RunDaemon = (options: { background: boolean }) => Promise<number>
+type RunDaemon = (options: { background: boolean }) => Promise<number>
 
 /** Everything a command may touch. Commands print on these streams and answer an exit code. */
 export type CliContext = {

@@ -17,11 +17,12 @@ const server = createServer((request, response) => {
   response.setHeader('content-type', 'application/json')
   response.end(JSON.stringify({ pid: process.pid }))
 })
-server.listen(0, '127.0.0.1', () => {
+// Later than the losers of the race are gone.
+setTimeout(() => server.listen(0, '127.0.0.1', () => {
   writeFileSync(home + '/token', 'secret')
   writeFileSync(home + '/started', JSON.stringify({ cwd: process.cwd(), config: CCM_CONFIG ?? null, argv: process.argv.slice(2) }))
   writeFileSync(home + '/daemon.json', JSON.stringify({ pid: process.pid, host: '127.0.0.1', port: server.address().port, version: '1' }))
-})
+}), 400)
 setTimeout(() => process.exit(), 30000)
 `
 
