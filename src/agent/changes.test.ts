@@ -144,7 +144,7 @@ test('runs no hook, file-system monitor, external diff or text conversion of the
     writeFileSync(join(dir, '.git/hooks', hook), readFileSync(script), { mode: 0o755 })
   }
   rmSync(join(base, 'ran'), { force: true })
-  expect(await changesAfter(() => write('a.ts', 'two\n'))).toHaveLength(1)
+  expect(await changesAfter(() => write('a.ts', 'two\n'))).toMatchObject([{ added: 1, removed: 1 }])
   expect(existsSync(join(base, 'ran'))).toBe(false)
 })
 
@@ -153,7 +153,8 @@ test('drops the GIT_ variables of its own environment', async () => {
   process.env['GIT_DIR'] = '/nonexistent'
   process.env['GIT_WORK_TREE'] = '/nonexistent'
   try {
-    expect(await changesAfter(() => write('a.ts', 'two\n'))).toHaveLength(1)
+    // Without git the line counts would be unknown.
+    expect(await changesAfter(() => write('a.ts', 'two\n'))).toMatchObject([{ added: 1, removed: 1 }])
   } finally {
     delete process.env['GIT_DIR']
     delete process.env['GIT_WORK_TREE']
@@ -195,6 +196,15 @@ test('says so where the path of the repository holds a line break, which git can
   repository({ 'a.ts': 'one\n' })
   expect(await changesAfter(() => write('a.ts', 'two\n'))).toContain('line break')
   expect(await gitTopLevel(dir)).toBe(dir)
+})
+
+test('a renamed file is one deleted and one added, whatever the configuration says', async () => {
+  repository({ 'old.ts': 'one\ntwo\nthree\n' })
+  git(['config', 'diff.renames', 'copies'])
+  expect(await changesAfter(() => git(['mv', 'old.ts', 'new.ts']))).toEqual([
+    { path: 'new.ts', change: 'added', added: 3, removed: 0 },
+    { path: 'old.ts', change: 'deleted', added: 0, removed: 3 },
+  ])
 })
 
 test('gives no counts for binary files', async () => {

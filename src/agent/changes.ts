@@ -69,7 +69,7 @@ export async function changesBetween(
   if (before.kind === 'listing' && after.kind === 'listing') return compareListings(before.files, after.files)
   if (before.kind !== 'git' || after.kind !== 'git') return 'The two snapshots are of different kinds.'
   if (before.tree === after.tree) return []
-  const format = ['--raw', '--numstat', '-z', '--no-renames', '--no-ext-diff', '--no-textconv']
+  const format = ['--raw', '--numstat', '-z']
   const reply = await runGit(dir, ['diff-tree', '-r', ...format, before.tree, after.tree], {
     signal: options.signal,
     timeoutMs: options.timeoutMs ?? 5_000,

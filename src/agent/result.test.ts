@@ -174,6 +174,10 @@ test('finds a transcript by the session where no hook named it', async () => {
 
 test('reads lines across chunks, a last line without an end, and skips a monstrous one', async () => {
   const monster = said('m2', 'x'.repeat(17 * 1024 * 1024))
+  // The reader's chunks have 256 KiB: this one's tail would be a record of its own.
+  const tail = `${'x'.repeat(70 * 256 * 1024)}${said('m4', 'x')}`
+  const aligned = await readTranscriptFiles(writeTranscript([tail, '']), dir)
+  expect(aligned.messages).toEqual([])
   const path = writeTranscript([said('m1', 'ü'.repeat(700_000)), monster, '', said('m3', 'last 漢字')])
   const { messages, lastAssistantText } = await readTranscriptFiles(path, dir)
   expect(messages).toHaveLength(2)

@@ -85,6 +85,7 @@ const table: [name: string, evidence: ApiErrorEvidence, kind: ApiErrorKind][] = 
   ['record of a 404', { error: 'unknown', status: 404, type: 'not_found_error' }, 'invalid'],
   ['record without an answer', { error: 'server_error', apiError: 'connection_failed' }, 'network'],
   ['record of a blocked network', { status: 403, apiError: 'network_edge_blocked' }, 'network'],
+  ['type alone', { type: 'overloaded_error' }, 'overloaded'],
   ['status 402', { status: 402 }, 'billing'],
   ['status 403', { status: 403 }, 'auth'],
   ['status 408', { status: 408 }, 'network'],

@@ -88,7 +88,11 @@ test('an empty transcript says nothing', () => {
 })
 
 test('skips the synthetic model, and reads a usage limit with its exact end', () => {
-  const transcript = readTranscript([limited])
+  const placeholder = said('y', [], 0, {
+    message: { id: 'y', model: '<synthetic>', content: [text('No response requested.')], usage: usage(0) },
+  })
+  const transcript = readTranscript([limited, placeholder])
+  expect(transcript.lastAssistantText).toBe(null)
   expect(transcript.messages).toEqual([])
   expect(transcript.limit).toEqual({ resetsAt: 1795177240000, type: 'five_hour' })
   expect(transcript.apiErrors).toEqual([
