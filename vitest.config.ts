@@ -1,12 +1,28 @@
 import { defineConfig } from 'vitest/config'
 
+// Tests that start the real Claude Code, and tests of faults: minutes instead of seconds.
+const LONG = ['test/claude/**/*.test.ts', 'test/e2e/**/*.test.ts', 'test/faults/**/*.test.ts']
+const RECORDED = 'test/claude/screens.test.ts'
+
 export default defineConfig({
   test: {
-    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-    exclude: ['test/soak/**'],
-    testTimeout: 20_000,
-    // Two cores is the smallest machine we test on; real tmux and Claude Code need one of them.
+    // Two cores are the smallest machine we test on.
     maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'quick',
+          include: ['src/**/*.test.ts', 'test/**/*.test.ts', RECORDED],
+          exclude: LONG.filter((pattern) => !pattern.includes('/claude/')).concat('test/claude/!(screens).test.ts'),
+          testTimeout: 20_000,
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'long', include: LONG, exclude: [RECORDED], testTimeout: 180_000, hookTimeout: 60_000 },
+      },
+    ],
     coverage: { provider: 'v8', include: ['src/**'], reporter: ['text-summary', 'json-summary'] },
   },
 })
