@@ -13,7 +13,9 @@ export type OpenedWindow = { windowId: string; paneId: string; panePid: number }
  * Opens a window of 200x50 in the background and starts `argv` in it, exact bytes, no shell between. It starts
  * in `/` with TMUX and TMUX_PANE set: the program changes folder and environment itself, because tmux would
  * expand a folder's name. The marks are set in the same step, so no daemon ever sees the window without them.
- * Throws BAD_INPUT before anything ran, TMUX_FAILED; after "not known" look for the marks with listPanes.
+ * What a program prints in its very last moment may miss the screen (seen in 3.3a under load): a start script
+ * that outlives the program by 100 ms keeps it. Throws BAD_INPUT before anything ran, TMUX_FAILED; after "not
+ * known" look for the marks with listPanes.
  */
 export async function openWindow(
   tmux: { run: Run },

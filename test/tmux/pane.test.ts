@@ -56,7 +56,14 @@ describe.each<Way>(['control', 'chain'])('through %s', (way) => {
     await using tmux = await openTestTmux({ way })
     const { windowId, paneId } = await openWindow(tmux.server, { name: 'a', argv: ['sleep', '100'] })
     // The person's shell does what our quoting refuses.
-    const person = spawn('tmux', ['-S', tmux.server.socketPath, 'rename-window', '-t', windowId, 'x\n%7 @7'])
+    const person = spawn('tmux', [
+      '-S',
+      tmux.server.socketPath,
+      'rename-window',
+      '-t',
+      windowId,
+      'x\ty\n%7 @7',
+    ])
     await once(person, 'exit')
     const panes = await listPanes(tmux.server)
     expect(panes.map((pane) => pane.paneId)).toEqual(['%0', paneId])
@@ -74,7 +81,11 @@ describe.each<Way>(['control', 'chain'])('through %s', (way) => {
 
   test('a program that ended leaves its last screen and no other text', async () => {
     await using tmux = await openTestTmux({ way })
-    const { paneId } = await openWindow(tmux.server, { name: 'a', argv: ['echo', 'last words'] })
+    const { paneId } = await openWindow(tmux.server, {
+      name: 'a',
+      // tmux may lose what a program prints in its very last moment (see openWindow).
+      argv: ['/bin/sh', '-c', 'echo last words; sleep 0.3'],
+    })
     await until(async () => (await paneOf(tmux.server, paneId))?.dead)
     expect((await screenOf(tmux.server, paneId, 'last words')).trim()).toBe('last words')
   })

@@ -47,7 +47,7 @@ test('a link instead of a folder is refused', () =>
     await symlink(join(folder, 'real'), join(folder, 'tmux'))
     await expect(
       openTmuxServer({ folder: join(folder, 'tmux'), env: testEnvironment(folder) }),
-    ).rejects.toMatchObject({ code: 'BAD_CONFIG' })
+    ).rejects.toMatchObject({ code: 'BAD_CONFIG', message: expect.stringContaining('link') })
   }))
 
 test('a path that is too long for a socket is refused before anything is made', () =>

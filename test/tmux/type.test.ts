@@ -69,6 +69,7 @@ test('keys reach the program even when a person left the pane in copy mode', asy
   const { paneId, received } = await openReceiver(tmux)
   await tmux.server.run([['copy-mode', '-t', paneId]])
   await pasteText(tmux.server, paneId, 'text')
+  await tmux.server.run([['copy-mode', '-t', paneId]])
   await pressEnter(tmux.server, paneId)
   await until(async () => (await received()).endsWith('\r'))
   expect(await received()).toBe(`${OPEN}text${CLOSE}\r`)

@@ -3,12 +3,15 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { capture, listPanes } from '../../src/tmux/pane.ts'
 import { killWindow, openWindow, resizeWindow } from '../../src/tmux/window.ts'
-import { openTestTmux, readIfThere, until, type Way } from './fixture.ts'
+import { openTestTmux, readIfThere, until, writeProgram, type Way } from './fixture.ts'
+
+/** What would be made if anything ran what only is data; a name of its own, as it may be looked for in `/`. */
+const MADE = `made-${process.pid}`
 
 const ODD = [
-  '#(touch x)',
-  '$(touch x)',
-  '`touch x`',
+  `#(touch ${MADE})`,
+  `$(touch ${MADE})`,
+  `\`touch ${MADE}\``,
   '##{pid} #{pid} #[fg=red] %1 %H',
   `it's "quoted" \\ \\n \\u0041`,
   'ends with ;',
@@ -35,7 +38,7 @@ describe.each<Way>(['control', 'chain'])('through %s', (way) => {
     const received = await until(() => readIfThere(out))
     expect(received).toBe(ODD.map((argument) => `${argument}\0`).join(''))
     for (const folder of [tmux.folder, join(tmux.folder, 'tmux'), '/', process.cwd()]) {
-      expect(existsSync(join(folder, 'x'))).toBe(false)
+      expect(existsSync(join(folder, MADE))).toBe(false)
     }
   })
 
@@ -58,9 +61,20 @@ describe.each<Way>(['control', 'chain'])('through %s', (way) => {
 
   test('a program of two words is not run by a shell', async () => {
     await using tmux = await openTestTmux({ way })
-    const { paneId } = await openWindow(tmux.server, { name: 'a', argv: ['echo', '$HOME; echo two'] })
+    const show = await writeProgram(tmux.folder, 'show', '#!/bin/sh\nprintf "%s" "$1"\nexec cat\n')
+    const { paneId } = await openWindow(tmux.server, { name: 'a', argv: [show, '$HOME; echo two'] })
     const shown = await until(async () => (await capture(tmux.server, [paneId])).get(paneId)?.trim() || null)
     expect(shown).toBe('$HOME; echo two')
+  })
+
+  test('a window starts in the root folder, wherever the daemon stands', async () => {
+    await using tmux = await openTestTmux({ way })
+    const { paneId } = await openWindow(tmux.server, {
+      name: 'a',
+      argv: ['/bin/sh', '-c', 'pwd -P; exec cat'],
+    })
+    const shown = await until(async () => (await capture(tmux.server, [paneId])).get(paneId)?.trim() || null)
+    expect(shown).toBe('/')
   })
 
   test('closing a window ends it, and closing it again is fine', async () => {
