@@ -87,6 +87,7 @@ function preparePeer(stage: Stage): (prompt: string) => Promise<string> {
     CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
     DISABLE_TELEMETRY: '1',
     DISABLE_AUTOUPDATER: '1',
+    CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL: '1',
     CCM_TEST_MARK: stage.env['CCM_TEST_MARK'] ?? '',
   }
   const socket = join(stage.home, 'tmux/tmux.sock')

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../core/clock.ts'
 import { describeAsk, type Ask, type View } from '../core/watch.ts'
 import { readScreen } from '../core/screen.ts'
 import type { WaitKind } from '../core/agent-state.ts'
@@ -26,12 +28,16 @@ export type Answers = {
   release: () => void
 }
 
+/** Measured: the request comes within 100 ms of its record. */
+const HELD_WITHIN_MS = 1500
+
 export function createAnswers(options: {
   pane: Pane
   view: () => View
   screen: () => string
   signal: AbortSignal
   answered: (reason: string) => void
+  clock: Clock
 }): Answers {
   const { pane, view, answered } = options
   const held = createHeldAsks((ask) => {
@@ -39,6 +45,18 @@ export function createAnswers(options: {
   })
 
   const current = () => held.first() ?? view().asks[0] ?? null
+
+  // The hook's record and its held request travel apart: just after the first the second may be on its way.
+  async function heldSoon(): Promise<void> {
+    const until = performance.now() + HELD_WITHIN_MS
+    while (
+      held.first() === null &&
+      options.clock() - view().stateAt < HELD_WITHIN_MS &&
+      performance.now() < until
+    ) {
+      await sleep(25)
+    }
+  }
 
   async function say(text: string): Promise<Answered> {
     const delivery = await deliverText({ pane, text, prompts: () => view().prompts, signal: options.signal })
@@ -70,6 +88,7 @@ export function createAnswers(options: {
     async approve() {
       const { state, waitKind } = view()
       if (state !== 'waiting') return 'not_waiting'
+      await heldSoon()
       const ask = current()
       if (waitKind === 'question') return { refused: 'It asks a question: answer with `ccm send`.' }
       // Claude Code takes an "allow" for a plan only with the input repeated (2.1.328); its dialog stays otherwise.
@@ -88,6 +107,7 @@ export function createAnswers(options: {
     async deny(reason) {
       const { state, waitKind } = view()
       if (state !== 'waiting') return 'not_waiting'
+      await heldSoon()
       const ask = current()
       const message =
         reason ?? 'A person denied this. Do not try it again; go on without it or end with the error line.'
@@ -107,6 +127,7 @@ export function createAnswers(options: {
     async send(text) {
       const { state, waitKind } = view()
       if (state !== 'waiting') return 'not_waiting'
+      if (view().asks.length > 0) await heldSoon()
       const ask = current()
       if (ask !== null && waitKind === 'question') {
         const reply = toAnswers(ask, text)

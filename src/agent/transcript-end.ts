@@ -27,7 +27,8 @@ export async function readTranscriptEnd(
   const { apiErrors, limit } = reader.transcript()
   const recorded = apiErrors.findLast((error) => error.retry === null)
   const message = failure?.message || recorded?.message || ''
-  const kind = limit !== null ? 'usage_limit' : (recorded?.kind ?? apiErrorKind({ error: failure?.error, message }))
+  const kind =
+    limit !== null ? 'usage_limit' : (recorded?.kind ?? apiErrorKind({ error: failure?.error, message }))
   const { outcome } = API_ERROR_POLICIES[kind]
   return { kind: 'failure', error: kind, message, outcome, limitedUntil: limit?.resetsAt ?? null }
 }
@@ -51,7 +52,11 @@ type Entry = {
   isSidechain?: boolean
   isMeta?: boolean
   isApiErrorMessage?: boolean
-  message?: { id?: string; stop_reason?: string | null; content?: { type?: string; text?: string }[] | string }
+  message?: {
+    id?: string
+    stop_reason?: string | null
+    content?: { type?: string; text?: string }[] | string
+  }
 }
 
 function newestOf(lines: string[]): TranscriptEnd | { kind: 'failure' } {

@@ -309,6 +309,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     view: () => view,
     screen: () => screen,
     signal: stop.signal,
+    clock,
     answered: (reason) => {
       view = { ...view, asks: view.asks.slice(1), turnEnd: null }
       if (view.asks.length === 0) moveBy('active', reason)

@@ -4,7 +4,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { DaemonClient } from '../client/daemon-client.ts'
 import { CcmError } from '../core/errors.ts'
 import type { TaskJson } from '../protocol/rest.ts'
-import { waitsForTrust, type Answer } from './follow.ts'
+import { waitsForRepair, waitsForTrust, type Answer } from './follow.ts'
 import { oneLine, printable } from './printable.ts'
 import { answerHints, waitingLines } from './task-view.ts'
 import type { Output, Paint } from './terminal.ts'
@@ -134,6 +134,12 @@ export function waitHints(task: TaskJson, paint: Paint): string[] {
       paint.yellow(`The task waits: ${oneLine(task.state_reason ?? 'trust')}`),
       `  Trust the directory: ccm projects trust ${task.project}   (or next time: ccm run … --trust)`,
       `  Give the task up:    ccm cancel ${id}`,
+    ]
+  }
+  if (waitsForRepair(task)) {
+    return [
+      paint.yellow(`The task waits: ${oneLine(task.state_reason ?? '')}`),
+      `  It stays queued and starts when that is mended.   Give it up: ccm cancel ${id}`,
     ]
   }
   const question = task.waiting_for

@@ -53,7 +53,7 @@ export async function follow(
       asking = null
     }
     if (key === null || asking !== null) return
-    if (answer === null) return resolve({ why: 'waits', task: next })
+    if (answer === null || waitsForRepair(next)) return resolve({ why: 'waits', task: next })
     const controller = new AbortController()
     asking = { key, controller }
     view.pause()
@@ -114,6 +114,7 @@ export async function eventsOf(api: DaemonClient, id: string): Promise<HookEvent
 /** What a task waits for, as a key that changes with the question; null when no person is needed. */
 function needsPerson(task: TaskJson): string | null {
   if (waitsForTrust(task)) return 'trust'
+  if (waitsForRepair(task)) return 'repair'
   if (task.status !== 'running' || task.agent_state !== 'waiting') return null
   const question: PendingQuestion | null = task.waiting_for
   return `${task.attempt} ${question === null ? '' : JSON.stringify(question)}`
@@ -122,6 +123,11 @@ function needsPerson(task: TaskJson): string | null {
 /** True for a task that is queued because its directory is not trusted. */
 export function waitsForTrust(task: TaskJson): boolean {
   return task.status === 'queued' && task.state_reason?.startsWith('trust') === true
+}
+
+/** True for a task that no agent can take before a person mends the machine: a login, claude or tmux missing. */
+export function waitsForRepair(task: TaskJson): boolean {
+  return task.status === 'queued' && /^(?:login|claude|tmux|project):/.test(task.state_reason ?? '')
 }
 
 // Prints tool calls as lines and the rest as the line below; while a question is open, lines are kept back.
