@@ -2,8 +2,8 @@ import type { Outcome } from './queue.ts'
 import type { Task, TaskStatus } from './task.ts'
 
 /** How many agent failures make a task failed, and how many lost leases make it dead. */
-export const MAX_FAILURES = 3
-export const MAX_LOST_LEASES = 3
+const MAX_FAILURES = 3
+const MAX_LOST_LEASES = 3
 
 /** What a running task becomes; `queued` means that it will be tried again. */
 export type NextStep = { status: Exclude<TaskStatus, 'running'>; failures: number; lostLeases: number }

@@ -5,7 +5,7 @@ import type { Lease, Report } from '../core/queue.ts'
 import type { Database } from './database.ts'
 
 /** A tmux window as it is stored with an attempt: ids count only together with their server. */
-export type StoredWindow = {
+type StoredWindow = {
   serverPid: number
   serverStartedAt: number
   windowId: string

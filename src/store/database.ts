@@ -7,10 +7,10 @@ import { migrate } from './migrations.ts'
 import { isDamage, toDatabaseError } from './sqlite-errors.ts'
 
 /** Named parameters of a statement, `:name` in its text. */
-export type Params = Record<string, string | number | null>
+type Params = Record<string, string | number | null>
 
 /** One prepared statement. Errors of SQLite arrive as CcmError (DISK_FULL, DATABASE_UNUSABLE). */
-export type Statement<P extends Params, Row> = {
+type Statement<P extends Params, Row> = {
   /** Returns the number of rows changed. */
   run: (params: P) => number
   get: (params: P) => Row | undefined

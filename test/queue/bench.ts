@@ -55,7 +55,7 @@ export const RESULT: TaskResult = {
 }
 
 /** A store with two registered workers, `queue` (worker a) and `other` (worker b). */
-export type Bench = {
+type Bench = {
   store: QueueStore
   queue: Queue
   other: Queue
