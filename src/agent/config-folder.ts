@@ -20,8 +20,6 @@ export function seedConfigFolder(
   if (existsSync(file)) return
   const settings = {
     hasCompletedOnboarding: true,
-    // Else each new folder clones a repository of plugins from the network at its first start.
-    officialMarketplaceAutoInstallAttempted: true,
     projects: Object.fromEntries(options.trusted.map((dir) => [dir, { hasTrustDialogAccepted: true }])),
     ...(options.apiKey === undefined
       ? {}

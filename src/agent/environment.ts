@@ -66,6 +66,8 @@ export function agentEnvironment(options: {
   const { configDir } = options
   return {
     ...options.inherited,
+    // Else each new folder clones a repository of plugins from the network at its first start (2.1.328).
+    ...(configDir === null ? {} : { CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL: '1' }),
     ...options.claudeEnv,
     ...options.extra,
     ...(configDir === null ? {} : { CLAUDE_CONFIG_DIR: configDir }),

@@ -109,8 +109,9 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
 
   function apply(step: Step): void {
-    view = step.view
+    // First, because it may throw on a full disk: the next look then comes to the same conclusion again.
     if (step.change !== null) options.record(step.change)
+    view = step.view
   }
 
   function moveBy(cue: Parameters<typeof move>[2], reason: string, evidence = '', waitKind?: WaitKind): void {
@@ -272,7 +273,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
 
   async function gone(at: Look): Promise<void> {
     const status = await options.readExit()
-    if (!at.exists && status === null) {
+    // With the server, every program in its windows gets a hang-up: a status of 129, say, is not its own fault.
+    if (!at.exists && (status === null || (at.serverGone && status > 128))) {
       const why = at.serverGone ? 'The tmux server ended, and the agent with it.' : 'Its window is gone.'
       moveBy('lost', why)
       const outcome = at.serverGone ? 'released' : 'failed'
@@ -317,7 +319,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
   })
 
   if (options.taken === null) {
-    moveBy('opened', 'Claude Code is starting.')
+    post(async () => moveBy('opened', 'Claude Code is starting.'))
   } else {
     // The events are the truth about the past, so its states are computed again and not stored again.
     const { past } = options.taken
