@@ -226,9 +226,11 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     factsOf(task) {
       const running = runner.agents.get(task.id)
       const attempt = attempts.newestOf(task.id)
+      // Within one state only the watcher knows the newest reason: the tool that runs now, say.
+      const view = running?.watcher?.view()
       const facts: AgentFacts = {
         state: attempt?.state ?? null,
-        reason: attempt?.stateReason ?? null,
+        reason: (view?.state === attempt?.state ? view?.reason : null) ?? attempt?.stateReason ?? null,
         dir: attempt?.dir ?? projects.byName(task.project)?.dir ?? null,
         window: running?.attempt.windowName ?? null,
         claudeSessionId: attempt?.claudeSessionId ?? null,
