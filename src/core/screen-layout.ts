@@ -27,6 +27,7 @@ const EFFORT = /^ +◐ [a-z]+ · \/effort$/
 const HINTS = [
   /^Resend your message to try again$/,
   /^Once fixed, resend your message$/,
+  /^Run \/rewind to go back$/,
   /^Press up to edit queued messages$/,
   /^Try ".*"$/,
 ]

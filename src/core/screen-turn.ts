@@ -28,7 +28,8 @@ const INTERRUPTED =
 // The logo moves while a session is fresh; its text stands right of it.
 const LOGO = /^[^\p{L}\p{N}●❯·*]{0,3}[▀-▟]{3,}/u
 const GREETING = /^[^\p{L}\p{N}●❯]{10,14}Claude Code v\d/u
-const RESEND = /^(?:Resend your message|Once fixed,)/
+// The hints the client gives after an error; a limit and some refusals leave the box empty.
+const RESEND = /^(?:Resend your message|Once fixed,|Run \/rewind)/
 const MENU = /^ {2}(?:❯ | {2})\S/
 
 /** Reads how the transcript above the input box ends. */
@@ -44,13 +45,14 @@ export function readTurn(box: ScreenBox): TurnSign {
   if (SPINNER.test(head)) return { kind: 'running', because: 'spinner' }
   if (LOGO.test(head)) return { kind: 'none', because: 'fresh session' }
   if (block.some((line) => INTERRUPTED.test(line))) return { kind: 'over', because: 'interrupted' }
-  return head.startsWith('❯') ? readPrompt(block) : readOpenBlock(block, box.hint)
+  return head.startsWith('❯') ? readPrompt(block, box.hint) : readOpenBlock(block, box.hint)
 }
 
-function readPrompt(block: string[]): TurnSign {
+function readPrompt(block: string[], hint: string): TurnSign {
   const result = block.find((line) => line.startsWith('  ⎿  ')) ?? ''
   if (LIMIT_HIT.test(result)) return { kind: 'limited', because: result.trim() }
-  if (ERROR_RESULT.test(result)) return { kind: 'failed', because: result.trim() }
+  if (ERROR_RESULT.test(result) || RESEND.test(hint))
+    return { kind: 'failed', because: result.trim() || hint }
   if (block[0]?.startsWith('❯ /') === true) return { kind: 'none', because: 'after a command' }
   return { kind: 'open', because: 'a prompt without an answer' }
 }

@@ -63,6 +63,17 @@ describe('prose', () => {
   })
 })
 
+test('the text a session leaves behind is an exit, also below its last frame', () => {
+  const command =
+    'claude --settings /tmp/a-rather-long-folder/settings.json --permission-mode def\nault --resume 1'
+  const left = `${screen('❯ Go', { footer: BUSY }).trimEnd()}\n\nResume this session with:\n`
+  for (const text of [left, `${left}${command}\n`, `${left}${command}\n\n\nPane is dead (status 143)\n`]) {
+    expect(readScreen(text).kind).toBe('exited')
+  }
+  expect(readScreen(`${left}${command}\n${screen('')}`).kind).toBe('ready')
+  expect(readScreen(screen('❯ Go', { footer: BUSY }), true).kind).toBe('exited')
+})
+
 describe('markers', () => {
   test('in the middle of a turn do not end it', () => {
     for (const text of ['[DONE]', '[ERROR] no']) {
@@ -180,6 +191,19 @@ describe('the input box', () => {
     expect(readScreen(`\n${box}`).kind).toBe('unknown')
     expect(readScreen(`${OVER}\n\n${box}`).kind).toBe('unknown')
     expect(readScreen(`  last words\n\n${OVER}\n\n${box}`).kind).toBe('ready')
+  })
+
+  test('that hints at the cure of an error is an error, whatever the error is called', () => {
+    for (const typed of [
+      'Resend your message to try again',
+      'Once fixed, resend your message',
+      'Run /rewind to go back',
+    ]) {
+      for (const transcript of ['❯ Go\n  ⎿  No such luck', `❯ Go\n\n${message('No such luck.')}`]) {
+        expect(readScreen(screen(transcript, { typed }))).toMatchObject({ kind: 'error', composer: '' })
+      }
+      expect(readScreen(screen('❯ Go', { typed, footer: BUSY })).kind).toBe('working')
+    }
   })
 
   test('that asks to send again is an error', () => {

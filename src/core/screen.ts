@@ -65,7 +65,8 @@ function sighting(kind: Sighting['kind'], because: string, composer: string | nu
 // The first segment of the footer; it is whole only when the mode is followed by its key or the next segment.
 const MODE = /^ {2}(?:⏵⏵|⏸) [a-z ]{1,40} on(?: \(shift\+tab to cycle\))?(?= ·|$)/
 const NOTICE = /^ {2}(?:paste again to expand|Press (?:Ctrl-[CD]|Esc) again to .*|! for .*|Esc again to .*)$/i
-const BACKGROUND = / · \d+ (?:[a-z]+ ){0,2}(?:shells?|tasks?|agents?|monitors?|workflows?)(?= ·|$)/
+const BACKGROUND =
+  / · \d+ (?:[a-z]+ ){0,3}(?:shells?|monitors?|agents?|tasks?|teams?|teammates?|workflows?|sessions?)(?:, \d+ monitors?)?(?= ·|$)/
 
 function readBox(box: ScreenBox): Sighting {
   const footer = box.below.map(withoutNotices)
@@ -106,10 +107,11 @@ const EXIT_TEXT = [
 ]
 
 function hasExited(lines: string[]): boolean {
-  const last = lines.filter((line) => line !== '').slice(-6)
+  const last = lines.filter((line) => line !== '').slice(-8)
   if (EXIT_TEXT.some((pattern) => pattern.test(last.at(-1) ?? ''))) return true
-  const hint = last.findIndex((line) => /^Resume this session with:$/.test(line))
-  return hint >= 0 && /^claude --resume \S/.test(last[hint + 1] ?? '')
+  // Its command repeats the options of the launch, wrapped over as many lines as they need.
+  const hint = last.indexOf('Resume this session with:')
+  return hint >= 0 && (last[hint + 1] ?? 'claude ').startsWith('claude ') && !last.slice(hint).some(isRule)
 }
 
 function readTranscriptView(lines: string[]): Sighting | null {
