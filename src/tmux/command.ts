@@ -13,7 +13,7 @@ export type Command = readonly (string | typeof THEN)[]
  */
 export type Reply = { ok: true; text: string } | { ok: false; error: string }
 
-export type RunOptions = {
+type RunOptions = {
   /** The commands only look: they may be repeated by another way when the first one broke. Default false. */
   readOnly?: boolean
 }

@@ -10,7 +10,7 @@ import { createRunner } from './runner.ts'
 import { SERVER_OPTIONS } from './settings.ts'
 
 /** Name of the one session all agents' windows belong to, and of the window that keeps it alive. */
-export const SESSION = 'ccm'
+const SESSION = 'ccm'
 
 export type TmuxOptions = {
   /** Folder of the socket and the configuration; created with mode 0700 when it is missing. */

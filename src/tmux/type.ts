@@ -7,26 +7,11 @@ import { checkPaneId } from './pane.ts'
 import { quoteFormat } from './quote.ts'
 
 /** The keys that ccm presses, by tmux's names. */
-export const KEYS = [
-  'Enter',
-  'Escape',
-  'Up',
-  'Down',
-  'Tab',
-  '1',
-  '2',
-  '3',
-  '4',
-  '5',
-  '6',
-  '7',
-  '8',
-  '9',
-] as const
+const KEYS = ['Enter', 'Escape', 'Up', 'Down', 'Tab', '1', '2', '3', '4', '5', '6', '7', '8', '9'] as const
 export type Key = (typeof KEYS)[number]
 
 /** The most that one paste may hold, in bytes of UTF-8. */
-export const PASTE_MAX_BYTES = 1024 * 1024
+const PASTE_MAX_BYTES = 1024 * 1024
 
 /**
  * The text as a paste may carry it: no control characters but newline and tab, so an embedded end-of-paste

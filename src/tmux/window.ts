@@ -3,7 +3,7 @@ import { THEN, type Command, type Run } from './command.ts'
 
 /** What a pane can be marked with, so that a later daemon knows whose it is; stored as `@ccm_<name>`. */
 export const PANE_MARKS = ['task', 'attempt', 'project', 'session', 'epoch'] as const
-export type PaneMark = (typeof PANE_MARKS)[number]
+type PaneMark = (typeof PANE_MARKS)[number]
 /** Values are of `A-Z a-z 0-9 . _ : -`. */
 export type PaneMarks = Partial<Record<PaneMark, string>>
 
