@@ -23,7 +23,8 @@ import { createOutbox } from './store/outbox.ts'
 import { createProjects } from './store/projects.ts'
 import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
 import type { Settings } from './supervisor/settings.ts'
-import { openTmuxServer } from './tmux/server.ts'
+import { listPanes } from './tmux/pane.ts'
+import { openTmuxServer, type TmuxServer } from './tmux/server.ts'
 
 /** The embedded queue has one system and one worker: this machine. */
 const SYSTEM = 'local'
@@ -50,12 +51,14 @@ export async function runDaemon(config: Config, options: { background: boolean }
     onTrouble: (message) => logger.warn({ code: 'TMUX_FAILED' }, message),
   })
   tmuxComes.catch(() => undefined)
+  const abandon = async (error: unknown): Promise<never> => {
+    await tmuxComes.then(leaveTmux).catch(() => undefined)
+    throw error
+  }
   const root = findPackageRoot(import.meta.url)
-  const db = openDatabase({
-    file: join(home, 'ccm.db'),
-    migrationsDir: join(root.folder, 'migrations/sqlite'),
-    clock,
-  })
+  const migrationsDir = join(root.folder, 'migrations/sqlite')
+  const openStore = async () => openDatabase({ file: join(home, 'ccm.db'), migrationsDir, clock })
+  const db = await openStore().catch(abandon)
   for (const sentence of db.notices) logger.warn(sentence)
   const queue = createSqliteQueue({
     db,
@@ -66,7 +69,7 @@ export async function runDaemon(config: Config, options: { background: boolean }
     leaseMs: config.queue.leaseMs,
     maxQueued: config.queue.maxQueued,
   })
-  await queue.register()
+  await queue.register().catch(abandon)
   const tmux = await tmuxComes
 
   let port = config.http.port
@@ -144,7 +147,7 @@ export async function runDaemon(config: Config, options: { background: boolean }
       tmux: 'ok',
       tmux_socket: tmux.socketPath,
       claude: await supervisor.claude().catch((error: unknown) => ({ problem: messageOf(error) })),
-      found_at_start: supervisor.foundAtStart(),
+      found_at_start: [...db.notices, ...supervisor.foundAtStart()],
     }),
     health: async () => healthOf(db, supervisor),
     askPermission: async (taskId, attempt, secret, payload, signal) => {
@@ -154,10 +157,7 @@ export async function runDaemon(config: Config, options: { background: boolean }
     shutdown: (agents) => ending.resolve(agents),
   }
 
-  const server = await listen(createApp(deps), config.http).catch(async (error: unknown) => {
-    await tmux.close()
-    throw error
-  })
+  const server = await listen(createApp(deps), config.http).catch(abandon)
   port = server.port
   const addressFile = join(home, 'daemon.json')
   writeWhole(
@@ -190,6 +190,12 @@ export async function runDaemon(config: Config, options: { background: boolean }
   onSignal.dispose()
   clearTimeout(limit)
   return 0
+}
+
+/** After a start that failed: a server without agents ends, one with agents waits for the next start. */
+async function leaveTmux(tmux: TmuxServer): Promise<void> {
+  const panes = await listPanes(tmux)
+  await (panes.some(({ marks }) => marks.task !== undefined) ? tmux.close() : tmux.kill())
 }
 
 function createHome(home: string): void {

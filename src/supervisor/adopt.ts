@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { cleanLaunch } from '../agent/launch.ts'
 import { killTree } from '../agent/process-tree.ts'
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
@@ -7,6 +8,7 @@ import type { Attempts } from '../store/attempts.ts'
 import { listPanes, type Pane } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { killWindow } from '../tmux/window.ts'
+import { endedBy } from './leases.ts'
 import type { Runner } from './runner.ts'
 
 /**
@@ -66,6 +68,7 @@ export async function adoptAll(options: {
       )
     } else if (attempt.phase === 'claimed' || attempt.phase === 'starting') {
       await killTree({ rootPid: null, taskId: task.id, attempt: attempt.attempt })
+      cleanLaunch(attempt.folder)
       const error = 'The daemon ended before its agent was started.'
       attempts.settle(
         {
@@ -86,6 +89,8 @@ export async function adoptAll(options: {
   }
 
   for (const task of await queue.mine()) {
+    // Asked for while no daemon ran, or an instant before the last one ended.
+    if (task.cancelRequested) runner.end(task.id, endedBy('cancelled', 'Cancelled.'))
     if (attempts.get({ taskId: task.id, attempt: task.attempt }) !== null) continue
     const error = 'The daemon ended right after it claimed the task.'
     await queue.finish({

@@ -1,5 +1,5 @@
-import { watch, type FSWatcher } from 'node:fs'
-import { lstat, readFile, readdir, rm } from 'node:fs/promises'
+import { constants, watch, type FSWatcher } from 'node:fs'
+import { lstat, open, readdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Logger } from 'pino'
 import { messageOf } from '../core/errors.ts'
@@ -23,12 +23,17 @@ export type Spool = Lease & { folder: string }
 /** Events that come together are stored in one commit: 50 at most, or what arrived within this time. */
 const GROUP_MS = 2
 const GROUP_EVENTS = 50
+/** A payload above this keeps only the start of its long texts: an edit's hook event holds the whole old file. */
 const PAYLOAD_MAX_BYTES = 1024 * 1024
+/** More than this is not read at all. */
+const FILE_MAX_BYTES = 32 * 1024 * 1024
+const LONG_TEXT = 4096
 
 /**
  * One event, one file, exactly once: the file's name is stored with the event in one transaction, and the file
  * is removed after the commit. A crash between the two finds the name known and only removes. Events of one
- * attempt keep the order in which their files were written.
+ * attempt keep the order in which their files were written; where the file system's clock is too coarse to tell
+ * (4 ms), that in which the kernel announced them.
  */
 export function createIngest(options: {
   hookEvents: HookEvents
@@ -38,12 +43,19 @@ export function createIngest(options: {
   const { hookEvents, logger } = options
   const spools = new Map<
     string,
-    { spool: Spool; watcher: FSWatcher | null; wanted: boolean; work: Promise<void> }
+    {
+      spool: Spool
+      watcher: FSWatcher | null
+      /** Names in the order the kernel announced them. */
+      announced: Map<string, number>
+      wanted: boolean
+      work: Promise<void>
+    }
   >()
 
-  async function drain(spool: Spool): Promise<void> {
+  async function drain(spool: Spool, announced: Map<string, number>): Promise<void> {
     for (;;) {
-      const files = (await waitingFiles(spool.folder)).slice(0, GROUP_EVENTS)
+      const files = (await waitingFiles(spool.folder, announced)).slice(0, GROUP_EVENTS)
       if (files.length === 0) return
       const events: NewHookEvent[] = []
       for (const file of files) {
@@ -51,8 +63,10 @@ export function createIngest(options: {
         if (event !== null) events.push(event)
       }
       const stored = hookEvents.insertBatch(events)
-      await Promise.all(files.map(({ path }) => rm(path, { force: true, recursive: true })))
+      // Before the files are removed: should that fail, the next look finds their names known and tells nobody.
       if (stored.length > 0) options.onEvents(spool, stored)
+      await Promise.all(files.map(({ path }) => rm(path, { force: true, recursive: true })))
+      for (const { path } of files) announced.delete(basename(path))
     }
   }
 
@@ -65,7 +79,7 @@ export function createIngest(options: {
       .then(() => new Promise((resolve) => setTimeout(resolve, GROUP_MS)))
       .then(() => {
         entry.wanted = false
-        return drain(entry.spool)
+        return drain(entry.spool, entry.announced)
       })
       .catch((err: unknown) =>
         logger.error({ err, taskId: entry.spool.taskId }, 'hook events could not be stored'),
@@ -75,15 +89,20 @@ export function createIngest(options: {
   return {
     add(spool) {
       let watcher: FSWatcher | null = null
+      const announced = new Map<string, number>()
+      let serial = 0
       try {
-        watcher = watch(spool.folder, { persistent: false }, () => nudge(spool.folder))
+        watcher = watch(spool.folder, { persistent: false }, (_, name) => {
+          if (name?.endsWith('.json') && !announced.has(name)) announced.set(name, serial++)
+          nudge(spool.folder)
+        })
         watcher.on('error', (err) =>
           logger.warn({ err, taskId: spool.taskId }, 'a spool is not watched; the sweep reads it'),
         )
       } catch (err) {
         logger.warn({ err, taskId: spool.taskId }, 'a spool cannot be watched; the sweep reads it')
       }
-      spools.set(spool.folder, { spool, watcher, wanted: false, work: Promise.resolve() })
+      spools.set(spool.folder, { spool, watcher, announced, wanted: false, work: Promise.resolve() })
       nudge(spool.folder)
     },
     async remove(spool) {
@@ -107,6 +126,7 @@ export function createIngest(options: {
 /** Complete events only (`*.json`), oldest first. */
 async function waitingFiles(
   folder: string,
+  announced: Map<string, number>,
 ): Promise<{ path: string; at: number; size: number; regular: boolean }[]> {
   const names = await readdir(folder).catch(() => [])
   const found = await Promise.all(
@@ -120,6 +140,7 @@ async function waitingFiles(
           {
             path,
             order: stat.mtimeNs,
+            serial: announced.get(name) ?? Number.POSITIVE_INFINITY,
             at: Number(stat.mtimeMs),
             size: Number(stat.size),
             regular: stat.isFile(),
@@ -127,9 +148,11 @@ async function waitingFiles(
         ]
       }),
   )
-  return found
-    .flat()
-    .sort((a, b) => (a.order === b.order ? (a.path < b.path ? -1 : 1) : a.order < b.order ? -1 : 1))
+  return found.flat().sort((a, b) => {
+    if (a.order !== b.order) return a.order < b.order ? -1 : 1
+    if (a.serial !== b.serial) return a.serial < b.serial ? -1 : 1
+    return a.path < b.path ? -1 : 1
+  })
 }
 
 async function readEvent(
@@ -144,7 +167,11 @@ async function readEvent(
     logger.warn({ taskId: spool.taskId, code: 'ODD_SPOOL_FILE' }, 'something that is no file was in a spool')
     return null
   }
-  const text = (await readFile(file.path)).subarray(0, PAYLOAD_MAX_BYTES).toString('utf8')
+  const text = await readBounded(file.path).catch((err: NodeJS.ErrnoException) => {
+    // Whatever cannot be read now may be read at the next look, but these stay as they are and would block it.
+    if (err.code !== 'EACCES' && err.code !== 'EPERM' && err.code !== 'ELOOP') throw err
+    return ''
+  })
   const payload = parsePayload(text, file.size)
   return {
     ...lease,
@@ -156,10 +183,30 @@ async function readEvent(
   }
 }
 
+async function readBounded(path: string): Promise<string> {
+  // Looked at a moment ago, and possibly exchanged since: neither follow a link nor wait for a pipe's writer.
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  await using _ = file
+  const { size } = await file.stat()
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(Math.min(size, FILE_MAX_BYTES)), 0, null, 0)
+  return buffer.toString('utf8', 0, bytesRead)
+}
+
+function shortened(value: unknown): unknown {
+  if (typeof value === 'string') {
+    if (value.length <= LONG_TEXT) return value
+    return `${value.slice(0, LONG_TEXT)}… (${value.length} characters)`
+  }
+  if (Array.isArray(value)) return value.slice(0, LONG_TEXT).map(shortened)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, shortened(part)]))
+}
+
 function parsePayload(text: string, size: number): HookPayload {
   try {
     const value: unknown = JSON.parse(text)
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as HookPayload
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return (size > PAYLOAD_MAX_BYTES ? shortened(value) : value) as HookPayload
     return { ccm_error: 'The payload is not an object.', ccm_text: text.slice(0, 1000) }
   } catch (error) {
     return { ccm_error: `${messageOf(error)} (${size} bytes)`.slice(0, 300), ccm_text: text.slice(0, 1000) }

@@ -9,6 +9,7 @@ import { endAgent } from '../agent/end.ts'
 import { hasOwnLogin } from '../agent/environment.ts'
 import { attemptFiles, cleanLaunch, prepareLaunch } from '../agent/launch.ts'
 import type { Pane } from '../agent/pane.ts'
+import { killTree } from '../agent/process-tree.ts'
 import { collectResult, findTranscript } from '../agent/result.ts'
 import { createSessionReader } from '../agent/session-file.ts'
 import { readTranscriptEnd } from '../agent/transcript-end.ts'
@@ -17,14 +18,16 @@ import type { Attempt, StateChange } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { HookEvent } from '../core/hook-event.ts'
-import type { Lease } from '../core/queue.ts'
+import type { Lease, Report } from '../core/queue.ts'
 import type { Task } from '../core/task.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
 import type { Project, Projects } from '../store/projects.ts'
+import { listPanes } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
-import { openWindow } from '../tmux/window.ts'
+import { killWindow, openWindow } from '../tmux/window.ts'
 import type { Ingest } from './ingest.ts'
+import { usableDirectory } from './intake.ts'
 import { paneOf } from './pane-of.ts'
 import type { Settings } from './settings.ts'
 
@@ -35,14 +38,19 @@ export type RunningAgent = {
   watcher: Watcher | null
   /** Set when the attempt has to end before its window exists. */
   endEarly: AgentEnd | null
+  /** Hook events that came before there was a watcher. */
+  early: HookEvent[]
   startedAt: number
 }
 
 export type Runner = {
   agents: Map<string, RunningAgent>
-  /** Runs a claimed task to its end. Never rejects; the outcome is in the outbox when it resolves. */
+  /**
+   * Runs a claimed task to its end; the outcome is in the outbox when it resolves. Rejects only when the attempt
+   * could not be recorded: then nothing of it exists.
+   */
   start: (task: Task) => Promise<void>
-  /** Goes on watching an agent of an earlier daemon; a window that is gone is settled by what it left. */
+  /** Goes on watching an agent of an earlier daemon; a window that is gone is settled by what it left. Never rejects. */
   adopt: (task: Task, attempt: Attempt, panePid: number | null) => Promise<void>
   /** Ends an attempt for a reason from outside. False when it is not ours. */
   end: (taskId: string, end: AgentEnd) => boolean
@@ -65,6 +73,8 @@ export type RunnerDeps = {
   settled: (end: AgentEnd) => void
 }
 
+const STORE_RETRY_MS = 5000
+
 /** Runs attempts: folder, window, watch, end, result, outbox; each step announced in the database first. */
 export function createRunner(deps: RunnerDeps): Runner {
   const { settings, tmux, attempts, clock } = deps
@@ -74,17 +84,30 @@ export function createRunner(deps: RunnerDeps): Runner {
     const logger = deps.logger.child({ taskId: task.id, attempt: task.attempt })
     const project = deps.projects.byName(task.project)
     const attempt = newAttempt(task, project)
-    const agent: RunningAgent = { task, attempt, watcher: null, endEarly: null, startedAt: attempt.startedAt }
-    agents.set(task.id, agent)
-    attempts.open(attempt)
+    const agent = newAgent(task, attempt)
+    try {
+      attempts.open(attempt)
+    } catch (error) {
+      agents.delete(task.id)
+      throw error
+    }
     deps.notify(task.id, 'task')
+    await orBroken(agent, () => launch(agent, project, logger))
+  }
+
+  async function launch(agent: RunningAgent, project: Project | null, logger: Logger): Promise<void> {
+    const { task, attempt } = agent
     let panePid: number | null = null
     let before: Snapshot | null = null
     try {
       if (project === null) throw new CcmError('NOT_FOUND', `The project ${task.project} is gone.`)
+      usableDirectory(attempt.dir)
       mkdirSync(attemptFiles(attempt.folder).spool, { recursive: true, mode: 0o700 })
       const claude = await deps.findClaude()
-      const [snapshot, argv] = await Promise.all([snapshotTree(attempt.dir, attemptFiles(attempt.folder).before), prepare(agent, project, claude)])
+      const [snapshot, argv] = await Promise.all([
+        snapshotTree(attempt.dir, attemptFiles(attempt.folder).before),
+        prepare(agent, project, claude),
+      ])
       before = snapshot
       await keepSnapshot(attemptFiles(attempt.folder).before, snapshot)
       attempts.setStarting(attempt)
@@ -110,6 +133,7 @@ export function createRunner(deps: RunnerDeps): Runner {
         { err: error, code: error instanceof CcmError ? error.code : 'INTERNAL' },
         'an agent could not be started',
       )
+      await endHalfStarted(attempt)
       await deps
         .ingest()
         .remove({ taskId: task.id, attempt: task.attempt, folder: attemptFiles(attempt.folder).spool })
@@ -119,16 +143,23 @@ export function createRunner(deps: RunnerDeps): Runner {
   }
 
   async function adopt(task: Task, attempt: Attempt, panePid: number | null): Promise<void> {
-    const agent: RunningAgent = { task, attempt, watcher: null, endEarly: null, startedAt: attempt.startedAt }
-    agents.set(task.id, agent)
+    const agent = newAgent(task, attempt)
+    await orBroken(agent, () => takeBack(agent, panePid))
+  }
+
+  async function takeBack(agent: RunningAgent, panePid: number | null): Promise<void> {
+    const { task, attempt } = agent
+    const spool = { taskId: task.id, attempt: attempt.attempt, folder: attemptFiles(attempt.folder).spool }
+    // What it reported while no daemon ran decides how it ended, so an agent that is gone is read to the end first.
+    if (panePid === null) {
+      deps.ingest().add(spool)
+      await deps.ingest().remove(spool)
+    }
     const past = deps.hookEvents
       .ofTask(task.id, { limit: 100_000 })
       .filter((event) => event.attempt === attempt.attempt)
-    if (panePid !== null) {
-      deps
-        .ingest()
-        .add({ taskId: task.id, attempt: attempt.attempt, folder: attemptFiles(attempt.folder).spool })
-    }
+    agent.early = []
+    if (panePid !== null) deps.ingest().add(spool)
     const waitedMs = waitedFor(
       attempts.chain(task.id).filter((change) => change.attempt === attempt.attempt),
       clock(),
@@ -172,12 +203,13 @@ export function createRunner(deps: RunnerDeps): Runner {
       taken,
     })
     agent.watcher = watcher
+    if (agent.early.length > 0) watcher.onHookEvents(agent.early.splice(0))
     if (agent.endEarly !== null) watcher.end(agent.endEarly)
     if (panePid === null)
       watcher.onLook({
         at: clock(),
         exists: false,
-        serverGone: true,
+        serverGone: attempt.serverPid !== tmux.identity().pid,
         dead: true,
         title: '',
         screen: null,
@@ -233,13 +265,70 @@ export function createRunner(deps: RunnerDeps): Runner {
       problem: end.error === null ? null : { kind: end.kind, message: end.error },
     })
     const { outcome, error, retryAfterMs } = end
-    attempts.settle({ taskId: task.id, attempt: task.attempt, outcome, result, error, retryAfterMs }, clock())
+    // Before it is settled: after that, no later daemon looks into this folder, and it holds secrets.
     cleanLaunch(attempt.folder)
+    await storeOutcome({ taskId: task.id, attempt: task.attempt, outcome, result, error, retryAfterMs })
     await rm(attemptFiles(attempt.folder).spool, { recursive: true, force: true })
     await rm(attemptFiles(attempt.folder).before, { recursive: true, force: true })
     agents.delete(task.id)
     deps.settled(end)
     deps.notify(task.id, 'task')
+  }
+
+  // On a full disk it waits until there is room: nothing else remembers what the agent's work came to.
+  async function storeOutcome(report: Report): Promise<void> {
+    for (;;) {
+      try {
+        attempts.settle(report, clock())
+        return
+      } catch (err) {
+        if (!(err instanceof CcmError) || err.code !== 'DISK_FULL') throw err
+        deps.logger.error({ err, taskId: report.taskId }, 'an outcome could not be stored; it is tried again')
+        await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS))
+      }
+    }
+  }
+
+  /** A launch that failed may have opened its window all the same: tmux answered too late, or not at all. */
+  async function endHalfStarted(attempt: Attempt): Promise<void> {
+    const panes = await listPanes(tmux).catch(() => [])
+    for (const { marks, windowId } of panes) {
+      if (marks.task !== attempt.taskId || marks.attempt !== String(attempt.attempt)) continue
+      await killWindow(tmux, windowId).catch(() => undefined)
+    }
+    await killTree({ rootPid: null, taskId: attempt.taskId, attempt: attempt.attempt })
+  }
+
+  /** A fault of our own costs one attempt, never the daemon with all other agents; no process stays unwatched. */
+  async function orBroken(agent: RunningAgent, work: () => Promise<void>): Promise<void> {
+    const { task, attempt } = agent
+    try {
+      await work()
+    } catch (err) {
+      deps.logger.error({ err, taskId: task.id, attempt: task.attempt }, 'an attempt broke')
+      await endHalfStarted(attempt).catch(() => undefined)
+      const error = `ccm failed at this attempt: ${messageOf(err)}`
+      const report = {
+        taskId: task.id,
+        attempt: task.attempt,
+        outcome: 'failed',
+        result: null,
+        error,
+        retryAfterMs: null,
+      } as const
+      await storeOutcome(report).catch((again: unknown) =>
+        deps.logger.error({ err: again, taskId: task.id }, 'an outcome could not be stored'),
+      )
+      agents.delete(task.id)
+      deps.settled({ ...report, kind: 'internal', message: '' })
+    }
+  }
+
+  function newAgent(task: Task, attempt: Attempt): RunningAgent {
+    const { startedAt } = attempt
+    const agent: RunningAgent = { task, attempt, watcher: null, endEarly: null, early: [], startedAt }
+    agents.set(task.id, agent)
+    return agent
   }
 
   function newAttempt(task: Task, project: Project | null): Attempt {
@@ -317,7 +406,9 @@ export function createRunner(deps: RunnerDeps): Runner {
     },
     onEvents(lease, events) {
       const agent = agents.get(lease.taskId)
-      if (agent?.attempt.attempt === lease.attempt) agent.watcher?.onHookEvents(events)
+      if (agent?.attempt.attempt !== lease.attempt) return
+      if (agent.watcher === null) agent.early.push(...events)
+      else agent.watcher.onHookEvents(events)
     },
   }
 }

@@ -6,7 +6,7 @@ import { type Claude, findClaude } from '../agent/claude.ts'
 import { type AgentEnd, occupiesSlot } from '../agent/watcher.ts'
 import type { Clock } from '../core/clock.ts'
 import { isFinal, type NewTask, type Task } from '../core/task.ts'
-import { CcmError } from '../core/errors.ts'
+import { CcmError, messageOf } from '../core/errors.ts'
 import type { CancelReply, Queue } from '../core/queue.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
@@ -148,11 +148,11 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
         .length,
     maxConcurrent: settings.maxConcurrent,
     minFreeMemoryMb: settings.minFreeMemoryMb,
-    ready: async () => void (await claude()),
-    start: (task) =>
-      void runner
-        .start(task)
-        .catch((err: unknown) => logger.error({ err, taskId: task.id }, 'an attempt broke')),
+    ready: async () => {
+      await ensureTmux()
+      await claude()
+    },
+    start: (task) => void runner.start(task).catch((err: unknown) => giveBack(task, err)),
     sweepMs: settings.sweepMs,
     clock,
     logger,
@@ -166,6 +166,27 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     onTick: () => ingest.rescan(),
   })
   const leases = createLeaseKeeper({ queue, runner, everyMs: settings.heartbeatMs, logger })
+
+  // While no agent works nobody looks at tmux, so its end is noticed here.
+  async function ensureTmux(): Promise<void> {
+    await tmux.run([['display-message', '-p', '']], { readOnly: true }).catch(() => tmux.start())
+  }
+
+  // Its attempt could not even be recorded, so nothing of it exists. Should this fail too, its lease runs out.
+  function giveBack(task: Task, err: unknown): void {
+    logger.error({ err, taskId: task.id }, 'a claimed task could not be begun')
+    const error = `The attempt could not be recorded: ${messageOf(err)}`
+    queue
+      .finish({
+        taskId: task.id,
+        attempt: task.attempt,
+        outcome: 'released',
+        result: null,
+        error,
+        retryAfterMs: null,
+      })
+      .catch((again: unknown) => logger.error({ err: again, taskId: task.id }, 'nor could it be given back'))
+  }
 
   function settled(end: AgentEnd): void {
     if (end.kind === 'auth') {
