@@ -14,7 +14,9 @@ export default defineConfig({
         test: {
           name: 'quick',
           include: ['src/**/*.test.ts', 'test/**/*.test.ts', RECORDED],
-          exclude: LONG.filter((pattern) => !pattern.includes('/claude/')).concat('test/claude/!(screens).test.ts'),
+          exclude: LONG.filter((pattern) => !pattern.includes('/claude/')).concat(
+            'test/claude/!(screens).test.ts',
+          ),
           testTimeout: 20_000,
         },
       },

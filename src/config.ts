@@ -9,8 +9,7 @@ import type { PermissionMode } from './core/task.ts'
 import { faultsOf, nearestName, shown } from './protocol/faults.ts'
 
 /** Where a value came from, for `ccm config`. */
-type Origin =
-  { from: 'default' } | { from: 'file'; file: string } | { from: 'environment'; variable: string }
+type Origin = { from: 'default' } | { from: 'file'; file: string } | { from: 'environment'; variable: string }
 
 /** The whole configuration as plain data, valid in itself. Durations are milliseconds. */
 export type Config = {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../core/clock.ts'
-import { describeAsk, type Ask, type View } from '../core/watch.ts'
+import { describeAsk, questionsOf, type Ask, type View } from '../core/watch.ts'
 import { readScreen } from '../core/screen.ts'
 import type { WaitKind } from '../core/agent-state.ts'
 import { deliverText, pressOption } from './deliver.ts'
@@ -71,8 +71,7 @@ export function createAnswers(options: {
       if (state !== 'waiting' || waitKind === null) return null
       const ask = current()
       if (ask !== null) {
-        const choices = ask.tool === 'AskUserQuestion' ? (readOptions(ask) ?? []) : []
-        return { kind: waitKind, tool: ask.tool, detail: detailOf(ask), options: choices }
+        return { kind: waitKind, tool: ask.tool, detail: detailOf(ask), options: optionsOf(ask) }
       }
       if (turnEnd?.kind === 'stop')
         return { kind: waitKind, tool: null, detail: turnEnd.message, options: [] }
@@ -159,13 +158,10 @@ export function createAnswers(options: {
   }
 }
 
-function readOptions(ask: Ask): string[] | null {
-  const raw = ask.input['questions']
-  if (!Array.isArray(raw) || raw.length !== 1) return null
-  const options = (raw[0] as { options?: unknown }).options
-  return Array.isArray(options)
-    ? options.map((option) => String((option as { label?: unknown }).label ?? ''))
-    : null
+/** The choices of a single question; several are given with the questions themselves. */
+function optionsOf(ask: Ask): string[] {
+  const questions = questionsOf(ask)
+  return questions.length === 1 ? (questions[0]?.options ?? []) : []
 }
 
 /** Never "switch to auto mode" or "don't ask again": a person approved this one thing. */

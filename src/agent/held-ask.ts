@@ -90,7 +90,9 @@ export function detailOf(ask: Ask): string {
       )
       .join('\n')
   }
-  if (kind === 'plan') return String(input['plan'] ?? 'The plan is on the screen of its window.')
+  if (kind === 'plan') {
+    return typeof input['plan'] === 'string' ? input['plan'] : 'The plan is on the screen of its window.'
+  }
   if (typeof input['command'] === 'string') return input['command']
   if (typeof input['old_string'] === 'string') {
     const mark = (sign: string, text: unknown) => String(text).replaceAll(/^/gm, sign)

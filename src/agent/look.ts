@@ -39,15 +39,9 @@ export function seenOf(
     return { kind: 'idle', ...fromFile }
   }
   if (/^[◐◑◒◓] /.test(title)) return { kind: 'working', source: 'title', evidence: title, waitKind, moved }
-  switch (sighting.kind) {
-    case 'ready':
-      return { kind: 'idle', ...fromScreen }
-    case 'exited':
-      // The process settles that: a look at the pane or its exit status, never its text.
-      return { kind: 'unknown', ...fromScreen }
-    default:
-      return { kind: sighting.kind, ...fromScreen }
-  }
+  if (sighting.kind === 'ready') return { kind: 'idle', ...fromScreen }
+  // The process settles an end: a look at the pane or its exit status, never its text.
+  return { kind: sighting.kind === 'exited' ? 'unknown' : sighting.kind, ...fromScreen }
 }
 
 function waitKindOnScreen({ dialog }: Sighting): WaitKind | null {

@@ -85,7 +85,7 @@ function parse(line: string): Entry | null {
   if (!/"type":\s*"(?:assistant|user)"/.test(line)) return null
   try {
     const value: unknown = JSON.parse(line)
-    return typeof value === 'object' && value !== null ? (value as Entry) : null
+    return typeof value === 'object' && value !== null ? value : null
   } catch {
     return null
   }

@@ -40,7 +40,13 @@ export type Cue =
   /** Hooks, session file, title and screen say nothing, for too long. */
   | 'unclear'
 
-const ENDINGS = { done: 'complete', failed: 'error', deadline: 'timeout', exited: 'exited', lost: 'lost' } as const
+const ENDINGS = {
+  done: 'complete',
+  failed: 'error',
+  deadline: 'timeout',
+  exited: 'exited',
+  lost: 'lost',
+} as const
 
 const MOVES: Record<AgentState, Partial<Record<Cue, AgentState>>> = {
   spawning: { opened: 'initializing', active: 'working', asked: 'waiting', ...ENDINGS },

@@ -216,8 +216,9 @@ export function onSeen(before: View, seen: Seen, at: number): Step {
     case 'error':
     case 'initializing':
       // The transcript has to say how the turn ended: the watcher reads it when this doubt is old enough.
-      return { view: doubting, change: null }
+      break
   }
+  return { view: doubting, change: null }
 }
 
 /** True when the agent stands idle although no hook said that its turn ended: the transcript decides. */
@@ -245,7 +246,11 @@ function agrees(view: View, seen: Seen): boolean {
       return seen.kind !== 'working'
     case 'unknown':
       return seen.kind === 'unknown'
-    default:
+    case 'complete':
+    case 'error':
+    case 'timeout':
+    case 'exited':
+    case 'lost':
       return true
   }
 }
@@ -254,9 +259,9 @@ function agrees(view: View, seen: Seen): boolean {
 export function describeAsk(ask: Ask): string {
   const { input } = ask
   if (ask.tool === 'AskUserQuestion') return clip(questionsOf(ask)[0]?.question ?? 'a question', 200)
-  const what =
-    input['command'] ?? input['file_path'] ?? input['url'] ?? input['plan'] ?? JSON.stringify(input)
-  return clip(`${ask.tool} ${String(what)}`.replaceAll(/\s+/g, ' '), 200)
+  const named = [input['command'], input['file_path'], input['url'], input['plan']]
+  const what = named.find((value) => typeof value === 'string') ?? JSON.stringify(input)
+  return clip(`${ask.tool} ${what}`.replaceAll(/\s+/g, ' '), 200)
 }
 
 export type AskedQuestion = { question: string; options: string[]; multiSelect: boolean }
@@ -271,8 +276,8 @@ export function questionsOf(ask: Ask): AskedQuestion[] {
         ? [
             {
               question: entry.question,
-              options: (Array.isArray(entry.options) ? entry.options : []).map((option) =>
-                String(option?.label ?? ''),
+              options: (Array.isArray(entry.options) ? entry.options : []).map(({ label }) =>
+                typeof label === 'string' ? label : '',
               ),
               multiSelect: entry.multiSelect === true,
             },
