@@ -1,5 +1,20 @@
 import { readdir, rm } from 'node:fs/promises'
-import { build } from 'esbuild'
+import { build, type Plugin } from 'esbuild'
+
+/**
+ * An `import` of node:http makes Node read every export of it, and two of them are getters that load the whole of
+ * its fetch: 30 ms and some megabytes that the daemon never uses. Taken as an object, nothing is read.
+ */
+const lazyHttp: Plugin = {
+  name: 'lazy-http',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(?:node:)?https?$/ }, ({ path }) => ({ path, namespace: 'lazy-http' }))
+    onLoad({ filter: /.*/, namespace: 'lazy-http' }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
+      loader: 'js',
+    }))
+  },
+}
 
 // Two entries that share chunks: neither loads the other's code. Packages with native parts stay outside.
 // Bundled CommonJS packages ask for `require`, which an ES module has not; the odd name cannot clash.
@@ -14,6 +29,7 @@ const { metafile } = await build({
   platform: 'node',
   target: 'node24',
   external: ['better-sqlite3'],
+  plugins: [lazyHttp],
   chunkNames: 'chunk-[hash]',
   banner: {
     js: "import { createRequire as __ccmCreateRequire } from 'node:module'; const require = __ccmCreateRequire(import.meta.url);",

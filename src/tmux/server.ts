@@ -63,7 +63,6 @@ export async function openTmuxServer(options: TmuxOptions): Promise<TmuxServer> 
     args: ['-u', '-S', socketPath, '-f', configPath],
     env: cleanEnvironment(options.env),
   }
-  await checkVersion(call)
   await prepareFolder(folder)
 
   const runner = createRunner(call, `=${SESSION}:`, {
@@ -76,17 +75,21 @@ export async function openTmuxServer(options: TmuxOptions): Promise<TmuxServer> 
     await writeFile(configPath, SERVER_OPTIONS.map((option) => `${option.map(quote).join(' ')}\n`).join(''), {
       mode: 0o600,
     })
-    const adopted = await startSession(call)
-    const asked = await callTmux(call, ['-N', 'display-message', '-p', '#{pid} #{start_time}'])
-    const [pid, startedS] = asked.stdout.split(' ').map(Number)
-    if (asked.exitCode !== 0 || !pid || !startedS) throw failed('does not say who it is', asked.stderr)
-    identity = { pid, startedAt: startedS * 1000 }
+    const { adopted, ...found } = await startSession(call)
+    identity = found
     runner.pin(identity)
     // A server that an older ccm started still has that version's options.
     if (adopted) await runner.run(SERVER_OPTIONS)
     return identity
   }
-  await start()
+  // Side by side, because each process costs some milliseconds of the daemon's start.
+  const [version, started] = await Promise.allSettled([checkVersion(call), start()])
+  if (version.status === 'rejected') {
+    await runner.close()
+    if (started.status === 'fulfilled') await endServer(call)
+    throw version.reason
+  }
+  if (started.status === 'rejected') throw started.reason
 
   return {
     run: runner.run,
@@ -121,14 +124,18 @@ function cleanEnvironment(env: TmuxOptions['env']): Record<string, string> {
   )
 }
 
-/** Answers true when the session was already there. */
-async function startSession(call: TmuxCall): Promise<boolean> {
+/** `adopted`: the session was already there. */
+async function startSession(call: TmuxCall): Promise<ServerIdentity & { adopted: boolean }> {
   const keeper = 'echo "ccm: this window keeps the session alive; the agents are in the others."; exec cat'
   const session = ['new-session', '-d', '-s', SESSION, '-n', SESSION, '-x', '200', '-y', '50']
-  const made = await callTmux(call, [...session, '--', '/bin/sh', '-c', keeper])
-  if (made.exitCode === 0) return false
-  if (made.stderr.startsWith('duplicate session')) return true
-  throw failed('did not start', made.stderr)
+  const ask = ['display-message', '-p', '#{pid} #{start_time}']
+  const made = await callTmux(call, [...session, '--', '/bin/sh', '-c', keeper, ';', ...ask])
+  const adopted = made.exitCode !== 0
+  if (adopted && !made.stderr.startsWith('duplicate session')) throw failed('did not start', made.stderr)
+  const asked = adopted ? await callTmux(call, ['-N', ...ask]) : made
+  const [pid, startedS] = asked.stdout.split(' ').map(Number)
+  if (asked.exitCode !== 0 || !pid || !startedS) throw failed('does not say who it is', asked.stderr)
+  return { pid, startedAt: startedS * 1000, adopted }
 }
 
 /**
