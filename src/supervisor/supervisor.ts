@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
@@ -84,14 +85,13 @@ export type SupervisorDeps = {
 
 /** How long claims pause after a refused login: 1 minute, doubled each time, at most 15. */
 const LOGIN_PAUSE_MS = 60_000
-const CLAUDE_CHECK_MS = 60_000
 
 export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const { settings, queue, attempts, hookEvents, projects, tmux, clock, logger } = deps
   const listeners = new Set<(notice: Notice) => void>()
   const found: string[] = []
   let loginFailures = 0
-  let known: { claude: Claude; at: number } | null = null
+  let known: { claude: Claude; print: string } | null = null
 
   const notify = (taskId: string, kind: Notice['kind']) => {
     for (const listener of listeners) listener({ kind, taskId })
@@ -99,9 +99,11 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   }
 
   const claude = async (): Promise<Claude> => {
-    if (known !== null && clock() - known.at < CLAUDE_CHECK_MS) return known.claude
+    // Asked for its version once; after an update its file is another.
+    if (known !== null && printOf(known.claude.path) === known.print) return known.claude
     const path = settings.claude.env['PATH'] ?? settings.inherited['PATH'] ?? ''
-    known = { claude: await findClaude({ command: settings.claude.command ?? '', path }), at: clock() }
+    const claude = await findClaude({ command: settings.claude.command ?? '', path })
+    known = { claude, print: printOf(claude.path) }
     return known.claude
   }
 
@@ -207,8 +209,11 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     }
     const hold = dispatcher.holds()[0]
     if (hold !== undefined) return `${hold.kind}: ${hold.sentence}`
-    if (task.scheduledAt > clock())
-      return `scheduled: it starts at ${new Date(task.scheduledAt).toISOString()}.`
+    if (task.scheduledAt > clock()) {
+      const last = attempts.newestOf(task.id)
+      const why = last === null ? '' : ` Last time: ${last.stateReason}`
+      return `scheduled: it starts at ${new Date(task.scheduledAt).toISOString()}.${why}`
+    }
     return null
   }
 
@@ -303,4 +308,9 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       await delivery.close()
     },
   }
+}
+
+function printOf(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false })
+  return found === undefined ? 'gone' : `${found.ino} ${found.mtimeMs} ${found.size}`
 }
