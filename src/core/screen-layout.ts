@@ -52,9 +52,8 @@ export function findBox(lines: string[]): ScreenBox | null {
   const bottom = lines.findLastIndex(isRule)
   const rule = lines[bottom] ?? ''
   const top = lines.slice(0, Math.max(bottom, 0)).findLastIndex(isTopRule)
-  // Two rules in a row are one that a resize has wrapped: nothing here can be trusted.
-  if (top < 0 || top === bottom - 1 || rule.startsWith('▔')) return null
-  if (!/^[❯!](?:\s|$)/.test(lines[top + 1] ?? '')) return null
+  if (top < 0 || !/^[❯!](?:\s|$)/.test(lines[top + 1] ?? '')) return null
+  // After a resize the rules of two frames, or the halves of one, stand on the screen.
   const above = lines[top] ?? ''
   return isRule(above) && above.length !== rule.length ? null : toBox(lines, top, bottom)
 }

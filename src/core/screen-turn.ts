@@ -30,11 +30,10 @@ const LOGO = /^[^\p{L}\p{N}●❯·*]{0,3}[▀-▟]{3,}/u
 const GREETING = /^[^\p{L}\p{N}●❯]{10,14}Claude Code v\d/u
 // The hints the client gives after an error; a limit and some refusals leave the box empty.
 const RESEND = /^(?:Resend your message|Once fixed,|Run \/rewind)/
-const MENU = /^ {2}(?:❯ | {2})\S/
 
 /** Reads how the transcript above the input box ends. */
 export function readTurn(box: ScreenBox): TurnSign {
-  const lines = box.text === '' ? box.above : withoutMenu(box.above, box.text)
+  const lines = box.above
   const start = lines.findLastIndex((line) => /^\S/.test(line))
   const head = lines[start] ?? ''
   const block = lines.slice(start)
@@ -88,13 +87,6 @@ function readEnd(transcript: string[], width: number): TurnSign {
   if (marker.startsWith('  ') && before !== '' && mayWrap(before, marker, width))
     return { kind: 'doubtful', because: '[ERROR] may stand in a sentence' }
   return { kind: 'failed', because: marker.slice(2, 200) }
-}
-
-/** In the fullscreen renderer the menu of commands or files stands above the box. */
-function withoutMenu(lines: string[], typed: string): string[] {
-  if (!/(?:^|\s)[/@]\S*$/.test(typed)) return lines
-  const start = lines.findLastIndex((line) => line === '') + 1
-  return MENU.test(lines[start] ?? '') ? lines.slice(0, start) : lines
 }
 
 /** No line starts at column 0: a fresh session, or a pane too low to show how the turn began. */
