@@ -58,7 +58,9 @@ export async function collectResult(sources: ResultSources): Promise<TaskResult>
   const cost = await costOf(read.messages).catch(note('price'))
   for (const { kind, message, at } of read.apiErrors) errors.push({ kind, message, at })
   if (read.apiErrors.length === 0) errors.push(...hookFailures(events))
-  if (sources.problem !== null) errors.push({ ...sources.problem, at: endedAt })
+  const { problem } = sources
+  const isKnown = errors.some(({ kind, message }) => kind === problem?.kind && message === problem.message)
+  if (problem !== null && !isKnown) errors.push({ ...problem, at: endedAt })
   return {
     text: withoutMarker(sources.message || (read.lastAssistantText ?? ''), sources.markers),
     tools: mergeToolCalls(toToolCalls(events, dir), read.tools).map((call) => call.block),

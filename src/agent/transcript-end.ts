@@ -1,4 +1,5 @@
 import { open } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { API_ERROR_POLICIES, apiErrorKind } from '../core/api-error.ts'
 import { createTranscriptReader } from '../core/transcript.ts'
 import { findTranscript } from './result.ts'
@@ -9,6 +10,8 @@ export type TranscriptPlace = { path: string | null; configDir: string | null; s
 
 /** The newest records are at the end; one answer with its tool results is far smaller than this. */
 const TAIL_BYTES = 512 * 1024
+/** The StopFailure hook runs before the record of the error is written: 0.05 to 0.6 s, on a busy machine. */
+const FLUSH_MS = 2000
 
 /**
  * How the newest turn of a session ended, by its transcript: with a message, with an API error, or not at all.
@@ -19,11 +22,18 @@ export async function readTranscriptEnd(
   place: TranscriptPlace,
   failure: { error: string; message: string } | null,
 ): Promise<TranscriptEnd> {
-  const lines = await tailOf(place)
-  const newest = newestOf(lines)
+  const until = performance.now() + FLUSH_MS
+  let lines = await tailOf(place)
+  let newest = newestOf(lines)
+  while (failure !== null && newest.kind !== 'failure' && performance.now() < until) {
+    await sleep(50)
+    lines = await tailOf(place)
+    newest = newestOf(lines)
+  }
   if (failure === null && newest.kind !== 'failure') return newest
   const reader = createTranscriptReader()
-  for (const line of lines) reader.add(line)
+  // An error further up belongs to an earlier turn.
+  if (newest.kind === 'failure') for (const line of lines) reader.add(line)
   const { apiErrors, limit } = reader.transcript()
   const recorded = apiErrors.findLast((error) => error.retry === null)
   const message = failure?.message || recorded?.message || ''

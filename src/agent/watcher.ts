@@ -186,7 +186,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const failure =
       end.kind === 'failure' ? end : { ...turnEnd, outcome: 'failed' as const, limitedUntil: null }
     lastMessage = failure.message
-    if (failure.limitedUntil === null) {
+    if (failure.error !== 'usage_limit') {
       moveBy('failed', failure.message || `The API call failed (${failure.error}).`, failure.error)
       const error = failure.message || failure.error
       return finish({ outcome: failure.outcome, kind: failure.error, error, message: '', retryAfterMs: null })
