@@ -52,7 +52,11 @@ export async function runDaemon(config: Config, options: { background: boolean }
   })
   tmuxComes.catch(() => undefined)
   const abandon = async (error: unknown): Promise<never> => {
-    await tmuxComes.then(leaveTmux).catch(() => undefined)
+    try {
+      await leaveTmux(await tmuxComes)
+    } catch {
+      // The first error is the one to tell.
+    }
     throw error
   }
   const root = findPackageRoot(import.meta.url)

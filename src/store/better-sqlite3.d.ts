@@ -1,7 +1,7 @@
 // The part of better-sqlite3 13 that ccm uses; the package brings no types of its own.
 declare module 'better-sqlite3' {
   class Database {
-    constructor(file: string, options?: { timeout?: number })
+    constructor(file: string, options?: { timeout?: number; readonly?: boolean })
     readonly inTransaction: boolean
     prepare(sql: string): Database.Statement
     exec(sql: string): this

@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import Sqlite from 'better-sqlite3'
 import { execa } from 'execa'
 import { onTestFinished } from 'vitest'
 
@@ -79,6 +80,18 @@ export async function eventually<T>(
       return value as NonNullable<Exclude<T, false>>
     if (performance.now() > end) throw new Error(`not within ${limitMs} ms: ${what}`)
     await sleep(25)
+  }
+}
+
+/** What a task's attempts have cost so far, from the database itself. */
+export function budgetOf(stage: { home: string }, id: string): { failures: number; lost_leases: number } {
+  const db = new Sqlite(join(stage.home, 'ccm.db'), { readonly: true })
+  try {
+    return db.prepare('SELECT failures, lost_leases FROM tasks WHERE id = :id').get({ id }) as ReturnType<
+      typeof budgetOf
+    >
+  } finally {
+    db.close()
   }
 }
 

@@ -171,7 +171,8 @@ test('a claude that is mended while the task waits gets the task', async () => {
   await stage.until(id, ({ state_reason }) => state_reason?.startsWith('claude:') === true)
   writeFileSync(claude, '#!/bin/sh\nif [ "$1" = --version ]; then echo 2.1.328; exit; fi\nexec sleep 1000\n')
   chmodSync(claude, 0o755)
-  await stage.until(id, ({ status, attempt }) => status === 'running' && attempt === 1)
+  const task = await stage.until(id, ({ status }) => status !== 'queued')
+  expect(task).toMatchObject({ status: 'running', attempt: 1 })
 })
 
 test('without tmux, or with an old one, the daemon says what to install and the task survives', async () => {

@@ -1,0 +1,114 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import type { ModelRequest, ModelScript, ScriptedReply } from '../../src/demo/model.ts'
+import { createStage, type Stage } from '../e2e/stage.ts'
+import { budgetOf, claudePids, eventually, isAlive } from './fixture.ts'
+
+const bash = (command: string): ScriptedReply => ({
+  kind: 'message',
+  tools: [{ name: 'Bash', input: { command, description: 'Run it', timeout: 600_000 } }],
+})
+const done: ScriptedReply = { kind: 'message', text: 'It is done.\n[DONE]' }
+
+/** First turn: a command that never ends. When the task is begun again: done. */
+function hangsOnce(command: string): ModelScript {
+  const seen = new Set<string>()
+  return (request) => {
+    const prompt = firstPrompt(request)
+    if (seen.has(prompt)) return done
+    seen.add(prompt)
+    return bash(command)
+  }
+}
+
+const firstPrompt = ({ userBlocks }: ModelRequest) =>
+  userBlocks.find((text) => text.startsWith('Task ')) ?? ''
+
+async function inTool(stage: Stage, prompt: string): Promise<{ id: string; claude: number }> {
+  const { id } = await stage.add(prompt, '--allow', 'Bash')
+  await eventually('the tool runs', () => existsSync(join(stage.work, 'started')), 40_000)
+  return { id, claude: await eventually('Claude Code runs', () => claudePids(stage.processesOf(id))[0]) }
+}
+
+// Each of these outlives something: TERM and HUP, its session, its terminal, its parent.
+const STUBBORN = [
+  `sh -c 'trap "" TERM HUP INT; while :; do sleep 1000; done' &`,
+  'setsid sleep 1001 &',
+  'nohup sleep 1002 >/dev/null 2>&1 &',
+  "(setsid sh -c 'sleep 1003 & sleep 1004' </dev/null >/dev/null 2>&1 &)",
+  'sh -c \'trap "" TERM; (setsid nohup sleep 1005 &) ; exec sleep 1006\' &',
+  'touch started; sleep 1007',
+].join('\n')
+
+test('cancel in mid-tool leaves no process within seconds, whatever the tool started', async () => {
+  await using stage = await createStage(() => bash(STUBBORN))
+  const { id } = await inTool(stage, 'Task stubborn')
+  expect(stage.processesOf(id).length).toBeGreaterThanOrEqual(9)
+  const from = performance.now()
+  expect((await stage.ccm(['cancel', id])).code).toBe(0)
+  const task = await stage.end(id)
+  expect(task).toMatchObject({ status: 'cancelled', attempt: 1, agent_state: 'exited' })
+  expect(stage.processesOf(id)).toEqual([])
+  // exit = 5s bounds the polite part.
+  expect(performance.now() - from).toBeLessThan(15_000)
+  expect(await stage.tmux('list-windows', '-F', '#W')).toBe('ccm')
+})
+
+test('an agent that is killed with -9 in mid-tool costs one attempt; its tool does not outlive it', async () => {
+  await using stage = await createStage(hangsOnce('touch started; setsid sleep 1000'))
+  const { id, claude } = await inTool(stage, 'Task killed')
+  const first = stage.processesOf(id)
+  process.kill(claude, 'SIGKILL')
+  const task = await stage.end(id, 60_000)
+  expect(task).toMatchObject({ status: 'succeeded', attempt: 2 })
+  expect(first.filter(isAlive)).toEqual([])
+  expect(stage.processesOf(id)).toEqual([])
+  const chain = await stage.chain(id)
+  expect(chain.find(({ attempt, to }) => attempt === 1 && to === 'exited')).toMatchObject({
+    reason: 'Claude Code ended by itself with status 137.',
+  })
+})
+
+test('a window that is killed by hand costs one attempt and leaves nothing', async () => {
+  await using stage = await createStage(hangsOnce('touch started; setsid sleep 1000'))
+  const { id } = await inTool(stage, 'Task window')
+  const first = stage.processesOf(id)
+  await stage.tmux('kill-window', '-t', 'agent-work-1')
+  const task = await stage.end(id, 60_000)
+  expect(task).toMatchObject({ status: 'succeeded', attempt: 2 })
+  expect(first.filter(isAlive)).toEqual([])
+  const chain = await stage.chain(id)
+  expect(chain.some(({ attempt, to }) => attempt === 1 && (to === 'lost' || to === 'exited'))).toBe(true)
+})
+
+test('tmux killed with -9 under two agents: both tasks start again once, at no cost, and no agent is orphaned', async () => {
+  await using stage = await createStage(hangsOnce('touch started; setsid nohup sleep 1000'))
+  const one = await inTool(stage, 'Task one')
+  const two = await inTool(stage, 'Task two')
+  await eventually('the second one runs its tool, too', () => stage.model.requests.length >= 2)
+  const first = [...stage.processesOf(one.id), ...stage.processesOf(two.id)]
+  const server = Number(await stage.tmux('display-message', '-p', '#{pid}'))
+  process.kill(server, 'SIGKILL')
+  for (const { id } of [one, two]) {
+    const task = await stage.end(id, 60_000)
+    expect(task).toMatchObject({ status: 'succeeded', attempt: 2 })
+    expect(budgetOf(stage, id)).toEqual({ failures: 0, lost_leases: 0 })
+    const lost = (await stage.chain(id)).filter(({ to }) => to === 'lost')
+    expect(lost).toMatchObject([{ attempt: 1, reason: 'The tmux server ended, and the agent with it.' }])
+    expect(stage.processesOf(id)).toEqual([])
+  }
+  expect(first.filter(isAlive)).toEqual([])
+  expect(Number(await stage.tmux('display-message', '-p', '#{pid}'))).not.toBe(server)
+  expect(stage.model.requests.filter((request) => request.turn === 0)).toHaveLength(4)
+})
+
+test('tmux that died while no agent worked is there again for the next task', async () => {
+  await using stage = await createStage(() => done)
+  await stage.ccm(['start'])
+  const server = Number(await stage.tmux('display-message', '-p', '#{pid}'))
+  process.kill(server, 'SIGKILL')
+  await eventually('tmux is gone', () => !isAlive(server))
+  const { id } = await stage.add('Task after')
+  expect(await stage.end(id, 60_000)).toMatchObject({ status: 'succeeded', attempt: 1 })
+})
