@@ -5,6 +5,7 @@ import type { HookEventJson, PendingQuestion, TaskJson } from '../protocol/rest.
 import { showElapsed } from './duration.ts'
 import { liveLine, toolCall } from './event-view.ts'
 import { oneLine } from './printable.ts'
+import { showCount } from './task-view.ts'
 import type { Live, Paint } from './terminal.ts'
 
 /** Why `follow` came back: the task is over, it needs a person, or the caller's signal said so. */
@@ -138,6 +139,7 @@ function createView(live: Live | null, paint: Paint) {
   let paused = false
   const seen = new Set<number>()
   let state = ''
+  let tokens = ''
   let printedState = ''
 
   const print = (line: string) => {
@@ -148,6 +150,7 @@ function createView(live: Live | null, paint: Paint) {
     if (paused) return
     // The time comes first: a narrow terminal cuts the end.
     const parts = [showElapsed(Date.now() - startedAt), state]
+    if (tokens !== '') parts.splice(1, 0, tokens)
     const call = [...running.values()].at(-1)
     if (call !== undefined && !state.includes(call)) parts.push(call)
     live?.status(parts.join(' · '))
@@ -166,6 +169,9 @@ function createView(live: Live | null, paint: Paint) {
     },
     task: (task: TaskJson) => {
       const name = task.status === 'running' ? (task.agent_state ?? 'running') : task.status
+      if (task.tokens !== null && task.tokens.output > 0) {
+        tokens = `${showCount(task.tokens.input)} in, ${showCount(task.tokens.output)} out`
+      }
       state = `${name}${task.state_reason === null ? '' : `: ${oneLine(task.state_reason)}`}`
       // On a terminal the status line says it; elsewhere each change of the state is a line.
       const news = state !== printedState && !isFinal(task.status)

@@ -141,7 +141,8 @@ function factsOf(result: TaskResult): string[] {
   ]
 }
 
-function showCount(count: number): string {
+/** A count of tokens for people: 950, 3.3k, 1.2M. */
+export function showCount(count: number): string {
   if (count < 1000) return String(count)
   return count < 1_000_000 ? `${(count / 1000).toFixed(1)}k` : `${(count / 1_000_000).toFixed(2)}M`
 }

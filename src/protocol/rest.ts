@@ -108,6 +108,8 @@ export type TaskJson = {
   window: string | null
   claude_session_id: string | null
   waiting_for: PendingQuestion | null
+  /** Tokens of the agent that works now, so far; null when none does. The result has them per model. */
+  tokens: { input: number; output: number } | null
 }
 
 /** `GET /api/status`. */
@@ -181,6 +183,7 @@ export function toTaskJson(
     window: string | null
     claudeSessionId: string | null
     waitingFor: PendingQuestion | null
+    tokens: { input: number; output: number } | null
   },
 ): TaskJson {
   return {
@@ -207,6 +210,7 @@ export function toTaskJson(
     window: agent.window,
     claude_session_id: agent.claudeSessionId,
     waiting_for: agent.waitingFor,
+    tokens: agent.tokens,
   }
 }
 

@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import { keepSnapshot, readSnapshot, type Snapshot, snapshotTree } from '../agent/changes.ts'
 import type { Claude } from '../agent/claude.ts'
 import { endAgent } from '../agent/end.ts'
+import { createLiveUsage, type LiveUsage } from '../agent/live-usage.ts'
 import { hasOwnLogin } from '../agent/environment.ts'
 import { attemptFiles, cleanLaunch, prepareLaunch } from '../agent/launch.ts'
 import type { Pane } from '../agent/pane.ts'
@@ -38,6 +39,7 @@ export type RunningAgent = {
   watcher: Watcher | null
   /** Set when the attempt has to end before its window exists. */
   endEarly: AgentEnd | null
+  usage: LiveUsage | null
   /** Hook events that came before there was a watcher. */
   early: HookEvent[]
   startedAt: number
@@ -203,6 +205,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       taken,
     })
     agent.watcher = watcher
+    agent.usage = createLiveUsage(() => transcriptOf(agent))
     if (agent.early.length > 0) watcher.onHookEvents(agent.early.splice(0))
     if (agent.endEarly !== null) watcher.end(agent.endEarly)
     if (panePid === null)
@@ -326,7 +329,15 @@ export function createRunner(deps: RunnerDeps): Runner {
 
   function newAgent(task: Task, attempt: Attempt): RunningAgent {
     const { startedAt } = attempt
-    const agent: RunningAgent = { task, attempt, watcher: null, endEarly: null, early: [], startedAt }
+    const agent: RunningAgent = {
+      task,
+      attempt,
+      watcher: null,
+      endEarly: null,
+      usage: null,
+      early: [],
+      startedAt,
+    }
     agents.set(task.id, agent)
     return agent
   }

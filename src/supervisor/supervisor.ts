@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Answers, Pending } from '../agent/answers.ts'
+import type { LiveTokens } from '../agent/live-usage.ts'
 import { type Claude, findClaude } from '../agent/claude.ts'
 import { type AgentEnd, occupiesSlot } from '../agent/watcher.ts'
 import type { Clock } from '../core/clock.ts'
@@ -35,6 +36,7 @@ export type AgentFacts = {
   window: string | null
   claudeSessionId: string | null
   waitingFor: Pending | null
+  tokens: LiveTokens | null
 }
 type Attemptlike = RunningAgent['attempt']
 
@@ -165,7 +167,12 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     look: settings.look,
     clock,
     logger,
-    onTick: () => ingest.rescan(),
+    onTick: () => {
+      ingest.rescan()
+      for (const { usage, task } of runner.agents.values()) {
+        void usage?.update().then((changed) => changed && notify(task.id, 'task'))
+      }
+    },
   })
   const leases = createLeaseKeeper({ queue, runner, everyMs: settings.heartbeatMs, logger })
 
@@ -261,6 +268,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
         window: running?.attempt.windowName ?? null,
         claudeSessionId: attempt?.claudeSessionId ?? null,
         waitingFor: running?.watcher?.answers.pending() ?? null,
+        tokens: running?.usage?.tokens() ?? null,
       }
       if (task.status === 'queued')
         return { ...facts, reason: whyQueued(task) ?? (attempt === null ? null : facts.reason) }

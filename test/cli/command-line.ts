@@ -270,6 +270,14 @@ function newView(id: string): TaskView {
       startedAt: null,
       finishedAt: null,
     },
-    agent: { state: null, reason: null, dir: null, window: null, claudeSessionId: null, waitingFor: null },
+    agent: {
+      state: null,
+      reason: null,
+      dir: null,
+      window: null,
+      claudeSessionId: null,
+      waitingFor: null,
+      tokens: null,
+    },
   }
 }

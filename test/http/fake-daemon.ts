@@ -144,6 +144,7 @@ function taskView(id: string, changed: Partial<Task>): TaskView {
     window: null,
     claudeSessionId: null,
     waitingFor: null,
+    tokens: null,
   }
   return { task, agent }
 }

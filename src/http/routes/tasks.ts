@@ -159,6 +159,7 @@ const NO_AGENT: TaskView['agent'] = {
   window: null,
   claudeSessionId: null,
   waitingFor: null,
+  tokens: null,
 }
 
 function toJson(view: TaskView): TaskJson {
