@@ -6,6 +6,7 @@ import type { WaitKind } from '../core/agent-state.ts'
 import { deliverText, pressOption } from './deliver.ts'
 import { createHeldAsks, detailOf, toAnswers, type AskReply } from './held-ask.ts'
 import type { Pane } from './pane.ts'
+import { toMessage } from './prompt.ts'
 
 /** What became of an answer; `refused` says in a sentence what would work instead. */
 export type Answered = 'done' | 'not_waiting' | { refused: string }
@@ -59,7 +60,12 @@ export function createAnswers(options: {
   }
 
   async function say(text: string): Promise<Answered> {
-    const delivery = await deliverText({ pane, text, prompts: () => view().prompts, signal: options.signal })
+    const delivery = await deliverText({
+      pane,
+      text: toMessage(text),
+      prompts: () => view().prompts,
+      signal: options.signal,
+    })
     return delivery === 'delivered'
       ? 'done'
       : { refused: `The text was not delivered: ${delivery.undelivered}.` }

@@ -1,27 +1,53 @@
 /**
  * The prompt as the one positional argument that Claude Code takes, and why it differs, if it does.
  *
- * An argument that begins with `/`, blanks aside, would run as a command of Claude Code's: one line before
- * it makes it text (measured on 2.1.328; `!`, `#` and `-` need nothing, after `--`). Characters that Claude
- * Code drops or changes on their way (ESC and other controls, a lone CR, trailing blanks at the end) reach
- * the agent in a file instead, byte for byte.
+ * A text that Claude Code would carry out as a command of its own gets one line before it, which makes it
+ * text. A text with characters that Claude Code drops or changes on their way reaches the agent in a file
+ * instead, byte for byte.
  */
 export function toArgument(prompt: string, file: string): { argument: string; inFile: boolean } {
   if (isAltered(prompt)) {
     return {
-      argument: `Your task is the exact text of the file ${file} (UTF-8, it holds control characters or blanks that a message cannot carry). Read that file first, then carry out what it says.`,
+      argument: `Your task is the exact text of the file ${file} (UTF-8, it holds control characters or other invisible ones that a message cannot carry). Read that file first, then carry out what it says.`,
       inFile: true,
     }
   }
-  if (prompt.trimStart().startsWith('/'))
-    return { argument: `The task is this text:\n${prompt}`, inFile: false }
-  return { argument: prompt, inFile: false }
+  const isCommand = prompt.trimStart().startsWith('/') || QUITS.test(prompt.trim())
+  return { argument: isCommand ? `The task is this text:\n${prompt}` : prompt, inFile: false }
 }
 
-function isAltered(prompt: string): boolean {
-  // oxlint-disable-next-line no-control-regex -- controls are what is looked for
-  return /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/.test(prompt)
+/**
+ * A text as it may be pasted into the input box: what would run there as a command of Claude Code's or, after
+ * `!`, of the shell's gets one line before it.
+ */
+export function toMessage(text: string): string {
+  const isCommand = /^\s*[/!]/.test(text) || QUITS.test(text.trim())
+  return isCommand ? `The answer is this text:\n${text}` : text
 }
+
+// Measured on 2.1.328, as the whole of a prompt: these end Claude Code. As an argument `!`, `#`, `&` and, after
+// `--`, also `-` need nothing; in the input box `!` runs a shell command.
+const QUITS = /^(?:exit|quit|:q!?|:wq!?)$/
+
+/**
+ * Measured on 2.1.328 with every assigned block: dropped are controls but tab and newline, and what no screen
+ * shows (zero-width, bidi, fillers, variation selectors, tags); a CR alone and the other line ends become a
+ * newline. Kept are CR LF, blanks anywhere, and invisible joiners where they shape a letter or an emoji.
+ */
+function isAltered(prompt: string): boolean {
+  return INVISIBLE.test(prompt.replaceAll(KEPT, ''))
+}
+
+const INVISIBLE = /[[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u{1107F}\u{16FE4}]--[\t\n]]/v
+const EMOJI = String.raw`\p{Extended_Pictographic}[\uFE0E\uFE0F]?\p{Emoji_Modifier}?`
+const SHAPED = ['Arabic', 'Syriac', 'Devanagari', 'Bengali', 'Tamil', 'Sinhala', 'Khmer', 'Myanmar']
+  .map((script) => String.raw`\p{Script=${script}}`)
+  .join('')
+// Narrower than Claude Code's own rule: what is missing here only takes the way through the file.
+const KEPT = new RegExp(
+  String.raw`\r\n|\p{RGI_Emoji}|${EMOJI}(?:\u200D${EMOJI}){0,8}|(?<=[${SHAPED}])[\u200C\u200D](?=[${SHAPED}])`,
+  'gv',
+)
 
 /** What every agent is told on top of its own instructions, so that its last message says how it ended. */
 export function endingInstructions(markers: { done: string; error: string }): string {
