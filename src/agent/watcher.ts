@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { AgentState, WaitKind } from '../core/agent-state.ts'
 import { isOver } from '../core/agent-state.ts'
+import type { EvidenceSource } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { passedDeadline, type Deadlines } from '../core/deadline.ts'
 import type { HookEvent } from '../core/hook-event.ts'
@@ -95,6 +96,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
   let toSay: string | null = null
   let delivering = false
   let lastMessage = ''
+  /** Where the newest end of a turn was read. */
+  let told: EvidenceSource = 'hook'
   let queue: Promise<void> = Promise.resolve()
 
   function post(work: () => Promise<void>): void {
@@ -114,9 +117,13 @@ export function createWatcher(options: WatcherOptions): Watcher {
     view = step.view
   }
 
-  function moveBy(cue: Parameters<typeof move>[2], reason: string, evidence = '', waitKind?: WaitKind): void {
-    const why = { reason, evidence, source: 'supervisor' as const }
-    apply(move(view, clock(), cue, waitKind === undefined ? why : { ...why, waitKind }))
+  function moveBy(
+    cue: Parameters<typeof move>[2],
+    reason: string,
+    evidence = '',
+    more: { waitKind?: WaitKind; source?: EvidenceSource } = {},
+  ): void {
+    apply(move(view, clock(), cue, { reason, evidence, source: 'supervisor', ...more }))
   }
 
   function finish(end: AgentEnd): void {
@@ -127,7 +134,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
 
   function settle(cue: 'done' | 'failed', outcome: Outcome, kind: string, error: string | null): void {
-    moveBy(cue, error ?? 'It said that the task is done.', lastMessage.slice(-600))
+    moveBy(cue, error ?? 'It said that the task is done.', lastMessage.slice(-600), { source: told })
     finish({ outcome, kind, error, message: lastMessage, retryAfterMs: null })
   }
 
@@ -165,7 +172,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
           ending.reason || 'The agent gave no reason.',
         )
       case 'asks':
-        return moveBy('asked', `It asks: ${lastLine(message)}`, message.slice(-600), 'question')
+        return moveBy('asked', `It asks: ${lastLine(message)}`, message.slice(-600), {
+          waitKind: 'question',
+          source: told,
+        })
       case 'unmarked':
         if (nudges < markers.nudges) {
           nudges++
@@ -187,13 +197,15 @@ export function createWatcher(options: WatcherOptions): Watcher {
       end.kind === 'failure' ? end : { ...turnEnd, outcome: 'failed' as const, limitedUntil: null }
     lastMessage = failure.message
     if (failure.error !== 'usage_limit') {
-      moveBy('failed', failure.message || `The API call failed (${failure.error}).`, failure.error)
+      moveBy('failed', failure.message || `The API call failed (${failure.error}).`, failure.error, {
+        source: told,
+      })
       const error = failure.message || failure.error
       return finish({ outcome: failure.outcome, kind: failure.error, error, message: '', retryAfterMs: null })
     }
     const until = failure.limitedUntil
     const reset = until === null ? '' : ` until ${new Date(until).toISOString()}`
-    moveBy('limit', `The usage limit is reached${reset}.`, failure.message)
+    moveBy('limit', `The usage limit is reached${reset}.`, failure.message, { source: told })
     const retryAfterMs = until === null ? null : Math.max(0, until - clock())
     finish({ outcome: 'released', kind: 'usage_limit', error: failure.message, message: '', retryAfterMs })
   }
@@ -250,6 +262,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
   // Idle, and no hook said why: Escape was pressed in the window, or a Stop was lost.
   async function decideQuietEnd(): Promise<void> {
     const end = await options.readTranscript(null)
+    told = 'transcript'
     view = { ...view, doubt: null }
     if (end.kind === 'stop') {
       view = {
@@ -262,12 +275,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
       view = { ...view, turnEnd: { kind: 'failure', error: end.error, message: end.message } }
     } else if (view.prompts > 0) {
       view = { ...view, asks: [], openTools: [] }
-      moveBy(
-        'asked',
-        'Its turn was interrupted in the window; send a text to go on.',
-        screen.slice(-600),
-        'dialog',
-      )
+      moveBy('asked', 'Its turn was interrupted in the window; send a text to go on.', screen.slice(-600), {
+        waitKind: 'dialog',
+        source: 'screen',
+      })
     }
   }
 
@@ -339,6 +350,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     screen: () => screen,
     onHookEvents: (events) =>
       post(async () => {
+        told = 'hook'
         for (const event of events) apply(onHook(view, event.payload, event.at))
         await decide()
       }),

@@ -50,4 +50,5 @@ export type StateChange = {
 }
 
 /** Where evidence came from, strongest first; `supervisor` is what we did or decided ourselves. */
-export type EvidenceSource = 'hook' | 'session-file' | 'title' | 'screen' | 'process' | 'supervisor'
+export type EvidenceSource =
+  'hook' | 'session-file' | 'title' | 'screen' | 'transcript' | 'process' | 'supervisor'

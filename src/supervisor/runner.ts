@@ -105,6 +105,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       if (project === null) throw new CcmError('NOT_FOUND', `The project ${task.project} is gone.`)
       usableDirectory(attempt.dir)
       mkdirSync(attemptFiles(attempt.folder).spool, { recursive: true, mode: 0o700 })
+      refuseUnsafeRoot(attempt.permissionMode, settings.claude.env)
       const claude = await deps.findClaude()
       const [snapshot, argv] = await Promise.all([
         snapshotTree(attempt.dir, attemptFiles(attempt.folder).before),
@@ -438,7 +439,8 @@ function transcriptOf({ watcher, attempt }: RunningAgent): {
 
 /** A window that could not be opened is not the task's fault; a directory that is gone is. */
 function startFailure(error: unknown): AgentEnd {
-  const permanent = error instanceof CcmError && (error.code === 'DIR_UNUSABLE' || error.code === 'NOT_FOUND')
+  const permanent =
+    error instanceof CcmError && ['DIR_UNUSABLE', 'NOT_FOUND', 'BAD_INPUT'].includes(error.code)
   return {
     outcome: permanent ? 'failed_permanent' : 'released',
     kind: 'start',
@@ -464,4 +466,14 @@ function waitedFor(changes: StateChange[], now: number): number {
     const until = changes[index + 1]?.at ?? now
     return change.to === 'waiting' ? sum + (until - change.at) : sum
   }, 0)
+}
+
+/** Claude Code itself refuses it, and would only be started to say so; ccm never sets the variable. */
+function refuseUnsafeRoot(permissionMode: string, env: Record<string, string>): void {
+  if (permissionMode !== 'bypassPermissions' || process.getuid?.() !== 0) return
+  if (env['IS_SANDBOX'] !== undefined && env['IS_SANDBOX'] !== '') return
+  throw new CcmError(
+    'BAD_INPUT',
+    'Claude Code does not bypass permissions for root. Use another permission mode or user; in a sandbox, set IS_SANDBOX = "1" in [claude.env].',
+  )
 }
