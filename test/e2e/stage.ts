@@ -63,6 +63,8 @@ export async function createStage(
     claude?: string
     git?: boolean
     apiKey?: string | null
+    /** The ccm to run, an installed one say; default: this checkout's. */
+    program?: string
   } = {},
 ): Promise<Stage> {
   // Short: a socket's path has at most 103 bytes.
@@ -109,7 +111,7 @@ export async function createStage(
     args: string[],
     more: { cwd?: string; input?: string; timeout?: number; env?: Record<string, string> } = {},
   ) =>
-    execa(process.execPath, [join(ROOT, 'bin/ccm.js'), ...args], {
+    execa(process.execPath, [options.program ?? join(ROOT, 'bin/ccm.js'), ...args], {
       env: { ...env, ...more.env },
       extendEnv: false,
       cwd: more.cwd ?? work,
