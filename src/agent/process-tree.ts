@@ -13,8 +13,9 @@ export type TreeOf = {
 /**
  * Pids of everything an attempt started and that still lives: descendants of the pane's program, and on
  * Linux every process whose environment carries the attempt's CCM_TASK_ID and CCM_ATTEMPT. The marks find
- * what moved to another session or lost its parent; only a program that also cleared its environment and
- * lost its parent escapes.
+ * what moved to another session or lost its parent. Two kinds escape: a program that also cleared its
+ * environment and lost its parent, and one that replaces itself by an orphan again and again within
+ * milliseconds.
  */
 export async function treeOf(tree: TreeOf): Promise<number[]> {
   const parents = process.platform === 'linux' ? parentsFromProc() : await parentsFromPs()
@@ -34,18 +35,28 @@ export async function treeOf(tree: TreeOf): Promise<number[]> {
   return [...members]
 }
 
+/** One look may miss a process that its parent starts, or that runs `exec`, at that very moment. */
+const EMPTY_LOOKS = 3
+
 /**
  * Kills the whole tree with SIGKILL and returns when none of it is left, or after `limitMs` with the pids
- * that would not go. Repeats until a look finds nothing: a process may fork between the look and the kill.
+ * that would not go. Repeats until several looks found nothing: a process may fork between look and kill.
  */
 export async function killTree(tree: TreeOf, limitMs = 5000): Promise<number[]> {
   const until = performance.now() + limitMs
-  for (;;) {
+  const killed = new Set<number>()
+  for (let empty = 0; ;) {
     const pids = await treeOf(tree)
-    if (pids.length === 0) return []
-    for (const pid of pids) sendSignal(pid, 'SIGKILL')
-    if (performance.now() > until) return pids
-    await sleep(20)
+    if (pids.length === 0 && ++empty === EMPTY_LOOKS) return []
+    if (pids.length > 0) empty = 0
+    if (pids.length > 0 && performance.now() > until) return pids
+    // Something new means that the tree still grows: it must get no head start.
+    const grows = pids.some((pid) => !killed.has(pid))
+    for (const pid of pids) {
+      sendSignal(pid, 'SIGKILL')
+      killed.add(pid)
+    }
+    await sleep(grows ? 0 : 10)
   }
 }
 

@@ -1,0 +1,99 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { CANNOT_ENTER, startScript } from './start-script.ts'
+
+// Prints its arguments, one variable and its folder so that every byte can be compared.
+const WITNESS = `process.stdout.write(JSON.stringify({ argv: process.argv.slice(1), value: process.env.VALUE, tmux: process.env.TMUX ?? null, dir: process.cwd() }))`
+
+const ODD = [
+  '',
+  ' ',
+  "it's",
+  "''",
+  '"$HOME" `id` $(touch x) #(touch x) ${PATH}',
+  '-n',
+  '--',
+  '/help',
+  '!!',
+  'a\nb\n',
+  '\\',
+  'ends with \\',
+  ';',
+  'a;',
+  '*?[a-z]~',
+  '\x1b[31m\x07\t\r',
+  'héllo 😀 日本',
+  '%s %%',
+  'x'.repeat(100_000),
+]
+
+function folder(): string {
+  const made = mkdtempSync(join(tmpdir(), 'ccm-script-'))
+  onTestFinished(() => rmSync(made, { recursive: true, force: true }))
+  return made
+}
+
+function run(options: { argv?: string[]; value?: string; dir?: string; shell?: string[] }) {
+  const home = folder()
+  const script = join(home, 'start.sh')
+  const exitFile = join(home, "an exit'file")
+  const text = startScript({
+    environment: { VALUE: options.value ?? '', PATH: process.env['PATH'] ?? '' },
+    dir: options.dir ?? home,
+    argv: options.argv ?? [process.execPath, '-e', WITNESS, '--'],
+    exitFile,
+  })
+  writeFileSync(script, text)
+  const [shell = '/bin/sh', ...args] = options.shell ?? []
+  const ran = spawnSync(shell, [...args, script], { encoding: 'utf8', env: { TMUX: '/tmp/x,1,0' }, cwd: '/' })
+  const status = existsSync(exitFile) ? readFileSync(exitFile, 'utf8') : null
+  return { home, stdout: ran.stdout, stderr: ran.stderr, status }
+}
+
+test.each([['/bin/sh'], ['bash', '--posix']])(
+  'every odd value arrives byte for byte, as argument and in the environment (%s)',
+  (...shell) => {
+    const { stdout, status } = run({ argv: [process.execPath, '-e', WITNESS, '--', ...ODD], shell })
+    expect(JSON.parse(stdout).argv).toEqual(ODD)
+    expect(status).toBe('0\n')
+    for (const value of ODD) expect(JSON.parse(run({ value, shell }).stdout).value).toBe(value)
+  },
+)
+
+test('the variables of tmux are not passed on', () => {
+  expect(JSON.parse(run({}).stdout).tmux).toBeNull()
+})
+
+test.each(["it's", '#(touch x)', '$(touch x)', '-P', '~', 'a\nb', 'ends in blank ', '😀', '%s', 'a;b'])(
+  'a directory named %j is entered as it is',
+  (name) => {
+    const dir = join(folder(), name)
+    mkdirSync(dir)
+    expect(JSON.parse(run({ dir }).stdout).dir).toBe(dir)
+  },
+)
+
+test.each([0, 1, 3, 126, 127, 255])('the exit status %i is left in the file', (code) => {
+  expect(run({ argv: [process.execPath, '-e', `process.exit(${code})`] }).status).toBe(`${code}\n`)
+})
+
+test('a program that a signal ended leaves 128 and the signal; one that is missing 127', () => {
+  expect(run({ argv: [process.execPath, '-e', "process.kill(process.pid, 'SIGKILL')"] }).status).toBe('137\n')
+  expect(run({ argv: ['/nonexistent/claude'] }).status).toBe('127\n')
+})
+
+test('a directory that cannot be entered starts nothing and says so by its status', () => {
+  const { stdout, status } = run({ dir: '/nonexistent' })
+  expect(stdout).toBe('')
+  expect(status).toBe(`${CANNOT_ENTER}\n`)
+})
+
+test('a name that is no variable is refused before anything is written', () => {
+  const options = { dir: '/', argv: ['true'], exitFile: '/dev/null' }
+  for (const name of ['A B', '1A', 'A=B', 'A;id', '', "A'"]) {
+    expect(() => startScript({ ...options, environment: { [name]: 'x' } })).toThrow('cannot be the name')
+  }
+})

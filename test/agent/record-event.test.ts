@@ -1,0 +1,101 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
+import { mountSmall } from '../faults/fixture.ts'
+
+const SCRIPT = resolve('hooks/record-event.sh')
+const SHELLS = [['dash'], ['bash', '--posix']].filter(
+  ([shell]) => spawnSync(shell ?? '', ['-c', 'exit 0']).status === 0,
+)
+if (SHELLS.length < 2) console.warn(`SKIPPED: only these shells are here: ${SHELLS.join(', ')}`)
+
+const root = mkdtempSync(join(tmpdir(), "ccm spool's-"))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+const folder = () => mkdtempSync(join(root, 's-'))
+const complete = (spool: string) => readdirSync(spool).filter((name) => name.endsWith('.json'))
+
+describe.each(SHELLS)('run by %s %s', (...words) => {
+  const [shell = 'sh', ...args] = words.filter((word) => word !== undefined)
+  const record = (spool: string, input: string) => {
+    const { status, stdout, stderr } = spawnSync(shell, [...args, SCRIPT, spool], { input, encoding: 'utf8' })
+    return { status, stdout, stderr }
+  }
+  const quiet = { status: 0, stdout: '', stderr: '' }
+
+  test('an event becomes one complete file that only its owner reads', () => {
+    const spool = folder()
+    const payload = JSON.stringify({ hook_event_name: 'Stop', text: 'ein "Ü" 😀\n\\' })
+    expect(record(spool, payload)).toEqual(quiet)
+    const [name = ''] = complete(spool)
+    expect(readdirSync(spool)).toEqual([name])
+    expect(readFileSync(join(spool, name), 'utf8')).toBe(payload)
+    expect(statSync(join(spool, name)).mode & 0o777).toBe(0o600)
+  })
+
+  test('1 MB arrives byte for byte', () => {
+    const spool = folder()
+    const payload = JSON.stringify({ text: 'ß'.repeat(500_000) })
+    expect(record(spool, payload)).toEqual(quiet)
+    expect(readFileSync(join(spool, complete(spool)[0] ?? ''), 'utf8')).toBe(payload)
+  })
+
+  test('many at once are as many files', async () => {
+    const spool = folder()
+    await Promise.all(
+      Array.from({ length: 30 }, (_, number) => {
+        const child = spawn(shell, [...args, SCRIPT, spool])
+        child.stdin.end(`{"number":${number}}`)
+        return new Promise((done) => child.on('close', done))
+      }),
+    )
+    const numbers = complete(spool).map((name) => JSON.parse(readFileSync(join(spool, name), 'utf8')).number)
+    expect(numbers.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 30 }, (_, number) => number))
+  })
+
+  test('killed in the middle of its work it leaves no file that looks complete', async () => {
+    const spool = folder()
+    const child = spawn(shell, [...args, SCRIPT, spool], { detached: true })
+    child.stdin.write('{"half":')
+    await expect
+      .poll(() => readdirSync(spool).some((name) => statSync(join(spool, name)).size > 0))
+      .toBe(true)
+    process.kill(-(child.pid ?? 0), 'SIGKILL')
+    await new Promise((done) => child.on('close', done))
+    expect(complete(spool)).toEqual([])
+  })
+
+  test('a folder that is gone, or is a file, disturbs nobody', () => {
+    expect(record(join(root, 'missing'), '{}')).toEqual(quiet)
+    expect(existsSync(join(root, 'missing'))).toBe(false)
+    expect(record(SCRIPT, '{}')).toEqual(quiet)
+  })
+
+  test('a read-only or full file system disturbs nobody and leaves no half file', async () => {
+    const spool = join(root, `mount-${shell}`)
+    mkdirSync(spool)
+    await using mounted = await mountSmall(spool, '64k')
+    if (mounted === null) return
+    expect(record(spool, 'x'.repeat(200_000))).toEqual(quiet)
+    expect(readdirSync(spool)).toEqual([])
+    expect(record(spool, '{}')).toEqual(quiet)
+    expect(complete(spool)).toHaveLength(1)
+    expect(spawnSync('mount', ['-o', 'remount,ro', spool]).status).toBe(0)
+    expect(record(spool, '{}')).toEqual(quiet)
+    expect(complete(spool)).toHaveLength(1)
+  })
+})
+
+test('it costs an agent a few milliseconds', () => {
+  const spool = folder()
+  onTestFinished(() => rmSync(spool, { recursive: true }))
+  const times = Array.from({ length: 25 }, () => {
+    const from = performance.now()
+    spawnSync('/bin/sh', [SCRIPT, spool], { input: '{"hook_event_name":"PreToolUse"}' })
+    return performance.now() - from
+  }).toSorted((a, b) => a - b)
+  console.log(`one hook event: median ${times[12]?.toFixed(1)} ms, with the start of sh`)
+  // Far above what it takes (3-6 ms): this is to catch a script that waits for something.
+  expect(times[12]).toBeLessThan(200)
+})
