@@ -120,9 +120,9 @@ export async function runDaemon(config: Config, options: { background: boolean }
       idsByPrefix: (prefix) => queue.idsByPrefix(prefix),
       list: async (filter) => (await queue.list(filter)).map(viewOf),
       cancel: (id, reason) => supervisor.cancel(id, reason),
-      approve: (id) => supervisor.answer(id, (answers) => answers.approve()),
-      deny: (id, reason) => supervisor.answer(id, (answers) => answers.deny(reason)),
-      send: (id, text) => supervisor.answer(id, (answers) => answers.send(text)),
+      approve: (id, ask) => supervisor.answer(id, (answers) => answers.approve(ask)),
+      deny: (id, reason, ask) => supervisor.answer(id, (answers) => answers.deny(reason, ask)),
+      send: (id, text, ask) => supervisor.answer(id, (answers) => answers.send(text, ask)),
       screen: (id) => supervisor.screen(id),
     },
     events: async ({ taskId, after, limit, name }) =>

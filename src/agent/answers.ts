@@ -1,9 +1,10 @@
+import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../core/clock.ts'
 import { describeAsk, questionsOf, type Ask, type View } from '../core/watch.ts'
 import { readScreen } from '../core/screen.ts'
 import type { WaitKind } from '../core/agent-state.ts'
-import { deliverText, pressOption } from './deliver.ts'
+import { type Delivery, pressOption } from './deliver.ts'
 import { createHeldAsks, detailOf, toAnswers, type AskReply } from './held-ask.ts'
 import type { Pane } from './pane.ts'
 import { toMessage } from './prompt.ts'
@@ -11,21 +12,24 @@ import { toMessage } from './prompt.ts'
 /** What became of an answer; `refused` says in a sentence what would work instead. */
 export type Answered = 'done' | 'not_waiting' | { refused: string }
 
-/** What a waiting agent wants to know. */
-export type Pending = { kind: WaitKind; tool: string | null; detail: string; options: string[] }
+/** What a waiting agent wants to know; `id` is the same for the same request only. */
+export type Pending = { id: string; kind: WaitKind; tool: string | null; detail: string; options: string[] }
 
 /**
  * A person's side of a waiting agent. Answers go through the held hook, which needs no key press; where none
  * is held (the daemon was restarted meanwhile), through the dialog's own keys, each after a look at the
- * screen. The dialog in the window stays usable all the time, and whoever is first wins.
+ * screen. The dialog in the window stays usable all the time, and whoever is first wins. An answer may name
+ * the `id` it is for: then it is refused once the agent asks for something else.
  */
 export type Answers = {
   pending: () => Pending | null
-  approve: () => Promise<Answered>
-  deny: (reason: string | null) => Promise<Answered>
-  send: (text: string) => Promise<Answered>
+  approve: (id: string | null) => Promise<Answered>
+  deny: (reason: string | null, id: string | null) => Promise<Answered>
+  send: (text: string, id: string | null) => Promise<Answered>
   /** Holds a PermissionRequest hook open; resolves with Claude Code's own answer format. */
   hold: (ask: Ask, signal: AbortSignal) => Promise<AskReply>
+  /** Compares what is held with what is asked; to be called whenever the view has changed. */
+  follow: () => void
   release: () => void
 }
 
@@ -36,22 +40,23 @@ export function createAnswers(options: {
   pane: Pane
   view: () => View
   screen: () => string
-  signal: AbortSignal
-  answered: (reason: string) => void
+  /** Types a text as the next prompt; one at a time. */
+  deliver: (text: string) => Promise<Delivery>
+  answered: (ask: Ask | null, reason: string) => void
   clock: Clock
 }): Answers {
   const { pane, view, answered } = options
   const held = createHeldAsks((ask) => {
-    if (view().state === 'waiting') answered(`Answered in the window: ${describeAsk(ask)}`)
+    if (view().state === 'waiting') answered(ask, `Answered in the window: ${describeAsk(ask)}`)
   })
 
-  const current = () => held.first() ?? view().asks[0] ?? null
+  const current = () => held.of(view().asks) ?? view().asks[0] ?? null
 
   // The hook's record and its held request travel apart: just after the first the second may be on its way.
   async function heldSoon(): Promise<void> {
     const until = performance.now() + HELD_WITHIN_MS
     while (
-      held.first() === null &&
+      held.of(view().asks) === null &&
       options.clock() - view().stateAt < HELD_WITHIN_MS &&
       performance.now() < until
     ) {
@@ -60,66 +65,77 @@ export function createAnswers(options: {
   }
 
   async function say(text: string): Promise<Answered> {
-    const delivery = await deliverText({
-      pane,
-      text: toMessage(text),
-      prompts: () => view().prompts,
-      signal: options.signal,
-    })
+    const delivery = await options.deliver(toMessage(text))
     return delivery === 'delivered'
       ? 'done'
       : { refused: `The text was not delivered: ${delivery.undelivered}.` }
   }
 
-  return {
-    pending() {
-      const { state, waitKind, turnEnd, reason } = view()
-      if (state !== 'waiting' || waitKind === null) return null
-      const ask = current()
-      if (ask !== null) {
-        return { kind: waitKind, tool: ask.tool, detail: detailOf(ask), options: optionsOf(ask) }
-      }
-      if (turnEnd?.kind === 'stop')
-        return { kind: waitKind, tool: null, detail: turnEnd.message, options: [] }
-      const { dialog } = readScreen(options.screen())
-      return {
-        kind: waitKind,
-        tool: null,
-        detail: `${reason}\n${options.screen().trim()}`,
-        options: dialog?.options ?? [],
-      }
-    },
+  function pending(): Pending | null {
+    const { state, waitKind, turnEnd, reason, stateAt } = view()
+    if (state !== 'waiting' || waitKind === null) return null
+    const ask = current()
+    if (ask !== null) {
+      const id = idOf(ask.tool, JSON.stringify(ask.input))
+      return { id, kind: waitKind, tool: ask.tool, detail: detailOf(ask), options: optionsOf(ask) }
+    }
+    const id = idOf(waitKind, String(stateAt))
+    if (turnEnd?.kind === 'stop') {
+      return { id, kind: waitKind, tool: null, detail: turnEnd.message, options: [] }
+    }
+    const detail = `${reason}\n${options.screen().trim()}`
+    return {
+      id,
+      kind: waitKind,
+      tool: null,
+      detail,
+      options: readScreen(options.screen()).dialog?.options ?? [],
+    }
+  }
 
-    async approve() {
-      const { state, waitKind } = view()
-      if (state !== 'waiting') return 'not_waiting'
-      await heldSoon()
-      const ask = current()
+  /** What is asked now, when it is what the answer is for; else why there is nothing to answer. */
+  async function askFor(id: string | null): Promise<{ ask: Ask | null; waitKind: WaitKind } | Answered> {
+    if (view().state !== 'waiting') return 'not_waiting'
+    if (view().asks.length > 0) await heldSoon()
+    const now = pending()
+    if (now === null) return 'not_waiting'
+    if (id !== null && id !== now.id) return { refused: 'It asks for something else by now: look again.' }
+    return { ask: current(), waitKind: now.kind }
+  }
+
+  return {
+    pending,
+
+    async approve(id) {
+      const found = await askFor(id)
+      if (typeof found === 'string' || 'refused' in found) return found
+      const { ask, waitKind } = found
       if (waitKind === 'question') return { refused: 'It asks a question: answer with `ccm send`.' }
       // Claude Code takes an "allow" for a plan only with the input repeated (2.1.328); its dialog stays otherwise.
       const repeated = waitKind === 'plan' && ask !== null ? { updatedInput: ask.input } : {}
-      if (held.decide({ behavior: 'allow', ...repeated })) {
-        answered(`Approved by a person: ${ask === null ? waitKind : describeAsk(ask)}`)
+      if (held.decide(ask, { behavior: 'allow', ...repeated })) {
+        answered(ask, `Approved by a person: ${ask === null ? waitKind : describeAsk(ask)}`)
         return 'done'
       }
+      if (await pane.isAttached()) return { refused: SOMEBODY_IS_THERE }
       if (await pressYes(pane)) {
-        answered('Approved by a person, by key.')
+        answered(ask, 'Approved by a person, by key.')
         return 'done'
       }
       return { refused: 'Its dialog cannot be approved from here: use `ccm attach`.' }
     },
 
-    async deny(reason) {
-      const { state, waitKind } = view()
-      if (state !== 'waiting') return 'not_waiting'
-      await heldSoon()
-      const ask = current()
+    async deny(reason, id) {
+      const found = await askFor(id)
+      if (typeof found === 'string' || 'refused' in found) return found
+      const { ask, waitKind } = found
       const message =
         reason ?? 'A person denied this. Do not try it again; go on without it or end with the error line.'
-      if (held.decide({ behavior: 'deny', message })) {
-        answered(`Denied by a person: ${ask === null ? waitKind : describeAsk(ask)}`)
+      if (held.decide(ask, { behavior: 'deny', message })) {
+        answered(ask, `Denied by a person: ${ask === null ? waitKind : describeAsk(ask)}`)
         return 'done'
       }
+      if (await pane.isAttached()) return { refused: SOMEBODY_IS_THERE }
       const { dialog } = readScreen(await pane.capture())
       if (dialog === null || !['permission', 'plan', 'question'].includes(dialog.kind)) {
         return { refused: 'It shows no dialog that can be denied from here: use `ccm attach`.' }
@@ -129,21 +145,22 @@ export function createAnswers(options: {
       return say(`Denied: ${message}`)
     },
 
-    async send(text) {
-      const { state, waitKind } = view()
-      if (state !== 'waiting') return 'not_waiting'
-      if (view().asks.length > 0) await heldSoon()
-      const ask = current()
+    async send(text, id) {
+      const found = await askFor(id)
+      if (typeof found === 'string' || 'refused' in found) return found
+      const { ask, waitKind } = found
       if (ask !== null && waitKind === 'question') {
         const reply = toAnswers(ask, text)
         if ('refused' in reply) return reply
-        if (held.decide({ behavior: 'allow', updatedInput: { ...ask.input, answers: reply.answers } })) {
-          answered('Answered by a person.')
+        const updatedInput = { ...ask.input, answers: reply.answers }
+        if (held.decide(ask, { behavior: 'allow', updatedInput })) {
+          answered(ask, 'Answered by a person.')
           return 'done'
         }
+        if (await pane.isAttached()) return { refused: SOMEBODY_IS_THERE }
         const wanted = Object.values(reply.answers)[0] ?? ''
         if (await pressOption(pane, ['question'], (label) => label === wanted)) {
-          answered('Answered by a person, by key.')
+          answered(ask, 'Answered by a person, by key.')
           return 'done'
         }
         return {
@@ -160,8 +177,15 @@ export function createAnswers(options: {
     },
 
     hold: (ask, signal) => held.hold(ask, signal),
+    follow: () => held.follow(view().asks),
     release: () => held.release(),
   }
+}
+
+const SOMEBODY_IS_THERE = 'A person has its window open: answer there.'
+
+function idOf(...parts: string[]): string {
+  return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 12)
 }
 
 /** The choices of a single question; several are given with the questions themselves. */

@@ -27,15 +27,20 @@ export async function deliverText(options: {
   const { pane, signal } = options
   const before = options.prompts()
   const confirmed = () => options.prompts() > before
-  const box = await boxWhenFree(pane, signal)
-  if (box !== '')
+  const isOurs = (box: string | null) => box !== null && withoutBlanks(box) === withoutBlanks(options.text)
+  const box = await boxWhenFree(pane, isOurs, signal)
+  if (signal.aborted) return { undelivered: 'the attempt is over' }
+  if (box !== '' && !isOurs(box)) {
     return { undelivered: box === null ? 'no input box is free' : 'the input box holds other text' }
-  await pane.paste(options.text)
+  }
+  // Left there by an earlier try, when a person took over.
+  if (box === '') await pane.paste(options.text)
   if (!(await until(async () => (await boxOf(pane)) !== '', CONFIRM_MS, signal))) {
     return { undelivered: 'the pasted text did not appear in the input box' }
   }
   for (let tries = 0; tries < TRIES; tries++) {
     if (confirmed()) return 'delivered'
+    if (signal.aborted) return { undelivered: 'the attempt is over' }
     if (await pane.isAttached())
       return { undelivered: 'a person took over while the text was in the input box' }
     // Only a box that still holds text gets an Enter; a dialog has no box.
@@ -88,17 +93,26 @@ async function boxOf(pane: Pane): Promise<string | null> {
   return readScreen(await pane.capture()).composer
 }
 
-async function boxWhenFree(pane: Pane, signal: AbortSignal): Promise<string | null> {
+async function boxWhenFree(
+  pane: Pane,
+  isOurs: (box: string | null) => boolean,
+  signal: AbortSignal,
+): Promise<string | null> {
   let box: string | null = null
   await until(
     async () => {
       box = (await pane.isAttached()) ? null : await boxOf(pane)
-      return box === ''
+      return box === '' || isOurs(box)
     },
     10_000,
     signal,
   )
   return box
+}
+
+/** A box wraps its text, so only what is not blank can be compared. */
+function withoutBlanks(text: string): string {
+  return text.replaceAll(/\s+/g, '')
 }
 
 async function until(

@@ -27,7 +27,9 @@ export async function endAgent(options: {
   if (options.politely) await typeExit(pane, () => waitFor(hasExited, exitMs)).catch(() => undefined)
   if (!(await hasExited())) {
     // Where no session file named it, everything but the shell in the pane: that one keeps the exit status.
-    const targets = options.claudePid === null ? await treeOf(tree) : [options.claudePid]
+    // The pid is believed only while it is one of the tree: it may be a stranger's by now.
+    const members = await treeOf(tree)
+    const targets = members.includes(options.claudePid ?? -1) ? [options.claudePid ?? -1] : members
     for (const pid of targets) if (pid !== tree.rootPid) sendSignal(pid, 'SIGTERM')
     await waitFor(hasExited, exitMs)
   }

@@ -1,4 +1,4 @@
-import { questionsOf, waitKindOf, type Ask } from '../core/watch.ts'
+import { isSameAsk, questionsOf, waitKindOf, type Ask } from '../core/watch.ts'
 
 /** Claude Code's answer format for a held PermissionRequest hook; {} leaves it to the dialog. */
 export type AskReply =
@@ -11,21 +11,25 @@ export type AskDecision =
 export type HeldAsks = {
   /** Holds until someone decides; {} when the client goes away first, or `release` is called. */
   hold: (ask: Ask, signal: AbortSignal) => Promise<AskReply>
-  /** The oldest held one. */
-  first: () => Ask | null
-  /** Settles the oldest held one; false when none is held. */
-  decide: (decision: AskDecision) => boolean
+  /** The held one that belongs to the first of these; without any, the oldest that no hook event announced yet. */
+  of: (asks: Ask[]) => Ask | null
+  /** Lets go of those that were asked and are not any more: their dialogs were answered in the window. */
+  follow: (asks: Ask[]) => void
+  /** Settles that one; false when it is not held (any more). */
+  decide: (ask: Ask | null, decision: AskDecision) => boolean
   release: () => void
 }
 
 /** `onGone` hears of each request that its client closed: somebody answered in the window. */
 export function createHeldAsks(onGone: (ask: Ask) => void): HeldAsks {
-  const held: { ask: Ask; settle: (reply: AskReply) => void }[] = []
+  const held: { ask: Ask; announced: boolean; settle: (reply: AskReply) => void }[] = []
 
   return {
     hold: (ask, signal) =>
       new Promise((resolve) => {
-        const entry = { ask, settle: resolve }
+        // Closed while its body was still read: nobody would ever hear of the end of it.
+        if (signal.aborted) return resolve({})
+        const entry = { ask, announced: false, settle: resolve }
         held.push(entry)
         signal.addEventListener('abort', () => {
           const index = held.indexOf(entry)
@@ -35,11 +39,29 @@ export function createHeldAsks(onGone: (ask: Ask) => void): HeldAsks {
           onGone(ask)
         })
       }),
-    first: () => held[0]?.ask ?? null,
-    decide(decision) {
-      const entry = held.shift()
+    of([first]) {
+      const mine = held.find(({ ask, announced }) =>
+        first === undefined ? !announced : isSameAsk(ask, first),
+      )
+      return mine?.ask ?? null
+    },
+    follow(asks) {
+      for (const entry of held.slice()) {
+        if (asks.some((ask) => isSameAsk(ask, entry.ask))) {
+          entry.announced = true
+        } else if (entry.announced) {
+          // Claude Code closes neither the connection nor the request when a key was faster (2.1.328).
+          held.splice(held.indexOf(entry), 1)
+          entry.settle({})
+        }
+      }
+    },
+    decide(ask, decision) {
+      const index = held.findIndex((entry) => entry.ask === ask)
+      if (index < 0) return false
+      const [entry] = held.splice(index, 1)
       entry?.settle({ hookSpecificOutput: { hookEventName: 'PermissionRequest', decision } })
-      return entry !== undefined
+      return true
     },
     release() {
       for (const entry of held.splice(0)) entry.settle({})
@@ -99,7 +121,7 @@ export function detailOf(ask: Ask): string {
     return `${String(input['file_path'])}\n${mark('-', input['old_string'])}\n${mark('+', input['new_string'])}`
   }
   if (typeof input['content'] === 'string') {
-    return `${String(input['file_path'])}\n${input['content'].replaceAll(/^/gm, '+')}`
+    return `${String(input['file_path'])}\n${input['content'].replace(/\n$/, '').replaceAll(/^/gm, '+')}`
   }
   return JSON.stringify(input, null, 2)
 }

@@ -56,9 +56,12 @@ function waitKindOnScreen({ dialog }: Sighting): WaitKind | null {
  * their rotating tips. Two equal results mean that nothing was said or done between them.
  */
 export function stillText(screen: string): string {
-  return screen
-    .split('\n')
+  const lines = screen.split('\n')
+  const text = lines
     .filter((line) => !/^\s*[·✢✳✶✻✽*] /u.test(line) && !line.includes('Tip:'))
     .join('\n')
     .replaceAll(/\d+/g, '')
+  // The one counter that only grows when the model says something, also while it only thinks.
+  const tokens = lines.flatMap((line) => /[\d.,]+k? tokens/.exec(line)?.[0] ?? [])
+  return [text, ...tokens].join('\n')
 }

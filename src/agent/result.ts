@@ -22,8 +22,8 @@ export type ResultSources = {
   claudeSessionId: string | null
   /** From a hook event or `findTranscript`; its subagents' files beside it are read too. */
   transcriptPath: string | null
-  /** The attempt's own hook events, oldest first. */
-  events: readonly HookEvent[]
+  /** The attempt's own hook events, oldest first; gone through twice. */
+  events: Iterable<HookEvent>
   /** Taken before the agent started; null: no files are named. */
   before: Snapshot | null
   markers: Markers
@@ -67,7 +67,10 @@ export async function collectResult(sources: ResultSources): Promise<TaskResult>
     files: files ?? [],
     usage: usageByModel(read.messages),
     // Without a transcript nobody knows what was used: 0 would be a guess.
-    cost_usd: transcript === null || (sources.transcriptPath === null && events.length > 0) ? null : cost,
+    cost_usd:
+      transcript === null || (sources.transcriptPath === null && sources.claudeSessionId !== null)
+        ? null
+        : cost,
     duration_ms: Math.max(0, endedAt - sources.startedAt),
     attempts: sources.attempts,
     claude_session_id: sources.claudeSessionId,
@@ -124,13 +127,18 @@ async function filesSince(dir: string, before: Snapshot, signal?: AbortSignal): 
 }
 
 /** Where the transcript names no API error, the hook does. */
-function hookFailures(events: readonly HookEvent[]): TaskResult['errors'] {
-  return events
-    .filter((event) => event.hookEventName === 'StopFailure')
-    .map(({ at, payload }) => {
-      const message = payload.last_assistant_message ?? payload.error ?? 'The API did not answer.'
-      return { kind: apiErrorKind({ error: payload.error, message }), message: message.slice(0, 2000), at }
+function hookFailures(events: Iterable<HookEvent>): TaskResult['errors'] {
+  const failures: TaskResult['errors'] = []
+  for (const { at, hookEventName, payload } of events) {
+    if (hookEventName !== 'StopFailure') continue
+    const message = payload.last_assistant_message ?? payload.error ?? 'The API did not answer.'
+    failures.push({
+      kind: apiErrorKind({ error: payload.error, message }),
+      message: message.slice(0, 2000),
+      at,
     })
+  }
+  return failures
 }
 
 async function readLines(path: string, take: (line: string) => void): Promise<void> {

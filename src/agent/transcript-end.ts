@@ -22,10 +22,10 @@ export async function readTranscriptEnd(
   place: TranscriptPlace,
   failure: { error: string; message: string } | null,
 ): Promise<TranscriptEnd> {
-  const until = performance.now() + FLUSH_MS
+  const until = failure === null ? 0 : performance.now() + FLUSH_MS
   let lines = await tailOf(place)
   let newest = newestOf(lines)
-  while (failure !== null && newest.kind !== 'failure' && performance.now() < until) {
+  while (newest.kind !== 'failure' && performance.now() < until) {
     await sleep(50)
     lines = await tailOf(place)
     newest = newestOf(lines)

@@ -14,13 +14,14 @@ import {
   move,
   onHook,
   onSeen,
+  withoutAsk,
   type Change,
   type Step,
   type TurnEnd,
   type View,
 } from '../core/watch.ts'
 import { createAnswers, type Answers } from './answers.ts'
-import { chooseOption, deliverText } from './deliver.ts'
+import { chooseOption, type Delivery, deliverText } from './deliver.ts'
 import { seenOf, stillText, type Look } from './look.ts'
 import type { Pane } from './pane.ts'
 import { neutralQuestion } from './prompt.ts'
@@ -29,7 +30,7 @@ import type { SessionStatus } from './session-file.ts'
 /** Why an attempt is over, before its processes are ended and its result is collected. */
 export type AgentEnd = {
   outcome: Outcome
-  /** `done`, `agent_error`, `unmarked`, `deadline`, `crash`, `lost`, `cancelled`, `drain`, or an API error's kind. */
+  /** `done`, `agent_error`, `unmarked`, `timeout`, `crash`, `lost`, `cancelled`, `drain`, or an API error's kind. */
   kind: string
   /** One sentence; null for success. */
   error: string | null
@@ -58,8 +59,10 @@ export type WatcherOptions = {
   readTranscript: (failure: { error: string; message: string } | null) => Promise<TranscriptEnd>
   /** The exit status the start script left, or null while there is none. */
   readExit: () => Promise<number | null>
+  /** Brings every event that is in the spool by now to `onHookEvents`. */
+  readSpool: () => Promise<void>
   /** Of an agent that is taken back after a restart: its stored events, oldest first, and how long it was busy. */
-  taken: { past: HookEvent[]; busyMs: number } | null
+  taken: { past: Iterable<HookEvent>; busyMs: number } | null
 }
 
 /**
@@ -79,6 +82,8 @@ export type Watcher = {
 }
 
 const IDLE_CONFIRM_MS = 1000
+/** Looks come at most this far apart; a longer gap means that the machine slept or this process was stopped. */
+const LOOK_GAP_MS = 15_000
 
 /** What is known when only the screen told of a limit. */
 const LIMITED = { kind: 'failure', error: 'usage_limit', message: 'The usage limit is reached.' } as const
@@ -99,6 +104,9 @@ export function createWatcher(options: WatcherOptions): Watcher {
   /** Where the newest end of a turn was read. */
   let told: EvidenceSource = 'hook'
   let queue: Promise<void> = Promise.resolve()
+  let deliveries: Promise<unknown> = Promise.resolve()
+  /** Hook events that came and were not applied yet; each leaves only after its change was stored. */
+  const news: HookEvent[] = []
 
   function post(work: () => Promise<void>): void {
     queue = queue.then(async () => {
@@ -111,10 +119,30 @@ export function createWatcher(options: WatcherOptions): Watcher {
     })
   }
 
+  // Every piece of news: first what the hooks said before it, and in the end what all of it means.
+  function hear(work: () => Promise<void>): void {
+    post(async () => {
+      applyNews()
+      await work()
+      if (!stop.signal.aborted) await decide()
+    })
+  }
+
+  function applyNews(): void {
+    for (let event = news[0]; event !== undefined; event = news[0]) {
+      told = 'hook'
+      // Whatever was due to be said was about the turn before.
+      if (event.payload.hook_event_name === 'UserPromptSubmit') toSay = null
+      apply(onHook(view, event.payload, event.at))
+      news.shift()
+    }
+  }
+
   function apply(step: Step): void {
-    // First, because it may throw on a full disk: the next look then comes to the same conclusion again.
+    // First, because it may throw on a full disk: the next piece of news then tries again.
     if (step.change !== null) options.record(step.change)
     view = step.view
+    answers.follow()
   }
 
   function moveBy(
@@ -144,7 +172,12 @@ export function createWatcher(options: WatcherOptions): Watcher {
     if (view.state === 'limited') return decideFailure(await options.readTranscript(null), LIMITED)
     if (turnEnd === null || isOver(view.state)) return
     if (turnEnd.kind === 'failure') return decideFailure(await options.readTranscript(turnEnd), turnEnd)
-    if (turnEnd.background.length > 0 || delivering || toSay !== null || view.state === 'waiting') return
+    if (delivering || toSay !== null || view.state === 'waiting') return
+    if (turnEnd.background.length > 0) {
+      // Done, or neither: it wakes by itself when its background work ends. Anything else is for now.
+      const { kind } = readEnding(turnEnd.message, markers)
+      return kind === 'error' || kind === 'asks' ? decideMessage(turnEnd.message) : undefined
+    }
     if (!(await isIdle())) {
       // A Stop hook of the user's own made the agent go on; its next Stop will tell.
       view = { ...view, turnEnd: null }
@@ -221,11 +254,18 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
 
   // Deliveries run beside the queue: they wait for hook events that come through it.
+  function deliver(text: string): Promise<Delivery> {
+    const delivery = deliveries.then(() =>
+      deliverText({ pane, text, prompts: () => view.prompts, signal: stop.signal }),
+    )
+    deliveries = delivery.catch(() => undefined)
+    return delivery
+  }
+
   function sayWhatIsDue(): void {
-    if (toSay === null || delivering) return
-    const text = toSay
+    if (toSay === null || delivering || view.turnEnd === null) return
     delivering = true
-    void deliverText({ pane, text, prompts: () => view.prompts, signal: stop.signal })
+    void deliver(toSay)
       .then((delivery) => {
         delivering = false
         if (delivery === 'delivered') toSay = null
@@ -238,8 +278,11 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
 
   async function look(at: Look): Promise<void> {
-    const sinceMs = at.at - lastLookAt
+    const gapMs = Math.max(0, at.at - lastLookAt)
+    const sinceMs = Math.min(gapMs, LOOK_GAP_MS)
     lastLookAt = at.at
+    // While everything stood still, the agent did too.
+    view = { ...view, activeAt: view.activeAt + gapMs - sinceMs }
     if (at.screen !== null) screen = at.screen
     if (!at.exists || at.dead) return gone(at)
     const paused = at.attached || view.state === 'waiting'
@@ -253,7 +296,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
       // The project is trusted, or its task would not run; Claude Code itself keeps that answer.
       await chooseOption(pane, ['trust'], (label) => /^yes\b/i.test(label))
     }
-    apply(onSeen(view, seenOf(options.readSession(), at.title, sighting, moved), at.at))
+    const seen = seenOf(options.readSession(), at.title, sighting, moved)
+    // What cannot be told is kept to be looked at.
+    const evidence = seen.kind === 'unknown' ? `${seen.evidence}\n${screen.trimEnd()}` : seen.evidence
+    apply(onSeen(view, { ...seen, evidence }, at.at))
     if (isQuietlyIdle(view, at.at)) await decideQuietEnd()
     if (toSay !== null && !at.attached) sayWhatIsDue()
     if (!at.attached) checkDeadlines(at.at)
@@ -284,6 +330,11 @@ export function createWatcher(options: WatcherOptions): Watcher {
 
   async function gone(at: Look): Promise<void> {
     const status = await options.readExit()
+    // It may have said how its work ended just before.
+    await options.readSpool()
+    applyNews()
+    await decide()
+    if (stop.signal.aborted) return
     // With the server, every program in its windows gets a hang-up: a status of 129, say, is not its own fault.
     if (!at.exists && (status === null || (at.serverGone && status > 128))) {
       const why = at.serverGone ? 'The tmux server ended, and the agent with it.' : 'Its window is gone.'
@@ -299,10 +350,12 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
 
   function checkDeadlines(at: number): void {
-    const sentence = passedDeadline(view, at, busyMs, options.deadlines)
-    if (sentence === null || isOver(view.state)) return
     const { turnEnd } = view
-    if (turnEnd?.kind === 'stop' && readEnding(turnEnd.message, markers).kind === 'done') {
+    const said = turnEnd?.kind === 'stop' ? readEnding(turnEnd.message, markers).kind : null
+    const waitsForOwn = turnEnd?.kind === 'stop' && turnEnd.background.length > 0 && said !== 'done'
+    const sentence = passedDeadline(view, at, busyMs, options.deadlines, waitsForOwn)
+    if (sentence === null || isOver(view.state)) return
+    if (turnEnd?.kind === 'stop' && said === 'done') {
       // It said it is done and only a background process, a development server say, is left.
       lastMessage = turnEnd.message
       return settle('done', 'succeeded', 'done', null)
@@ -310,7 +363,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     moveBy('deadline', sentence, screen.slice(-600))
     finish({
       outcome: 'failed_permanent',
-      kind: 'deadline',
+      kind: 'timeout',
       error: sentence,
       message: lastMessage,
       retryAfterMs: null,
@@ -321,11 +374,12 @@ export function createWatcher(options: WatcherOptions): Watcher {
     pane,
     view: () => view,
     screen: () => screen,
-    signal: stop.signal,
+    deliver,
     clock,
-    answered: (reason) => {
-      view = { ...view, asks: view.asks.slice(1), turnEnd: null }
-      if (view.asks.length === 0) moveBy('active', reason)
+    answered: (ask, reason) => {
+      const asks = ask === null ? view.asks.slice(1) : withoutAsk(view.asks, ask)
+      view = { ...view, asks, turnEnd: null }
+      if (asks.length === 0) moveBy('active', reason)
     },
   })
 
@@ -339,31 +393,30 @@ export function createWatcher(options: WatcherOptions): Watcher {
       source: 'supervisor',
       evidence: '',
     }).view
-    for (const event of past) view = onHook(view, event.payload, event.at).view
+    for (const { payload, at } of past) {
+      view = onHook(view, payload, at).view
+      if (payload.prompt === neutralQuestion(markers)) nudges++
+    }
     view = { ...view, activeAt: clock() }
-    nudges = past.filter((event) => event.payload.prompt === neutralQuestion(markers)).length
-    post(decide)
+    hear(async () => undefined)
   }
 
   return {
     view: () => view,
     screen: () => screen,
-    onHookEvents: (events) =>
-      post(async () => {
-        told = 'hook'
-        for (const event of events) apply(onHook(view, event.payload, event.at))
-        await decide()
-      }),
-    onLook: (at) =>
-      post(async () => {
-        await look(at)
-        await decide()
-      }),
+    onHookEvents: (events) => {
+      news.push(...events)
+      hear(async () => undefined)
+    },
+    onLook: (at) => hear(() => look(at)),
     answers,
     end: (end) =>
       post(async () => {
-        moveBy('exited', end.error ?? 'It was ended.')
-        finish(end)
+        try {
+          moveBy('exited', end.error ?? 'It was ended.')
+        } finally {
+          finish(end)
+        }
       }),
     over: over.promise,
   }

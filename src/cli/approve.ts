@@ -10,7 +10,9 @@ export const approveCommand: DefineCommand = (context, done) =>
     .argument('<id>', 'the id of a task, or its beginning')
     .action(async (id: string, options: { json?: boolean }) => {
       const { api } = await context.daemon({ start: true })
-      const task = await api.approve(id)
+      // For what is asked now, not for what may be asked when this arrives.
+      const asking = await api.task(id)
+      const task = await api.approve(asking.id, asking.waiting_for?.id)
       if (options.json) printJson(context, task)
       else context.stdout.write(`Allowed; task ${task.id} goes on.\n`)
       done(EXIT.ok)

@@ -76,7 +76,7 @@ export function createAnswer(api: DaemonClient, output: Output, paint: Paint, as
     const reply = await askLine('Allow it? [y]es / [n]o ', signal)
     if (reply === null) return 'leave'
     if (isYes(reply)) {
-      return give(task, signal, () => api.approve(task.id))
+      return give(task, signal, () => api.approve(task.id, task.waiting_for?.id))
     }
     if (!/^no?$/i.test(reply.trim())) {
       say(['Please answer y or n.'])
@@ -84,7 +84,7 @@ export function createAnswer(api: DaemonClient, output: Output, paint: Paint, as
     }
     const reason = await askLine('What should the agent know? (Enter: nothing) ', signal)
     if (reason === null) return 'leave'
-    return give(task, signal, () => api.deny(task.id, reason.trim() === '' ? undefined : reason.trim()))
+    return give(task, signal, () => api.deny(task.id, reason.trim() || undefined, task.waiting_for?.id))
   }
 
   async function answerQuestion(
@@ -100,7 +100,7 @@ export function createAnswer(api: DaemonClient, output: Output, paint: Paint, as
     const text = reply.trim()
     if (text === '') return null
     const answer = /^\d+$/.test(text) ? (options[Number(text) - 1] ?? text) : text
-    return give(task, signal, () => api.send(task.id, answer))
+    return give(task, signal, () => api.send(task.id, answer, task.waiting_for?.id))
   }
 
   // A dialog is seen a moment before it can be answered, so one refusal is no refusal. After a second one the

@@ -34,9 +34,10 @@ export type DaemonClient = {
   screen: (id: string) => Promise<ScreenJson>
   cancel: (id: string, reason?: string) => Promise<CancelJson>
   /** The three answers to a waiting agent throw CONFLICT when it does not wait for one. */
-  approve: (id: string) => Promise<TaskJson>
-  deny: (id: string, reason?: string) => Promise<TaskJson>
-  send: (id: string, text: string) => Promise<TaskJson>
+  /** `ask`, here and below: the id of what is answered, `waiting_for.id`. */
+  approve: (id: string, ask?: string) => Promise<TaskJson>
+  deny: (id: string, reason?: string, ask?: string) => Promise<TaskJson>
+  send: (id: string, text: string, ask?: string) => Promise<TaskJson>
   projects: () => Promise<ProjectJson[]>
   addProject: (project: { dir: string; name?: string; trust?: boolean }) => Promise<ProjectJson>
   trustProject: (name: string) => Promise<ProjectJson>
@@ -97,9 +98,9 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     explain: (id) => get(`${taskPath(id)}/explain`),
     screen: (id) => get(`${taskPath(id)}/screen`),
     cancel: (id, reason) => post(`${taskPath(id)}/cancel`, { reason }),
-    approve: (id) => post(`${taskPath(id)}/approve`),
-    deny: (id, reason) => post(`${taskPath(id)}/deny`, { reason }),
-    send: (id, text) => post(`${taskPath(id)}/send`, { text }),
+    approve: (id, ask) => post(`${taskPath(id)}/approve`, { ask }),
+    deny: (id, reason, ask) => post(`${taskPath(id)}/deny`, { reason, ask }),
+    send: (id, text, ask) => post(`${taskPath(id)}/send`, { text, ask }),
     projects: () => get('/api/projects'),
     addProject: (project) => post('/api/projects', project),
     trustProject: (name) => post(`/api/projects/${encodeURIComponent(name)}/trust`),

@@ -8,7 +8,13 @@ export type Deadlines = { startMs: number; noActivityMs: number; totalMs: number
  * waited for a person or a person was attached. A running tool is activity: a silent test run of twenty
  * minutes is work, and the total deadline bounds it.
  */
-export function passedDeadline(view: View, at: number, busyMs: number, limits: Deadlines): string | null {
+export function passedDeadline(
+  view: View,
+  at: number,
+  busyMs: number,
+  limits: Deadlines,
+  waitsForOwn = false,
+): string | null {
   if (view.state === 'waiting') {
     const waited = at - view.stateAt
     return waited > limits.waitingMs ? `Nobody answered for ${inWords(limits.waitingMs)}.` : null
@@ -16,10 +22,11 @@ export function passedDeadline(view: View, at: number, busyMs: number, limits: D
   if (view.state === 'limited') return null
   if (busyMs > limits.totalMs) return `It took longer than ${inWords(limits.totalMs)}.`
   const quietMs = at - view.activeAt
-  if (quietMs > limits.noActivityMs && view.openTools.length === 0) {
+  if (quietMs > limits.noActivityMs && view.openTools.length === 0 && !waitsForOwn) {
     return `It showed no activity for ${inWords(limits.noActivityMs)}.`
   }
-  if (view.prompts === 0 && busyMs > limits.startMs) {
+  const starts = view.state === 'spawning' || view.state === 'initializing'
+  if (starts && busyMs > limits.startMs) {
     return `It did not confirm its prompt within ${inWords(limits.startMs)}.`
   }
   return null

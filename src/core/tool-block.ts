@@ -33,7 +33,7 @@ const KINDS: Readonly<Record<string, ToolBlock['kind']>> = {
  * Calls that Claude Code itself refuses (unknown tool, text to replace not found) fire no hook: only the
  * transcript has them. `dir` shortens paths inside it.
  */
-export function toToolCalls(events: readonly HookEvent[], dir: string | null): ToolCall[] {
+export function toToolCalls(events: Iterable<HookEvent>, dir: string | null): ToolCall[] {
   const calls = new Map<string, ToolCall>()
   for (const { at, payload } of events) {
     const name = payload.hook_event_name
@@ -58,7 +58,7 @@ export function toToolCalls(events: readonly HookEvent[], dir: string | null): T
 }
 
 /** The blocks alone, as a task's result holds them. */
-export function toToolBlocks(events: readonly HookEvent[], dir: string | null): ToolBlock[] {
+export function toToolBlocks(events: Iterable<HookEvent>, dir: string | null): ToolBlock[] {
   return toToolCalls(events, dir).map((call) => call.block)
 }
 

@@ -129,14 +129,20 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
     case 'PostToolUseFailure':
     case 'PermissionDenied': {
       const openTools = view.openTools.filter((id) => id !== payload.tool_use_id)
-      const asks = withoutAsk(view.asks, payload)
+      const asks = withoutAsk(view.asks, askOf(payload))
       const next = { ...view, openTools, asks, turnEnd: null }
       if (view.state === 'waiting' && asks.length > 0) return asking(next, at, evidence)
-      return active(next, `${payload.tool_name ?? 'A tool'} ended.`)
+      // Nobody answered through us, or the wait would be over by now.
+      const byKey = view.state === 'waiting' && asks.length < view.asks.length
+      return active(
+        next,
+        byKey
+          ? `Answered in the window: ${describeAsk(askOf(payload))}`
+          : `${payload.tool_name ?? 'A tool'} ended.`,
+      )
     }
     case 'PermissionRequest': {
-      const ask = { tool: payload.tool_name ?? 'unknown tool', input: payload.tool_input ?? {} }
-      return asking({ ...view, asks: [...view.asks, ask] }, at, evidence)
+      return asking({ ...view, asks: [...view.asks, askOf(payload)] }, at, evidence)
     }
     case 'Stop': {
       if (payload.agent_id !== undefined) return { view, change: null }
@@ -144,14 +150,17 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
         (task) => task.description ?? task.type ?? 'task',
       )
       const message = payload.last_assistant_message ?? ''
-      const next: View = { ...view, asks: [], openTools: [], turnEnd: { kind: 'stop', message, background } }
-      if (background.length === 0) return { view: next, change: null }
+      const turnEnd: TurnEnd = { kind: 'stop', message, background }
+      // A subagent in the background may still ask.
+      if (background.length > 0 && view.asks.length > 0) return { view: { ...view, turnEnd }, change: null }
+      const next = { ...view, asks: [], openTools: [], turnEnd }
+      if (background.length === 0) return endOfTurn(next, active)
       return active(next, `It waits for its background work: ${clip(background.join(', '), 120)}.`)
     }
     case 'StopFailure': {
       const message = payload.last_assistant_message ?? ''
       const turnEnd: TurnEnd = { kind: 'failure', error: payload.error ?? 'unknown', message }
-      return { view: { ...view, asks: [], openTools: [], turnEnd }, change: null }
+      return endOfTurn({ ...view, asks: [], openTools: [], turnEnd }, active)
     }
     case 'SessionStart':
     case 'SessionEnd':
@@ -160,6 +169,11 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
     default:
       return { view, change: null }
   }
+}
+
+/** A turn that is over waits for no dialog, even where the answer to it was never heard of. */
+function endOfTurn(view: View, active: (view: View, reason: string) => Step): Step {
+  return view.state === 'waiting' ? active(view, 'Its turn ended.') : { view, change: null }
 }
 
 function asking(view: View, at: number, evidence: string): Step {
@@ -193,8 +207,11 @@ export function onSeen(before: View, seen: Seen, at: number): Step {
   if (at - since < patience) return { view: doubting, change: null }
   const { source, evidence } = seen
   switch (seen.kind) {
-    case 'working':
-      return move({ ...doubting, asks: [] }, at, 'active', { reason: 'It works again.', source, evidence })
+    case 'working': {
+      const [ask] = view.asks
+      const reason = ask === undefined ? 'It works again.' : `Answered in the window: ${describeAsk(ask)}`
+      return move({ ...doubting, asks: [] }, at, 'active', { reason, source, evidence })
+    }
     case 'waiting': {
       const waitKind = seen.waitKind ?? 'dialog'
       return move(doubting, at, 'asked', {
@@ -292,19 +309,25 @@ export function waitKindOf(tool: string): WaitKind {
   return tool === 'ExitPlanMode' ? 'plan' : 'permission'
 }
 
-function withoutAsk(asks: Ask[], payload: HookPayload): Ask[] {
-  // An answered question comes back with its answers added to the input, so the name alone has to do there.
-  const input = JSON.stringify(payload.tool_input ?? {})
-  const index = asks.findIndex(
-    (ask) =>
-      ask.tool === payload.tool_name &&
-      (waitKindOf(ask.tool) !== 'permission' || JSON.stringify(ask.input) === input),
-  )
+/** The asks without the first that is this one. */
+export function withoutAsk(asks: Ask[], done: Ask): Ask[] {
+  const index = asks.findIndex((ask) => isSameAsk(ask, done))
   return index < 0 ? asks : asks.toSpliced(index, 1)
 }
 
+/** Two reports of one request. */
+export function isSameAsk(one: Ask, other: Ask): boolean {
+  // An answered question comes back with its answers added to the input, so the name alone has to do there.
+  if (one.tool !== other.tool) return false
+  return waitKindOf(one.tool) !== 'permission' || JSON.stringify(one.input) === JSON.stringify(other.input)
+}
+
+function askOf(payload: HookPayload): Ask {
+  return { tool: payload.tool_name ?? 'a tool', input: payload.tool_input ?? {} }
+}
+
 function toolOf(payload: HookPayload): string {
-  return describeAsk({ tool: payload.tool_name ?? 'a tool', input: payload.tool_input ?? {} })
+  return describeAsk(askOf(payload))
 }
 
 /** The part of a payload that proves something, as one line of JSON of at most 600 characters. */

@@ -49,12 +49,12 @@ export type AppDeps = {
     list: (filter: { status?: TaskStatus; limit: number }) => Promise<TaskView[]>
     /** Idempotent. */
     cancel: (id: string, reason: string) => Promise<CancelReply>
-    /** Allows what the agent asks for. */
-    approve: (id: string) => Promise<AnswerReply>
+    /** Allows what the agent asks for. `ask`, here and below: the id of what was asked, or null for whatever it is. */
+    approve: (id: string, ask: string | null) => Promise<AnswerReply>
     /** Denies it; the reason goes to the agent. */
-    deny: (id: string, reason: string | null) => Promise<AnswerReply>
+    deny: (id: string, reason: string | null, ask: string | null) => Promise<AnswerReply>
     /** Answers a question, or types text to an agent that is not in a permission dialog. */
-    send: (id: string, text: string) => Promise<AnswerReply>
+    send: (id: string, text: string, ask: string | null) => Promise<AnswerReply>
     /** The text of the task's window now, else the last one kept, else null. */
     screen: (id: string) => Promise<string | null>
   }

@@ -39,8 +39,13 @@ export const NewTaskBody = z
   .refine((body) => body.dir !== undefined || body.project !== undefined, { message: 'needs dir or project' })
 export type NewTaskBody = z.input<typeof NewTaskBody>
 
-export const DenyBody = z.strictObject({ reason: z.string().max(10_000).optional() })
+/** The `id` of what an answer is for (`waiting_for.id`); without it, it is for whatever is asked. */
+const ask = z.string().max(64).optional()
+
+export const ApproveBody = z.strictObject({ ask })
+export const DenyBody = z.strictObject({ ask, reason: z.string().max(10_000).optional() })
 export const SendBody = z.strictObject({
+  ask,
   text: z
     .string()
     .min(1)
@@ -73,6 +78,8 @@ export const ShutdownBody = z.strictObject({ agents: z.enum(['keep', 'end']).def
 
 /** What a waiting agent wants to know, for `ccm show` and for whoever answers. */
 export type PendingQuestion = {
+  /** The same for the same request only: an answer that names it is refused once something else is asked. */
+  id: string
   kind: WaitKind
   /** The tool that asks, `Bash` say; null for a dialog that no hook announced. */
   tool: string | null

@@ -1,4 +1,5 @@
 import type { HookEvent, HookPayload } from '../core/hook-event.ts'
+import type { Lease } from '../core/queue.ts'
 import type { Database } from './database.ts'
 
 /** A hook event before it is stored. `fileName` is its identity: its spool file's name, unique for ever. */
@@ -12,6 +13,8 @@ export type HookEvents = {
   ofTask: (taskId: string, filter: { afterId?: number; limit: number; name?: string }) => HookEvent[]
   /** Events with a greater id, oldest first; `taskId` null: of all tasks. */
   after: (id: number, taskId: string | null, limit: number) => HookEvent[]
+  /** Events of one attempt, oldest first, read in steps: they may be many and large. */
+  ofAttempt: (lease: Lease) => Iterable<HookEvent>
   /** The newest event of that name in one attempt. */
   lastOf: (taskId: string, attempt: number, name: string) => HookEvent | null
   /** The newest event's id; 0 when there is none. */
@@ -45,6 +48,10 @@ export function createHookEvents(db: Database): HookEvents {
     `SELECT ${COLUMNS} FROM hook_events
      WHERE task_id = :taskId AND id > :id AND hook_event_name = :name ORDER BY id LIMIT :limit`,
   )
+  const ofAttempt = db.prepare<{ taskId: string; attempt: number; id: number }, Row>(
+    `SELECT ${COLUMNS} FROM hook_events
+     WHERE task_id = :taskId AND attempt = :attempt AND id > :id ORDER BY id LIMIT 100`,
+  )
   const all = db.prepare<{ id: number; limit: number }, Row>(
     `SELECT ${COLUMNS} FROM hook_events WHERE id > :id ORDER BY id LIMIT :limit`,
   )
@@ -71,6 +78,15 @@ export function createHookEvents(db: Database): HookEvents {
       ).map(toHookEvent),
     after: (id, taskId, limit) =>
       (taskId === null ? all.all({ id, limit }) : ofTask.all({ taskId, id, limit })).map(toHookEvent),
+    *ofAttempt({ taskId, attempt }) {
+      for (let id = 0; ;) {
+        const rows = ofAttempt.all({ taskId, attempt, id })
+        for (const row of rows) yield toHookEvent(row)
+        const last = rows.at(-1)
+        if (last === undefined) return
+        id = last.id
+      }
+    },
     lastOf: (taskId, attempt, name) => {
       const row = last.get({ taskId, attempt, name })
       return row === undefined ? null : toHookEvent(row)

@@ -1,5 +1,6 @@
+import { rmSync } from 'node:fs'
 import type { Logger } from 'pino'
-import { cleanLaunch } from '../agent/launch.ts'
+import { attemptFiles, cleanLaunch } from '../agent/launch.ts'
 import { killTree } from '../agent/process-tree.ts'
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
@@ -31,6 +32,8 @@ export async function adoptAll(options: {
   const found: string[] = []
   const panes = (await listPanes(tmux)).filter((pane) => pane.marks.task !== undefined)
   const open = attempts.openOnes()
+  // First of all: a daemon that was away for long must not lose to its own sweep.
+  await queue.heartbeat(open.map(({ taskId, attempt }) => ({ taskId, attempt })))
 
   for (const attempt of open) {
     const task = await queue.get(attempt.taskId)
@@ -49,6 +52,9 @@ export async function adoptAll(options: {
         clock(),
       )
       if (pane !== undefined) await endStray(pane, attempt.taskId, attempt.attempt)
+      else await killTree({ rootPid: null, taskId: attempt.taskId, attempt: attempt.attempt })
+      cleanLaunch(attempt.folder)
+      rmSync(attemptFiles(attempt.folder).spool, { recursive: true, force: true })
       found.push(`Task ${attempt.taskId}: its attempt ${attempt.attempt} was out of date and was ended.`)
       continue
     }

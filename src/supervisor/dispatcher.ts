@@ -24,9 +24,13 @@ const AGENT_MB = 250
 
 export function createDispatcher(options: {
   queue: Queue
+  /** Renews the leases of all agents of ours; throws when it cannot. */
+  renew: () => Promise<void>
   projects: () => string[]
   /** Agents that occupy a slot now. */
   occupied: () => number
+  /** Agents that started so lately that their memory is not taken yet. */
+  starting: () => number
   maxConcurrent: number
   minFreeMemoryMb: number
   /** Throws while agents cannot be started at all. */
@@ -50,11 +54,14 @@ export function createDispatcher(options: {
     wanted = true
     running = running.then(async () => {
       wanted = false
-      if (!closed) await claimWhatFits().catch((err: unknown) => logger.error({ err }, 'claiming failed'))
+      if (!closed && !held.has('starting'))
+        await claimWhatFits().catch((err: unknown) => logger.error({ err }, 'claiming failed'))
     })
   }
 
   async function claimWhatFits(): Promise<void> {
+    // After a sleep, or hours without a daemon, our own leases are the ones that ran out: those first.
+    await options.renew()
     await queue.reap()
     for (;;) {
       for (const [kind, hold] of held) if (hold.until !== null && hold.until <= clock()) held.delete(kind)
@@ -78,7 +85,7 @@ export function createDispatcher(options: {
       })
       return 0
     }
-    const spareMb = freeMemoryMb() - options.minFreeMemoryMb
+    const spareMb = freeMemoryMb() - options.minFreeMemoryMb - options.starting() * AGENT_MB
     const byMemory = Math.floor(spareMb / AGENT_MB)
     if (byMemory <= 0) {
       const sentence = `A further agent would leave less than ${options.minFreeMemoryMb} MiB of memory free.`

@@ -2,7 +2,7 @@ import { constants, watch, type FSWatcher } from 'node:fs'
 import { lstat, open, readdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Logger } from 'pino'
-import { messageOf } from '../core/errors.ts'
+import { CcmError, messageOf } from '../core/errors.ts'
 import type { HookEvent, HookPayload } from '../core/hook-event.ts'
 import type { Lease } from '../core/queue.ts'
 import type { HookEvents, NewHookEvent } from '../store/hook-events.ts'
@@ -11,7 +11,9 @@ import type { HookEvents, NewHookEvent } from '../store/hook-events.ts'
 export type Ingest = {
   /** Watches an attempt's spool from now on; what is in it already is read at once. */
   add: (spool: Spool) => void
-  /** Reads everything that is there, for the last time, and stops watching. */
+  /** Reads everything that is there by now. Never rejects: what cannot be stored stays for the next look. */
+  read: (spool: Spool) => Promise<void>
+  /** Reads everything that is there, for the last time, and stops watching. On a full disk it waits for room. */
   remove: (spool: Spool) => Promise<void>
   /** Looks into every spool, for notices the kernel did not send. */
   rescan: () => void
@@ -23,6 +25,7 @@ export type Spool = Lease & { folder: string }
 /** Events that come together are stored in one commit: 50 at most, or what arrived within this time. */
 const GROUP_MS = 2
 const GROUP_EVENTS = 50
+const STORE_RETRY_MS = 5000
 /** A payload above this keeps only the start of its long texts: an edit's hook event holds the whole old file. */
 const PAYLOAD_MAX_BYTES = 1024 * 1024
 /** More than this is not read at all. */
@@ -105,11 +108,25 @@ export function createIngest(options: {
       spools.set(spool.folder, { spool, watcher, announced, wanted: false, work: Promise.resolve() })
       nudge(spool.folder)
     },
+    async read(spool) {
+      nudge(spool.folder)
+      await spools.get(spool.folder)?.work
+    },
     async remove(spool) {
       const entry = spools.get(spool.folder)
-      entry?.watcher?.close()
-      nudge(spool.folder)
-      await entry?.work
+      if (entry === undefined) return
+      entry.watcher?.close()
+      await entry.work
+      for (;;) {
+        try {
+          await drain(spool, entry.announced)
+          break
+        } catch (err) {
+          logger.error({ err, taskId: spool.taskId }, 'the last hook events could not be stored')
+          if (!(err instanceof CcmError)) break
+          await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS))
+        }
+      }
       spools.delete(spool.folder)
     },
     rescan() {

@@ -11,13 +11,15 @@ export function createLeaseKeeper(options: {
   runner: Runner
   everyMs: number
   logger: Logger
-}): { close: () => void } {
+}): { renew: () => Promise<void>; close: () => void } {
   const { queue, runner, logger } = options
 
   async function renew(): Promise<void> {
     const leases = [...runner.agents.values()].map(({ task }) => ({ taskId: task.id, attempt: task.attempt }))
     if (leases.length === 0) return
-    for (const { taskId, ok, cancel } of await queue.heartbeat(leases)) {
+    for (const { taskId, attempt, ok, cancel } of await queue.heartbeat(leases)) {
+      // Another attempt of the task may run by now.
+      if (runner.agents.get(taskId)?.attempt.attempt !== attempt) continue
       if (!ok) runner.end(taskId, endedBy('lost_lease', 'The queue gave the task to another attempt.'))
       else if (cancel) runner.end(taskId, endedBy('cancelled', 'Cancelled.'))
     }
@@ -28,7 +30,7 @@ export function createLeaseKeeper(options: {
       logger.warn({ err }, 'the leases could not be renewed; it is tried again'),
     )
   }, options.everyMs)
-  return { close: () => clearInterval(timer) }
+  return { renew, close: () => clearInterval(timer) }
 }
 
 /** The end of an attempt that a person or the queue decided. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { readFile, rm } from 'node:fs/promises'
+import { readFile, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { keepSnapshot, readSnapshot, type Snapshot, snapshotTree } from '../agent/changes.ts'
@@ -39,6 +39,8 @@ export type RunningAgent = {
   watcher: Watcher | null
   /** Set when the attempt has to end before its window exists. */
   endEarly: AgentEnd | null
+  /** How the attempt ended, once that is decided. */
+  ended: AgentEnd | null
   usage: LiveUsage | null
   /** Hook events that came before there was a watcher. */
   early: HookEvent[]
@@ -153,29 +155,29 @@ export function createRunner(deps: RunnerDeps): Runner {
   async function takeBack(agent: RunningAgent, panePid: number | null): Promise<void> {
     const { task, attempt } = agent
     const spool = { taskId: task.id, attempt: attempt.attempt, folder: attemptFiles(attempt.folder).spool }
-    // What it reported while no daemon ran decides how it ended, so an agent that is gone is read to the end first.
-    if (panePid === null) {
-      deps.ingest().add(spool)
-      await deps.ingest().remove(spool)
-    }
-    const past = deps.hookEvents
-      .ofTask(task.id, { limit: 100_000 })
-      .filter((event) => event.attempt === attempt.attempt)
-    agent.early = []
-    if (panePid !== null) deps.ingest().add(spool)
+    // What it reported while no daemon ran may decide everything: that belongs to its past.
+    deps.ingest().add(spool)
+    await deps.ingest().read(spool)
+    const past = deps.hookEvents.ofAttempt(attempt)
     const waitedMs = waitedFor(
       attempts.chain(task.id).filter((change) => change.attempt === attempt.attempt),
       clock(),
     )
     const busyMs = Math.max(0, clock() - attempt.startedAt - waitedMs)
-    await watch(agent, panePid, await readSnapshot(attemptFiles(attempt.folder).before), { past, busyMs })
+    const before = await readSnapshot(attemptFiles(attempt.folder).before)
+    // Decided by the daemon of before, which ended before it could end the agent.
+    if (attempt.state === 'timeout') {
+      const end = { kind: 'timeout', error: attempt.stateReason, message: '', retryAfterMs: null }
+      agent.endEarly = { outcome: 'failed_permanent', ...end }
+    }
+    await watch(agent, panePid, before, { past, busyMs })
   }
 
   async function watch(
     agent: RunningAgent,
     panePid: number | null,
     before: Snapshot | null,
-    taken: { past: HookEvent[]; busyMs: number } | null,
+    taken: { past: Iterable<HookEvent>; busyMs: number } | null,
   ): Promise<void> {
     const { attempt, task } = agent
     const files = attemptFiles(attempt.folder)
@@ -203,8 +205,11 @@ export function createRunner(deps: RunnerDeps): Runner {
       },
       readTranscript: (failure) => readTranscriptEnd(transcriptOf(agent), failure),
       readExit: () => readExit(files.exit),
+      readSpool: () => deps.ingest().read({ taskId: task.id, attempt: attempt.attempt, folder: files.spool }),
       taken,
     })
+    // All that came so far is in the past that the watcher has just read.
+    if (taken !== null) agent.early = []
     agent.watcher = watcher
     agent.usage = createLiveUsage(() => transcriptOf(agent))
     if (agent.early.length > 0) watcher.onHookEvents(agent.early.splice(0))
@@ -220,6 +225,7 @@ export function createRunner(deps: RunnerDeps): Runner {
         attached: false,
       })
     const end = await watcher.over
+    agent.ended = end
     await close(agent, pane, panePid, claudePid, end)
     await settle(agent, before, end)
   }
@@ -235,7 +241,8 @@ export function createRunner(deps: RunnerDeps): Runner {
     const { attempt, task } = agent
     const files = attemptFiles(attempt.folder)
     const screen = agent.watcher?.screen() ?? ''
-    if (screen !== '') writeFileSync(join(attempt.folder, 'screen.txt'), screen, { mode: 0o600 })
+    if (screen !== '')
+      bestEffort(() => writeFileSync(join(attempt.folder, 'screen.txt'), screen, { mode: 0o600 }))
     const left = await endAgent({
       pane,
       tree: { rootPid: panePid, taskId: task.id, attempt: attempt.attempt },
@@ -251,15 +258,13 @@ export function createRunner(deps: RunnerDeps): Runner {
 
   async function settle(agent: RunningAgent, before: Snapshot | null, end: AgentEnd): Promise<void> {
     const { attempt, task } = agent
-    const events = deps.hookEvents
-      .ofTask(task.id, { limit: 100_000 })
-      .filter((event) => event.attempt === attempt.attempt)
+    const hasBegun = deps.hookEvents.ofAttempt(attempt)[Symbol.iterator]().next().done !== true
     const result = await collectResult({
       dir: attempt.dir,
       configDir: attempt.configDir,
-      claudeSessionId: events.length > 0 ? attempt.claudeSessionId : null,
-      transcriptPath: events.length > 0 ? await findTranscript(transcriptOf(agent)) : null,
-      events,
+      claudeSessionId: hasBegun ? attempt.claudeSessionId : null,
+      transcriptPath: hasBegun ? await findTranscript(transcriptOf(agent)) : null,
+      events: { [Symbol.iterator]: () => deps.hookEvents.ofAttempt(attempt)[Symbol.iterator]() },
       before,
       markers: settings.markers,
       message: end.message,
@@ -270,23 +275,29 @@ export function createRunner(deps: RunnerDeps): Runner {
     })
     const { outcome, error, retryAfterMs } = end
     // Before it is settled: after that, no later daemon looks into this folder, and it holds secrets.
-    cleanLaunch(attempt.folder)
+    bestEffort(() => cleanLaunch(attempt.folder))
     await storeOutcome({ taskId: task.id, attempt: task.attempt, outcome, result, error, retryAfterMs })
-    await rm(attemptFiles(attempt.folder).spool, { recursive: true, force: true })
-    await rm(attemptFiles(attempt.folder).before, { recursive: true, force: true })
-    agents.delete(task.id)
+    forget(agent)
+    await rm(attemptFiles(attempt.folder).before, { recursive: true, force: true }).catch(() => undefined)
+    // Only when it is empty: what could not be stored is worth more than a tidy folder.
+    await rmdir(attemptFiles(attempt.folder).spool).catch(() => undefined)
     deps.settled(end)
     deps.notify(task.id, 'task')
   }
 
-  // On a full disk it waits until there is room: nothing else remembers what the agent's work came to.
+  /** The next attempt of the same task may be there already. */
+  function forget(agent: RunningAgent): void {
+    if (agents.get(agent.task.id) === agent) agents.delete(agent.task.id)
+  }
+
+  // It waits until the database takes it: nothing else remembers what the agent's work came to.
   async function storeOutcome(report: Report): Promise<void> {
     for (;;) {
       try {
         attempts.settle(report, clock())
         return
       } catch (err) {
-        if (!(err instanceof CcmError) || err.code !== 'DISK_FULL') throw err
+        if (!(err instanceof CcmError)) throw err
         deps.logger.error({ err, taskId: report.taskId }, 'an outcome could not be stored; it is tried again')
         await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS))
       }
@@ -311,20 +322,29 @@ export function createRunner(deps: RunnerDeps): Runner {
     } catch (err) {
       deps.logger.error({ err, taskId: task.id, attempt: task.attempt }, 'an attempt broke')
       await endHalfStarted(attempt).catch(() => undefined)
+      const ingest = deps.ingest()
+      await ingest
+        .remove({ taskId: task.id, attempt: task.attempt, folder: attemptFiles(attempt.folder).spool })
+        .catch(() => undefined)
+      bestEffort(() => cleanLaunch(attempt.folder))
+      // What the agent came to stands, whatever went wrong after it.
       const error = `ccm failed at this attempt: ${messageOf(err)}`
+      const broken: AgentEnd = { outcome: 'failed', kind: 'internal', error, message: '', retryAfterMs: null }
+      const end = agent.ended ?? broken
+      const { outcome, retryAfterMs } = end
       const report = {
         taskId: task.id,
         attempt: task.attempt,
-        outcome: 'failed',
+        outcome,
         result: null,
-        error,
-        retryAfterMs: null,
-      } as const
+        error: end.error,
+        retryAfterMs,
+      }
       await storeOutcome(report).catch((again: unknown) =>
         deps.logger.error({ err: again, taskId: task.id }, 'an outcome could not be stored'),
       )
-      agents.delete(task.id)
-      deps.settled({ ...report, kind: 'internal', message: '' })
+      forget(agent)
+      deps.settled(end)
     }
   }
 
@@ -335,6 +355,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       attempt,
       watcher: null,
       endEarly: null,
+      ended: null,
       usage: null,
       early: [],
       startedAt,
@@ -447,6 +468,15 @@ function startFailure(error: unknown): AgentEnd {
     error: `The agent could not be started: ${messageOf(error)}`,
     message: '',
     retryAfterMs: null,
+  }
+}
+
+/** For what only helps a reader later: a full disk must not change how an attempt ended. */
+function bestEffort(work: () => void): void {
+  try {
+    work()
+  } catch {
+    // It is missing then.
   }
 }
 

@@ -87,6 +87,10 @@ export type SupervisorDeps = {
 
 /** How long claims pause after a refused login: 1 minute, doubled each time, at most 15. */
 const LOGIN_PAUSE_MS = 60_000
+/** After a usage limit whose end nobody told. */
+const LIMIT_PAUSE_MS = 5 * 60_000
+/** An agent has most of its memory long before that. */
+const MEMORY_SETTLES_MS = 30_000
 
 export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const { settings, queue, attempts, hookEvents, projects, tmux, clock, logger } = deps
@@ -146,10 +150,13 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   })
   const dispatcher = createDispatcher({
     queue,
+    renew: () => leases.renew(),
     projects: () => projects.trustedNames(),
     occupied: () =>
       [...runner.agents.values()].filter(({ watcher }) => occupiesSlot(watcher?.view().state ?? 'spawning'))
         .length,
+    starting: () =>
+      [...runner.agents.values()].filter(({ startedAt }) => clock() - startedAt < MEMORY_SETTLES_MS).length,
     maxConcurrent: settings.maxConcurrent,
     minFreeMemoryMb: settings.minFreeMemoryMb,
     ready: async () => {
@@ -175,6 +182,8 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     },
   })
   const leases = createLeaseKeeper({ queue, runner, everyMs: settings.heartbeatMs, logger })
+  // A task that comes in meanwhile waits, until every agent of before is known.
+  dispatcher.hold({ kind: 'starting', sentence: 'The daemon is starting.', until: null })
 
   // While no agent works nobody looks at tmux, so its end is noticed here.
   async function ensureTmux(): Promise<void> {
@@ -202,6 +211,10 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       const pauseMs = Math.min(LOGIN_PAUSE_MS * 2 ** loginFailures++, 15 * LOGIN_PAUSE_MS)
       const sentence = `Claude Code's login was refused: ${end.error ?? ''} Log in (run claude), or mend the key in [claude.env] and run: ccm stop --keep-agents && ccm start`
       dispatcher.hold({ kind: 'login', sentence, until: clock() + pauseMs })
+    } else if (end.kind === 'usage_limit') {
+      const until = clock() + (end.retryAfterMs ?? LIMIT_PAUSE_MS)
+      const sentence = `The account's usage limit is reached until ${new Date(until).toISOString()}.`
+      dispatcher.hold({ kind: 'limit', sentence, until })
     } else if (end.outcome === 'succeeded') {
       loginFailures = 0
     }
@@ -229,7 +242,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       found.push(...(await adoptAll({ queue, attempts, runner, tmux, clock, logger })))
       for (const sentence of found) logger.info(sentence)
       delivery.nudge()
-      dispatcher.nudge()
+      dispatcher.lift('starting')
     },
     async insert({ dir, project: name, trust, ...task }) {
       const project = projectOf(projects, clock, { dir, name, trust })

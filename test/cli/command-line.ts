@@ -78,8 +78,8 @@ export async function serveDaemon(
     },
   }
 
-  const answer = (name: string) => async (id: string, detail?: string | null) => {
-    calls.push([name, id, ...(detail === undefined || detail === null ? [] : [detail])])
+  const answer = (name: string) => async (id: string, ...details: (string | null)[]) => {
+    calls.push([name, id, ...details.filter((detail) => detail !== null)])
     if (tasks.get(id)?.agent.waitingFor == null) return 'not_waiting' as const
     if (refusals-- > 0) return { refused: 'Its dialog cannot be answered from here.' }
     daemon.agent(id, 'working', 'answered')

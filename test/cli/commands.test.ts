@@ -128,14 +128,20 @@ test('explain prints the chain with its proofs, and in JSON the task and the cha
 test('approve, deny and send settle a question; without one they exit 1 and say so', async () => {
   const daemon = await serveDaemon()
   const ask = () =>
-    daemon.agent('t1', 'waiting', 'asks', { kind: 'permission', tool: 'Bash', detail: 'ls', options: [] })
+    daemon.agent('t1', 'waiting', 'asks', {
+      id: 'ask1',
+      kind: 'permission',
+      tool: 'Bash',
+      detail: 'ls',
+      options: [],
+    })
   for (const argv of [['approve'], ['deny', '--reason', 'no'], ['send', '--', '-5']] as const) {
     ask()
     const [name, ...rest] = argv
     expect((await createCommandLine(daemon.home).ccm(name, 't1', ...rest)).code).toBe(0)
   }
   expect(daemon.calls).toEqual([
-    ['approve', 't1'],
+    ['approve', 't1', 'ask1'],
     ['deny', 't1', 'no'],
     ['send', 't1', '-5'],
   ])

@@ -122,7 +122,13 @@ test('off a terminal a waiting agent exits 5 and shows the exact command with it
   const detail = 'rm -rf build\u001b[2K\u202e # harmless'
   const { home } = await serveDaemon({
     onInsert: (daemon, id) =>
-      daemon.agent(id, 'waiting', 'permission', { kind: 'permission', tool: 'Bash', detail, options: [] }),
+      daemon.agent(id, 'waiting', 'permission', {
+        id: 'ask1',
+        kind: 'permission',
+        tool: 'Bash',
+        detail,
+        options: [],
+      }),
   })
   const { code, stdout } = await createCommandLine(home).ccm('run', 'Fix it')
   expect(code).toBe(5)
@@ -154,6 +160,7 @@ test('on a terminal a permission is answered right there', async () => {
   const daemon = await serveDaemon({
     onInsert: (daemon, id) =>
       daemon.agent(id, 'waiting', 'permission', {
+        id: 'ask1',
         kind: 'permission',
         tool: 'Bash',
         detail: 'npm publish',
@@ -169,7 +176,7 @@ test('on a terminal a permission is answered right there', async () => {
   line.type('n\n')
   await line.sees('What should the agent know?')
   line.type('not today\n')
-  await expect.poll(() => daemon.calls).toEqual([['deny', 't1', 'not today']])
+  await expect.poll(() => daemon.calls).toEqual([['deny', 't1', 'not today', 'ask1']])
   succeed(daemon, 't1')
   expect((await ended).code).toBe(0)
 })
@@ -184,6 +191,7 @@ test.each([
       refusals,
       onInsert: (daemon, id) =>
         daemon.agent(id, 'waiting', 'permission', {
+          id: 'ask1',
           kind: 'permission',
           tool: 'Bash',
           detail: 'ls',
@@ -209,6 +217,7 @@ test('on a terminal a number answers a question with the option it stands for', 
   const daemon = await serveDaemon({
     onInsert: (daemon, id) =>
       daemon.agent(id, 'waiting', 'question', {
+        id: 'ask1',
         kind: 'question',
         tool: 'AskUserQuestion',
         detail: 'Which database?',
@@ -219,7 +228,7 @@ test('on a terminal a number answers a question with the option it stands for', 
   const ended = line.ccm('run', 'Fix it')
   await line.sees('Your answer (number or text):')
   line.type('2\n')
-  await expect.poll(() => daemon.calls).toEqual([['send', 't1', 'Postgres']])
+  await expect.poll(() => daemon.calls).toEqual([['send', 't1', 'Postgres', 'ask1']])
   succeed(daemon, 't1')
   expect((await ended).code).toBe(0)
 })
@@ -228,6 +237,7 @@ test('a question that is answered in the window closes the one on the terminal',
   const daemon = await serveDaemon({
     onInsert: (daemon, id) =>
       daemon.agent(id, 'waiting', 'permission', {
+        id: 'ask1',
         kind: 'permission',
         tool: 'Bash',
         detail: 'ls',

@@ -192,10 +192,10 @@ test('answers go to the agent of the task the prefix means', async () => {
   expect((await ask('POST', '/api/tasks/abc/send', { text: '' })).status).toBe(400)
   await ask<CancelJson>('POST', '/api/tasks/abc/cancel', { reason: 'enough' })
   expect(calls).toEqual([
-    ['approve', 'abcdef'],
-    ['deny', 'abcdef', 'no'],
-    ['deny', 'abcdef', null],
-    ['send', 'abcdef', 'blue'],
+    ['approve', 'abcdef', null],
+    ['deny', 'abcdef', 'no', null],
+    ['deny', 'abcdef', null, null],
+    ['send', 'abcdef', 'blue', null],
     ['cancel', 'abcdef', 'enough'],
   ])
 })

@@ -145,10 +145,10 @@ test('the client calls every route as the daemon wants it', async () => {
   expect(await client.cancel('abc')).toMatchObject({ reply: 'cancelled', task: { id: 'abc' } })
   expect(await client.shutdown('end')).toEqual({ stopping: true, agents: 'end' })
   expect(calls).toEqual([
-    ['approve', 'abc'],
-    ['deny', 'abc', 'no'],
-    ['deny', 'abc', null],
-    ['send', 'abc', 'blue'],
+    ['approve', 'abc', null],
+    ['deny', 'abc', 'no', null],
+    ['deny', 'abc', null, null],
+    ['send', 'abc', 'blue', null],
     ['cancel', 'abc', 'Cancelled by a person.'],
     ['shutdown', 'end'],
   ])

@@ -1,6 +1,7 @@
 import { CcmError } from '../../core/errors.ts'
 import {
   CancelBody,
+  ApproveBody,
   DenyBody,
   EventFilter,
   NewTaskBody,
@@ -129,15 +130,18 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/tasks/:id/approve',
       access: 'token',
-      handle: (context) => answer(context, (id) => deps.tasks.approve(id)),
+      async handle(context) {
+        const { ask } = parseInput(ApproveBody, await readBody(context))
+        return answer(context, (id) => deps.tasks.approve(id, ask ?? null))
+      },
     },
     {
       method: 'POST',
       path: '/api/tasks/:id/deny',
       access: 'token',
       async handle(context) {
-        const { reason } = parseInput(DenyBody, await readBody(context))
-        return answer(context, (id) => deps.tasks.deny(id, reason ?? null))
+        const { reason, ask } = parseInput(DenyBody, await readBody(context))
+        return answer(context, (id) => deps.tasks.deny(id, reason ?? null, ask ?? null))
       },
     },
     {
@@ -145,8 +149,8 @@ export function taskRoutes(deps: AppDeps): Route[] {
       path: '/api/tasks/:id/send',
       access: 'token',
       async handle(context) {
-        const { text } = parseInput(SendBody, await readBody(context))
-        return answer(context, (id) => deps.tasks.send(id, text))
+        const { text, ask } = parseInput(SendBody, await readBody(context))
+        return answer(context, (id) => deps.tasks.send(id, text, ask ?? null))
       },
     },
   ]
