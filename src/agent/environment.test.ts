@@ -1,0 +1,132 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { seedConfigFolder } from './config-folder.ts'
+import { agentEnvironment, hasOwnLogin, inheritedEnvironment } from './environment.ts'
+import { attemptSettings } from './settings.ts'
+
+test('of the daemon’s environment only what is on the list reaches agents: no key, no token', () => {
+  const from = {
+    PATH: '/bin',
+    HOME: '/home/me',
+    LC_ALL: 'C.UTF-8',
+    HTTPS_PROXY: 'http://proxy',
+    SSH_AUTH_SOCK: '/run/agent',
+    ANTHROPIC_API_KEY: 'secret',
+    CLAUDE_CODE_OAUTH_TOKEN: 'secret',
+    AWS_SECRET_ACCESS_KEY: 'secret',
+    GITHUB_TOKEN: 'secret',
+    CCM_HOME: '/home/me/.ccm',
+    CCM__CLAUDE__ENV__X: 'secret',
+    NODE_OPTIONS: '--inspect',
+    LD_PRELOAD: '/x.so',
+    TMUX: '/tmp/tmux',
+    IS_SANDBOX: '1',
+    EMPTY: undefined,
+  }
+  expect(inheritedEnvironment(from)).toEqual({
+    PATH: '/bin',
+    HOME: '/home/me',
+    LC_ALL: 'C.UTF-8',
+    HTTPS_PROXY: 'http://proxy',
+    SSH_AUTH_SOCK: '/run/agent',
+  })
+})
+
+test('[claude.env] wins over what is inherited, a caller’s extra over both, and the marks over everything', () => {
+  const made = agentEnvironment({
+    inherited: { PATH: '/bin', A: 'inherited', CCM_TASK_ID: 'x' },
+    claudeEnv: { A: 'config', B: 'config', CCM_ATTEMPT: '99', CLAUDE_CONFIG_DIR: '/theirs' },
+    extra: { B: 'extra', CCM_TASK_ID: 'y' },
+    configDir: '/ours',
+    taskId: 't1',
+    attempt: 2,
+  })
+  expect(made).toMatchObject({
+    PATH: '/bin',
+    A: 'config',
+    B: 'extra',
+    CLAUDE_CONFIG_DIR: '/ours',
+    CCM_TASK_ID: 't1',
+    CCM_ATTEMPT: '2',
+  })
+})
+
+test('with the user’s own login nothing names a config folder', () => {
+  const made = agentEnvironment({ inherited: {}, claudeEnv: {}, configDir: null, taskId: 't', attempt: 1 })
+  expect(made).toEqual({ CCM_TASK_ID: 't', CCM_ATTEMPT: '1' })
+})
+
+test('a key or token makes a login of its own, an empty one does not', () => {
+  for (const name of ['ANTHROPIC_API_KEY', 'ANTHROPIC_AUTH_TOKEN', 'CLAUDE_CODE_OAUTH_TOKEN']) {
+    expect(hasOwnLogin({ [name]: 'x' })).toBe(true)
+    expect(hasOwnLogin({ [name]: '' })).toBe(false)
+  }
+  expect(hasOwnLogin({ ANTHROPIC_BASE_URL: 'http://x' })).toBe(false)
+})
+
+test('a config folder is made for its owner only, names the key by its end, and is never changed again', () => {
+  const root = mkdtempSync(join(tmpdir(), 'ccm-config-'))
+  onTestFinished(() => rmSync(root, { recursive: true, force: true }))
+  const folder = join(root, 'a/b')
+  const apiKey = `sk-ant-${'0'.repeat(40)}-12345678901234567890`
+  seedConfigFolder(folder, { apiKey, trusted: ['/code/app', '/code/it\'s "odd"'] })
+  const file = join(folder, '.claude.json')
+  const written = readFileSync(file, 'utf8')
+  expect(JSON.parse(written)).toEqual({
+    hasCompletedOnboarding: true,
+    projects: {
+      '/code/app': { hasTrustDialogAccepted: true },
+      '/code/it\'s "odd"': { hasTrustDialogAccepted: true },
+    },
+    customApiKeyResponses: { approved: ['12345678901234567890'], rejected: [] },
+  })
+  expect(written).not.toContain(apiKey)
+  expect(statSync(folder).mode & 0o777).toBe(0o700)
+  expect(statSync(file).mode & 0o777).toBe(0o600)
+  writeFileSync(file, '{"mine":true}')
+  seedConfigFolder(folder, { apiKey: undefined, trusted: [] })
+  expect(readFileSync(file, 'utf8')).toBe('{"mine":true}')
+})
+
+type Settings = Record<string, unknown> & { hooks: Record<string, { hooks: Record<string, unknown>[] }[]> }
+
+test('an attempt’s settings hold our keys only, and every hook has a limit', () => {
+  const settings = attemptSettings({ hookScript: "/a b/it's.sh", spoolFolder: '/s p', ask: null }) as Settings
+  expect(Object.keys(settings).toSorted()).toEqual([
+    'autoContinueAtUsageLimit',
+    'hooks',
+    'skipDangerousModePermissionPrompt',
+    'tui',
+  ])
+  for (const name of [
+    'SessionStart',
+    'UserPromptSubmit',
+    'PreToolUse',
+    'PermissionRequest',
+    'Stop',
+    'StopFailure',
+  ]) {
+    expect(settings.hooks[name]?.[0]?.hooks).toEqual([
+      { type: 'command', command: `/bin/sh '/a b/it'\\''s.sh' '/s p'`, timeout: 5 },
+    ])
+  }
+  // These fire for every line that streams, or would have to do the work themselves.
+  for (const name of ['MessageDisplay', 'FileChanged', 'WorktreeCreate'])
+    expect(settings.hooks[name]).toBeUndefined()
+})
+
+test('a permission request is recorded and also held open, with the attempt’s secret', () => {
+  const ask = { url: 'http://127.0.0.1:1/x', secret: 'abc' }
+  const settings = attemptSettings({ hookScript: '/h', spoolFolder: '/s', ask }) as Settings
+  const [record, held] = settings.hooks['PermissionRequest']?.[0]?.hooks ?? []
+  expect(record).toMatchObject({ type: 'command' })
+  expect(held).toMatchObject({
+    type: 'http',
+    url: ask.url,
+    headers: { Authorization: 'Bearer abc' },
+    timeout: 86_400,
+  })
+  expect(settings.hooks['Stop']?.[0]?.hooks).toHaveLength(1)
+})
