@@ -3,12 +3,21 @@ import { createServer, type AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ScriptedReply } from '../../src/demo/model.ts'
 import { inTurn, refuses, runs, says } from '../e2e/replies.ts'
-import { createStage } from '../e2e/stage.ts'
+import { createStage, type Stage } from '../e2e/stage.ts'
 
 const BYPASS = ['--permission-mode', 'bypassPermissions']
 const LIMIT_MS = 120_000
 /** Claude Code refuses a bare `sleep 1000`. */
 const FOR_EVER = 'tail -f /dev/null'
+
+/** A subscription's login in place of a key: only there are usage limits. */
+const SUBSCRIBED = {
+  apiKey: null,
+  claudeEnv: { CLAUDE_CODE_OAUTH_TOKEN: 'sk-ant-oat01-dummy-000000000000000000' },
+}
+
+/** How Claude Code words what the API said. */
+const SAID = /API Error|credit|issue with the selected model/i
 
 /** What the API says, and what must become of the task. */
 const REFUSALS = {
@@ -47,30 +56,42 @@ test(
       )
       return name === undefined ? { kind: 'hang' } : REFUSALS[name].reply
     })
-    const tasks = []
-    for (const name of names) tasks.push({ name, id: (await stage.add(`You get: ${name}`)).id })
-    for (const { name, id } of tasks) {
-      const { kind, retried } = REFUSALS[name]
-      const task = await stage.until(
-        id,
-        ({ agent_state, status }) => agent_state === 'error' && status !== 'running',
-        90_000,
-      )
-      expect({ name, status: task.status, attempt: task.attempt }).toEqual({
-        name,
-        status: retried ? 'queued' : 'failed',
-        attempt: 1,
-      })
-      const failure = (await stage.chain(id)).find(({ to }) => to === 'error')
-      expect(failure).toMatchObject({ evidence: kind, cue: 'failed' })
-      expect(failure?.reason).toMatch(/API Error|credit|issue with the selected model/i)
-      if (retried) {
-        await stage.ccm(['cancel', id])
-        continue
-      }
-      expect(task.error).toBe(failure?.reason)
-      expect(task.result?.errors.filter(({ message }) => message === task.error)).toMatchObject([{ kind }])
-    }
+    const tasks = await Promise.all(
+      names.map(async (name) => ({ name, id: (await stage.add(`You get: ${name}`)).id })),
+    )
+    const seen = await Promise.all(
+      tasks.map(async ({ name, id }) => {
+        const task = await stage.until(
+          id,
+          ({ agent_state, status }) => agent_state === 'error' && status !== 'running',
+          90_000,
+        )
+        const { status, error } = task
+        if (status === 'queued') await stage.ccm(['cancel', id])
+        const failure = (await stage.chain(id)).find(({ to }) => to === 'error')
+        const { attempt, evidence, reason = '' } = failure ?? {}
+        // The result says it once, although hook, transcript and outcome all know it.
+        const errors = task.result?.errors.filter(({ message }) => message === error).map(({ kind }) => kind)
+        return {
+          name,
+          status,
+          attempt,
+          evidence,
+          isSaid: SAID.test(reason),
+          errors,
+          isError: error === reason,
+        }
+      }),
+    )
+    expect(seen).toEqual(
+      names.map((name) => {
+        const { kind, retried } = REFUSALS[name]
+        const found = { name, attempt: 1, evidence: kind, isSaid: true }
+        return retried
+          ? { ...found, status: 'queued', errors: undefined, isError: false }
+          : { ...found, status: 'failed', errors: [kind], isError: true }
+      }),
+    )
   },
 )
 
@@ -133,49 +154,36 @@ test(
   'a usage limit gives the task back until the limit is reset, then it goes on',
   { timeout: 2 * LIMIT_MS },
   async () => {
-    const resetAt = Math.ceil(Date.now() / 1000) + 40
-    const limited = (claim: string, reset: number) =>
-      refuses(429, 'rate_limit_error', "This request would exceed your account's rate limit.", {
-        'anthropic-ratelimit-unified-status': 'rejected',
-        'anthropic-ratelimit-unified-reset': String(reset),
-        'anthropic-ratelimit-unified-representative-claim': claim,
-      })
-    const weekly = resetAt + 4 * 86_400
+    const resetAt = Math.ceil(Date.now() / 1000) + 30
     await using stage = await createStage(
-      (request) => {
-        if (request.userBlocks.some((block) => block.includes('this week')))
-          return limited('seven_day', weekly)
-        return Date.now() < resetAt * 1000 ? limited('five_hour', resetAt) : says('At last.\n[DONE]')
-      },
-      { apiKey: null, claudeEnv: { CLAUDE_CODE_OAUTH_TOKEN: 'sk-ant-oat01-dummy-000000000000000000' } },
+      () => (Date.now() < resetAt * 1000 ? limitedUntil(resetAt, 'five_hour') : says('At last.\n[DONE]')),
+      SUBSCRIBED,
     )
-    const { id } = await stage.add('Work today')
-    const { id: late } = await stage.add('Work this week')
-    for (const [task, reset] of [
-      [id, resetAt],
-      [late, weekly],
-    ] as const) {
-      const back = await stage.until(
-        task,
-        ({ status, attempt }) => status === 'queued' && attempt === 1,
-        60_000,
-      )
-      const chain = await stage.chain(task)
-      expect(chain.at(-1)).toMatchObject({ to: 'limited' })
-      const iso = new Date(reset * 1000).toISOString()
-      expect(chain.at(-1)?.reason).toContain(iso)
-      // To the second: the time is stored as "so long from now".
-      expect(back.state_reason).toMatch(/limit/)
-      expect(back.state_reason).toContain(iso.slice(0, 18))
-      expect(back.agent_state).toBe('limited')
+    const { id } = await stage.add('Work')
+    await isLimited(stage, id, resetAt)
+    // Nothing else is begun that would only run into the same limit.
+    const other = await stage.add('Work, too')
+    expect((await stage.task(other.id)).state_reason).toMatch(/^limit: /)
+    expect(await stage.end(id, 120_000)).toMatchObject({
+      status: 'succeeded',
+      attempt: 2,
+      result: { text: 'At last.' },
+    })
+    expect(await stage.end(other.id, 60_000)).toMatchObject({ status: 'succeeded', attempt: 1 })
+    for (const task of [id, other.id]) {
+      const begun = (await stage.events(task)).findLast((event) => event.hook_event_name === 'SessionStart')
+      expect(Date.parse(begun?.at ?? '')).toBeGreaterThanOrEqual(resetAt * 1000)
     }
-    const task = await stage.end(id, 120_000)
-    expect(task).toMatchObject({ status: 'succeeded', attempt: 2, result: { text: 'At last.' } })
-    const begun = (await stage.events(id)).filter((event) => event.hook_event_name === 'SessionStart').at(-1)
-    expect(Date.parse(begun?.at ?? '')).toBeGreaterThanOrEqual(resetAt * 1000)
-    expect((await stage.task(late)).attempt).toBe(1)
   },
 )
+
+test('a weekly limit, which opens a dialog, is a limit as well', { timeout: LIMIT_MS }, async () => {
+  const resetAt = Math.ceil(Date.now() / 1000) + 4 * 86_400
+  await using stage = await createStage(() => limitedUntil(resetAt, 'seven_day'), SUBSCRIBED)
+  const { id } = await stage.add('Work this week')
+  await isLimited(stage, id, resetAt)
+  expect((await stage.status()).holds.join()).toMatch(/limit/)
+})
 
 test(
   'deadlines: a silent model and a long task are ended, a silent command is not',
@@ -187,29 +195,29 @@ test(
       (request) => {
         if (asks(request, 'never answers')) return { kind: 'hang' }
         if (request.turn > 0) return says('[DONE]')
-        return runs(asks(request, 'for ever') ? FOR_EVER : 'for i in 1 2 3 4 5 6; do sleep 2; done')
+        return runs(asks(request, 'for ever') ? FOR_EVER : 'for i in 1 2 3 4 5 6 7 8 9 10; do sleep 2; done')
       },
-      { config: '[timeouts]\nno_activity = "5s"\n' },
+      { config: '[timeouts]\nno_activity = "10s"\n' },
     )
     const silent = await stage.add('The model never answers', ...BYPASS)
-    const long = await stage.add('Run a command for ever', '--timeout', '8s', ...BYPASS)
+    const long = await stage.add('Run a command for ever', '--timeout', '15s', ...BYPASS)
     const busy = await stage.add('Run a command for a while', ...BYPASS)
     expect(await stage.end(silent.id, 60_000)).toMatchObject({
       status: 'failed',
       agent_state: 'timeout',
       attempt: 1,
-      error: 'It showed no activity for 5 s.',
-      result: { errors: [{ kind: 'deadline' }] },
+      error: 'It showed no activity for 10 s.',
+      result: { errors: [{ kind: 'timeout' }] },
     })
     expect(await stage.end(long.id, 60_000)).toMatchObject({
       status: 'failed',
       agent_state: 'timeout',
-      error: 'It took longer than 8 s.',
+      error: 'It took longer than 15 s.',
       result: { tools: [{ command: FOR_EVER, ok: false }] },
     })
     const { status, result } = await stage.end(busy.id, 60_000)
     expect(status).toBe('succeeded')
-    expect(result?.tools[0]?.duration_ms).toBeGreaterThanOrEqual(12_000)
+    expect(result?.tools[0]?.duration_ms).toBeGreaterThanOrEqual(20_000)
     for (const { id } of [silent, long, busy]) expect(stage.processesOf(id)).toEqual([])
   },
 )
@@ -234,6 +242,29 @@ test(
     expect(await stage.end(id, 60_000)).toMatchObject({ status: 'succeeded', attempt: 2 })
   },
 )
+
+function limitedUntil(resetAtS: number, claim: string): ScriptedReply {
+  return refuses(429, 'rate_limit_error', "This request would exceed your account's rate limit.", {
+    'anthropic-ratelimit-unified-status': 'rejected',
+    'anthropic-ratelimit-unified-reset': String(resetAtS),
+    'anthropic-ratelimit-unified-representative-claim': claim,
+  })
+}
+
+/** Waits until the task is back in the queue, and proves that its state and reason name the limit's end. */
+async function isLimited(stage: Stage, id: string, resetAtS: number): Promise<void> {
+  const back = await stage.until(id, ({ status, attempt }) => status === 'queued' && attempt === 1, 60_000)
+  const iso = new Date(resetAtS * 1000).toISOString()
+  expect(back).toMatchObject({ agent_state: 'limited', state_reason: expect.stringMatching(/^limit: /) })
+  // Never before the reset; a little later, because the time is kept as "so long from now".
+  const named = Date.parse(/\d{4}-\S+Z/.exec(back.state_reason ?? '')?.[0] ?? '')
+  expect(named).toBeGreaterThanOrEqual(resetAtS * 1000)
+  expect(named).toBeLessThan(resetAtS * 1000 + 60_000)
+  expect((await stage.chain(id)).at(-1)).toMatchObject({
+    to: 'limited',
+    reason: `The usage limit is reached until ${iso}.`,
+  })
+}
 
 /** Claude Code's own process among these; its commands have their own names. */
 function claudeAmong(pids: number[]): number {

@@ -4,10 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { ModelRequest } from '../../src/demo/model.ts'
 import { calls, inTurn, runs, says } from '../e2e/replies.ts'
-import { createStage, type Stage } from '../e2e/stage.ts'
+import { createStage, isAlive, type Stage } from '../e2e/stage.ts'
 
 const BYPASS = ['--permission-mode', 'bypassPermissions']
 const LIMIT_MS = 90_000
+/** A program that runs until it is killed and leaves its pid in a file of the name that follows. */
+const LEFT = `'echo $$ > "$0".pid; exec tail -f /dev/null'`
 
 test('text only: the last message without its marker is the result', { timeout: LIMIT_MS }, async () => {
   await using stage = await createStage(() => ({ kind: 'message', text: 'Nothing to change.\n[DONE]' }))
@@ -69,7 +71,7 @@ test('[ERROR] fails the task with its reason, at once and for good', { timeout: 
 })
 
 test.each([
-  ['fail', 'failed', 'also when asked'],
+  ['fail', 'failed', expect.stringContaining('also when asked')],
   ['succeed', 'succeeded', null],
 ] as const)(
   'no marker: one neutral question, then unmarked = %s decides',
@@ -81,8 +83,7 @@ test.each([
     const { id } = await stage.add('Look around')
     const task = await stage.end(id)
     expect(task).toMatchObject({ status, attempt: 1, result: { text: 'It is as it is.' } })
-    if (error === null) expect(task.error).toBe(null)
-    else expect(task.error).toContain(error)
+    expect(task.error).toEqual(error)
     expect(questions(stage)).toHaveLength(1)
     expect(stage.model.requests).toHaveLength(2)
   },
@@ -153,16 +154,16 @@ test(
   async () => {
     await using stage = await createStage(
       inTurn(
-        runs('echo $$ > server.pid; exec sleep 1000', { run_in_background: true }),
+        runs(`setsid -f sh -c ${LEFT} apart; exec sh -c ${LEFT} near`, { run_in_background: true }),
         says('It serves.\n[DONE]'),
       ),
-      { config: '[timeouts]\nno_activity = "3s"' },
+      { config: '[timeouts]\nno_activity = "8s"' },
     )
     const { id } = await stage.add('Start the server', ...BYPASS)
     const { status, result } = await stage.end(id)
     expect({ status, text: result?.text }).toEqual({ status: 'succeeded', text: 'It serves.' })
-    const pid = readFileSync(join(stage.work, 'server.pid'), 'utf8').trim()
-    expect(existsSync(`/proc/${pid}`)).toBe(false)
+    const pids = ['near', 'apart'].map((name) => readFileSync(join(stage.work, `${name}.pid`), 'utf8').trim())
+    expect(pids.filter((pid) => isAlive(Number(pid)))).toEqual([])
     expect(stage.processesOf(id)).toEqual([])
   },
 )
@@ -242,11 +243,14 @@ test(
     )
     const secrets = { FOO_SECRET: 'hush-1', AWS_SECRET_ACCESS_KEY: 'hush-2', ANTHROPIC_AUTH_TOKEN: 'hush-3' }
     const started = await stage.ccm(['start'], { env: secrets })
-    expect(started.code, started.stderr).toBe(0)
+    expect(started).toMatchObject({ code: 0 })
     const { id } = await stage.add(
       'Show the environment',
-      ...['--model', 'claude-nine', '--permission-mode', 'manual', '--allow', 'Bash(env *)'],
-      ...['--allow', 'Bash(sort)', '--deny', 'Write'],
+      ...'--model claude-nine --permission-mode manual --deny Write'.split(' '),
+      '--allow',
+      'Bash(env *)',
+      '--allow',
+      'Bash(sort)',
     )
     const { status, result } = await stage.end(id)
     expect(status).toBe('succeeded')
