@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs'
+import { sep } from 'node:path'
 import type { Logger } from 'pino'
 import { attemptFiles, cleanLaunch } from '../agent/launch.ts'
 import { killTree } from '../agent/process-tree.ts'
@@ -25,10 +26,12 @@ export async function adoptAll(options: {
   attempts: Attempts
   runner: Runner
   tmux: TmuxServer
+  /** Folder of all state. */
+  home: string
   clock: Clock
   logger: Logger
 }): Promise<string[]> {
-  const { queue, attempts, runner, tmux, clock } = options
+  const { queue, attempts, runner, tmux, clock, home } = options
   const found: string[] = []
   const panes = (await listPanes(tmux)).filter((pane) => pane.marks.task !== undefined)
   const open = attempts.openOnes()
@@ -38,6 +41,16 @@ export async function adoptAll(options: {
   for (const attempt of open) {
     const task = await queue.get(attempt.taskId)
     const pane = panes.find((candidate) => isPaneOf(candidate, attempt))
+    if (pane === undefined && !attempt.folder.startsWith(home + sep)) {
+      // A copied home: folder and processes of this attempt are the original's, and none of our business.
+      const error = `It belongs to the home that this one was copied from (${attempt.folder}).`
+      const lease = { taskId: attempt.taskId, attempt: attempt.attempt }
+      attempts.settle({ ...lease, outcome: 'released', result: null, error, retryAfterMs: 0 }, clock())
+      found.push(
+        `Task ${attempt.taskId}: its agent belongs to the home that this one was copied from; it is queued again here.`,
+      )
+      continue
+    }
     if (task === null || task.attempt !== attempt.attempt || task.status !== 'running') {
       const error = 'The queue has gone on without it.'
       attempts.settle(

@@ -239,7 +239,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
 
   return {
     async begin() {
-      found.push(...(await adoptAll({ queue, attempts, runner, tmux, clock, logger })))
+      found.push(...(await adoptAll({ queue, attempts, runner, tmux, clock, logger, home: settings.home })))
       for (const sentence of found) logger.info(sentence)
       delivery.nudge()
       dispatcher.lift('starting')
