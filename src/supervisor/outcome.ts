@@ -1,0 +1,109 @@
+import { rm, rmdir } from 'node:fs/promises'
+import type { Logger } from 'pino'
+import type { Snapshot } from '../agent/changes.ts'
+import { attemptFiles, cleanLaunch } from '../agent/launch.ts'
+import { collectResult, findTranscript } from '../agent/result.ts'
+import type { AgentEnd } from '../agent/watcher.ts'
+import type { Attempt } from '../core/attempt.ts'
+import type { Clock } from '../core/clock.ts'
+import { CcmError } from '../core/errors.ts'
+import type { Report } from '../core/queue.ts'
+import type { TaskResult } from '../core/task.ts'
+import type { Attempts } from '../store/attempts.ts'
+import type { HookEvents } from '../store/hook-events.ts'
+import type { Settings } from './settings.ts'
+
+/** Turns the end of an attempt into its stored outcome. */
+export type Outcomes = {
+  /**
+   * Collects the result and stores the outcome; resolves when it is in the outbox. Called when nothing of the
+   * agent runs any more and its spool was read.
+   */
+  store: (
+    attempt: Attempt,
+    end: AgentEnd,
+    sources: { before: Snapshot | null; transcriptPath: string | null },
+  ) => Promise<void>
+  /** Stores the outcome without a result, for an attempt at which ccm itself failed. */
+  storeBare: (attempt: Attempt, end: AgentEnd) => Promise<void>
+}
+
+const STORE_RETRY_MS = 5000
+
+export function createOutcomes(deps: {
+  settings: Settings
+  attempts: Attempts
+  hookEvents: HookEvents
+  clock: Clock
+  logger: Logger
+}): Outcomes {
+  const { settings, attempts, hookEvents, clock } = deps
+
+  function collect(
+    attempt: Attempt,
+    end: AgentEnd,
+    sources: { before: Snapshot | null; transcriptPath: string | null },
+  ): Promise<TaskResult> {
+    const hasBegun = hookEvents.ofAttempt(attempt)[Symbol.iterator]().next().done !== true
+    return collectResult({
+      dir: attempt.dir,
+      configDir: attempt.configDir,
+      claudeSessionId: hasBegun ? attempt.claudeSessionId : null,
+      transcriptPath: hasBegun ? sources.transcriptPath : null,
+      events: { [Symbol.iterator]: () => hookEvents.ofAttempt(attempt)[Symbol.iterator]() },
+      before: sources.before,
+      markers: settings.markers,
+      message: end.message,
+      startedAt: attempt.startedAt,
+      endedAt: clock(),
+      attempts: attempt.attempt,
+      problem: end.error === null ? null : { kind: end.kind, message: end.error },
+    })
+  }
+
+  // It waits until the database takes it: nothing else remembers what the agent's work came to.
+  async function toOutbox(report: Report): Promise<void> {
+    for (;;) {
+      try {
+        attempts.settle(report, clock())
+        return
+      } catch (err) {
+        if (!(err instanceof CcmError)) throw err
+        deps.logger.error({ err, taskId: report.taskId }, 'an outcome could not be stored; it is tried again')
+        await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS))
+      }
+    }
+  }
+
+  function reportOf({ taskId, attempt }: Attempt, end: AgentEnd, result: TaskResult | null): Report {
+    return { taskId, attempt, outcome: end.outcome, result, error: end.error, retryAfterMs: end.retryAfterMs }
+  }
+
+  return {
+    async store(attempt, end, { before, transcriptPath }) {
+      const { configDir, claudeSessionId: sessionId } = attempt
+      const path = await findTranscript({ path: transcriptPath, configDir, sessionId })
+      const result = await collect(attempt, end, { before, transcriptPath: path })
+      // Before it is settled: after that, no later daemon looks into this folder, and it holds secrets.
+      bestEffort(() => cleanLaunch(attempt.folder))
+      await toOutbox(reportOf(attempt, end, result))
+      const files = attemptFiles(attempt.folder)
+      await rm(files.before, { recursive: true, force: true }).catch(() => undefined)
+      // Only when it is empty: what could not be stored is worth more than a tidy folder.
+      await rmdir(files.spool).catch(() => undefined)
+    },
+    async storeBare(attempt, end) {
+      bestEffort(() => cleanLaunch(attempt.folder))
+      await toOutbox(reportOf(attempt, end, null))
+    },
+  }
+}
+
+/** For what only helps a reader later: a full disk must not change how an attempt ended. */
+export function bestEffort(work: () => void): void {
+  try {
+    work()
+  } catch {
+    // It is missing then.
+  }
+}

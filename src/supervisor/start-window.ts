@@ -1,0 +1,146 @@
+import { randomUUID } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { keepSnapshot, type Snapshot, snapshotTree } from '../agent/changes.ts'
+import type { Claude } from '../agent/claude.ts'
+import { hasOwnLogin } from '../agent/environment.ts'
+import { attemptFiles, prepareLaunch } from '../agent/launch.ts'
+import { killTree } from '../agent/process-tree.ts'
+import type { AgentEnd } from '../agent/watcher.ts'
+import type { Attempt } from '../core/attempt.ts'
+import { CcmError, messageOf } from '../core/errors.ts'
+import type { Task } from '../core/task.ts'
+import type { Attempts } from '../store/attempts.ts'
+import type { Project } from '../store/projects.ts'
+import { listPanes } from '../tmux/pane.ts'
+import type { TmuxServer } from '../tmux/server.ts'
+import { killWindow, openWindow } from '../tmux/window.ts'
+import type { Ingest } from './ingest.ts'
+import { usableDirectory } from './intake.ts'
+import type { Settings } from './settings.ts'
+
+/** The record of an attempt before anything of it exists. */
+export function newAttempt(task: Task, project: Project | null, settings: Settings, at: number): Attempt {
+  return {
+    taskId: task.id,
+    attempt: task.attempt,
+    phase: 'claimed',
+    dir: project?.dir ?? '/',
+    folder: join(settings.home, 'attempts', `${task.id}.${task.attempt}`),
+    claudeSessionId: randomUUID(),
+    configDir: configDirFor(task.id, settings),
+    permissionMode: task.permissionMode ?? project?.permissionMode ?? settings.claude.permissionMode,
+    serverPid: null,
+    serverStartedAt: null,
+    windowId: null,
+    paneId: null,
+    windowName: null,
+    state: 'spawning',
+    waitKind: null,
+    stateReason: 'The window is being opened.',
+    stateAt: at,
+    startedAt: at,
+    settledAt: null,
+  }
+}
+
+/** The user's own where the user's own login is used; else one a task, so that a retry finds its session. */
+function configDirFor(taskId: string, { home, claude }: Settings): string | null {
+  if (claude.env['CLAUDE_CONFIG_DIR']) return claude.env['CLAUDE_CONFIG_DIR']
+  return hasOwnLogin(claude.env) ? join(home, 'claude', taskId) : null
+}
+
+/**
+ * Makes an attempt's folder and opens its window; each step is announced in the database first, and `attempt`
+ * has the window's ids afterwards. Throws what kept it from starting; then a window may exist all the same.
+ */
+export async function startWindow(
+  deps: {
+    settings: Settings
+    tmux: TmuxServer
+    attempts: Attempts
+    ingest: Ingest
+    findClaude: () => Promise<Claude>
+  },
+  launch: { task: Task; attempt: Attempt; project: Project | null; windowName: string },
+): Promise<{ panePid: number; before: Snapshot }> {
+  const { settings, tmux, attempts, ingest } = deps
+  const { task, attempt, project, windowName } = launch
+  const files = attemptFiles(attempt.folder)
+  if (project === null) throw new CcmError('NOT_FOUND', `The project ${task.project} is gone.`)
+  usableDirectory(attempt.dir)
+  refuseUnsafeRoot(attempt.permissionMode, settings.claude.env)
+  mkdirSync(files.spool, { recursive: true, mode: 0o700 })
+  const claude = await deps.findClaude()
+  const [before, argv] = await Promise.all([
+    snapshotTree(attempt.dir, files.before),
+    prepare(task, attempt, project, claude, settings),
+  ])
+  await keepSnapshot(files.before, before)
+  attempts.setStarting(attempt)
+  ingest.add({ taskId: task.id, attempt: task.attempt, folder: files.spool })
+  const marks = { task: task.id, attempt: String(task.attempt), project: task.project }
+  const { windowId, paneId, panePid } = await openWindow(tmux, { name: windowName, argv, marks })
+  const { pid, startedAt } = tmux.identity()
+  const window = { serverPid: pid, serverStartedAt: startedAt, windowId, paneId, windowName }
+  attempts.setStarted(attempt, window)
+  Object.assign(attempt, window, { phase: 'started' })
+  return { panePid, before }
+}
+
+function prepare(
+  task: Task,
+  attempt: Attempt,
+  project: Project,
+  claude: Claude,
+  settings: Settings,
+): Promise<string[]> {
+  const own = settings.claude
+  return prepareLaunch({
+    task,
+    attempt,
+    claude,
+    args: own.args,
+    model: task.model ?? project.model ?? own.model,
+    allowedTools: [...own.allowedTools, ...project.allowedTools, ...task.allowedTools],
+    disallowedTools: [...own.disallowedTools, ...project.disallowedTools, ...task.disallowedTools],
+    inherited: settings.inherited,
+    claudeEnv: own.env,
+    markers: settings.markers,
+    hookScript: settings.hookScript,
+    ask: settings.ask(attempt),
+  })
+}
+
+/** A window that could not be opened is not the task's fault; a directory that is gone is. */
+export function startFailure(error: unknown): AgentEnd {
+  const permanent =
+    error instanceof CcmError && ['DIR_UNUSABLE', 'NOT_FOUND', 'BAD_INPUT'].includes(error.code)
+  return {
+    outcome: permanent ? 'failed_permanent' : 'released',
+    kind: 'start',
+    error: `The agent could not be started: ${messageOf(error)}`,
+    message: '',
+    retryAfterMs: null,
+  }
+}
+
+/** A launch that failed may have opened its window all the same: tmux answered too late, or not at all. */
+export async function endHalfStarted(tmux: TmuxServer, { taskId, attempt }: Attempt): Promise<void> {
+  const panes = await listPanes(tmux).catch(() => [])
+  for (const { marks, windowId } of panes) {
+    if (marks.task !== taskId || marks.attempt !== String(attempt)) continue
+    await killWindow(tmux, windowId).catch(() => undefined)
+  }
+  await killTree({ rootPid: null, taskId, attempt })
+}
+
+/** Claude Code itself refuses it, and would only be started to say so; ccm never sets the variable. */
+function refuseUnsafeRoot(permissionMode: string, env: Record<string, string>): void {
+  if (permissionMode !== 'bypassPermissions' || process.getuid?.() !== 0) return
+  if (env['IS_SANDBOX'] !== undefined && env['IS_SANDBOX'] !== '') return
+  throw new CcmError(
+    'BAD_INPUT',
+    'Claude Code does not bypass permissions for root. Use another permission mode or user; in a sandbox, set IS_SANDBOX = "1" in [claude.env].',
+  )
+}
