@@ -176,7 +176,11 @@ export function createAnswers(options: {
       return say(text)
     },
 
-    hold: (ask, signal) => held.hold(ask, signal),
+    hold(ask, signal) {
+      const reply = held.hold(ask, signal)
+      held.follow(view().asks)
+      return reply
+    },
     follow: () => held.follow(view().asks),
     release: () => held.release(),
   }

@@ -31,7 +31,9 @@ export async function deliverText(options: {
   const box = await boxWhenFree(pane, isOurs, signal)
   if (signal.aborted) return { undelivered: 'the attempt is over' }
   if (box !== '' && !isOurs(box)) {
-    return { undelivered: box === null ? 'no input box is free' : 'the input box holds other text' }
+    if (box !== null) return { undelivered: 'the input box holds other text' }
+    const why = (await pane.isAttached()) ? 'a person has its window open' : 'no input box is free'
+    return { undelivered: why }
   }
   // Left there by an earlier try, when a person took over.
   if (box === '') await pane.paste(options.text)
