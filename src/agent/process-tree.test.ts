@@ -30,9 +30,9 @@ const sleepers = async (tree: Parameters<typeof treeOf>[0]) =>
 // The marks are read from /proc, which only Linux has.
 test.runIf(LINUX)('the tree holds children, other sessions, and what lost its parent', async () => {
   const tree = start(
-    "sleep 901 & setsid sleep 902 & nohup sleep 903 >/dev/null 2>&1 & (setsid sh -c 'sleep 904 & sleep 905' &) ; wait",
+    "sleep 51 & setsid sleep 52 & nohup sleep 53 >/dev/null 2>&1 & (setsid sh -c 'sleep 54 & sleep 55' &) ; wait",
   )
-  const expected = ['sleep 901', 'sleep 902', 'sleep 903', 'sleep 904', 'sleep 905']
+  const expected = ['sleep 51', 'sleep 52', 'sleep 53', 'sleep 54', 'sleep 55']
   await expect.poll(() => sleepers(tree)).toEqual(expected)
   // By the marks alone, as after the end of the tmux server, it is the same.
   expect(await sleepers({ ...tree, rootPid: null })).toEqual(expected)
@@ -45,16 +45,16 @@ test.runIf(LINUX)('the tree holds children, other sessions, and what lost its pa
 })
 
 test('a child that cleared its environment is found through its parent', async () => {
-  const tree = start('env -i sleep 906 & wait')
-  await expect.poll(() => sleepers(tree)).toEqual(['sleep 906'])
+  const tree = start('env -i sleep 56 & wait')
+  await expect.poll(() => sleepers(tree)).toEqual(['sleep 56'])
   expect(await killTree(tree)).toEqual([])
 })
 
 test.runIf(LINUX)('what ignores every signal it can is killed all the same', async () => {
   const tree = start(
-    `trap '' TERM HUP INT QUIT; setsid sh -c 'trap "" TERM HUP; while :; do sleep 907; done' & wait`,
+    `trap '' TERM HUP INT QUIT; setsid sh -c 'trap "" TERM HUP; while :; do sleep 57; done' & wait`,
   )
-  await expect.poll(() => sleepers(tree)).toEqual(['sleep 907'])
+  await expect.poll(() => sleepers(tree)).toEqual(['sleep 57'])
   expect(await killTree(tree)).toEqual([])
 })
 
@@ -62,9 +62,10 @@ test.runIf(LINUX)(
   'a tree that forks and leaves its parents while it is killed does not get away',
   async () => {
     // Each starts its successor in a new session and ends, so that the parent is gone before anybody looks.
-    const tree = start('exec sh -c "$HOP"', {
-      HOP: 'sleep 0.03; (setsid sh -c "$HOP" &); (setsid sleep 909 &)',
-    })
+    // 100 of them at most, or a killTree that lets them go would fill the machine.
+    const hop =
+      '[ "$LEFT" -gt 0 ] || exit; export LEFT=$((LEFT - 1)); sleep 0.03; (setsid sh -c "$HOP" &); (setsid sleep 59 &)'
+    const tree = start('exec sh -c "$HOP"', { HOP: hop, LEFT: '100' })
     await expect.poll(async () => (await sleepers(tree)).length).toBeGreaterThan(2)
     expect(await killTree(tree)).toEqual([])
     await new Promise((resolve) => setTimeout(resolve, 300))
@@ -73,11 +74,11 @@ test.runIf(LINUX)(
 )
 
 test.runIf(LINUX)('a program whose name holds parentheses and blanks is read right', async () => {
-  const tree = start(`cp "$(command -v sleep)" "$DIR/a) Z 1 (b" && "$DIR/a) Z 1 (b" 908 & wait`, {
+  const tree = start(`cp "$(command -v sleep)" "$DIR/a) Z 1 (b" && "$DIR/a) Z 1 (b" 58 & wait`, {
     DIR: folder(),
   })
   await expect
-    .poll(async () => commands(await treeOf(tree)).some((command) => command.endsWith('(b 908')))
+    .poll(async () => commands(await treeOf(tree)).some((command) => command.endsWith('(b 58')))
     .toBe(true)
   expect(await killTree(tree)).toEqual([])
 })
