@@ -131,6 +131,7 @@ test('an empty file, garbage and what is no object are kept as unreadable events
     ...Array.from({ length: 4 }, () => 'Unreadable'),
     'Stop',
   ])
+  expect(stored()[2]?.payload).toEqual({ ccm_error: 'The payload is not an object.', ccm_text: '[1]' })
   expect(stored()[1]?.payload).toMatchObject({
     ccm_text: '{"hook_event_name":',
     ccm_error: expect.any(String),
