@@ -11,7 +11,7 @@ export type Hold = { kind: string; sentence: string; until: number | null }
 export type Dispatcher = {
   /** Looks for work soon; any number of calls cost one look. */
   nudge: () => void
-  /** Claims nothing until then; null: until `lift`. A later hold of the same kind replaces it. */
+  /** Claims nothing until then; null: until `lift`. Of two holds of a kind the one that ends later counts. */
   hold: (hold: Hold) => void
   lift: (kind: string) => void
   holds: () => Hold[]
@@ -110,7 +110,11 @@ export function createDispatcher(options: {
 
   return {
     nudge,
-    hold: (hold) => void held.set(hold.kind, hold),
+    hold(hold) {
+      const until = held.get(hold.kind)?.until ?? 0
+      // Of two limits the later one counts.
+      if (hold.until === null || hold.until >= until) held.set(hold.kind, hold)
+    },
     lift(kind) {
       if (held.delete(kind)) nudge()
     },
