@@ -10,7 +10,6 @@ import type { Attempts } from '../store/attempts.ts'
 import { listPanes, type Pane } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { killWindow } from '../tmux/window.ts'
-import { endedBy } from './leases.ts'
 import type { Runner } from './runner.ts'
 
 /**
@@ -108,8 +107,6 @@ export async function adoptAll(options: {
   }
 
   for (const task of await queue.mine()) {
-    // Asked for while no daemon ran, or an instant before the last one ended.
-    if (task.cancelRequested) runner.end(task.id, endedBy('cancelled', 'Cancelled.'))
     if (attempts.get({ taskId: task.id, attempt: task.attempt }) !== null) continue
     const error = 'The daemon ended right after it claimed the task.'
     await queue.finish({
