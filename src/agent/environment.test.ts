@@ -74,7 +74,7 @@ test('a config folder is made for its owner only, names the key by its end, and 
   seedConfigFolder(folder, { apiKey, trusted: ['/code/app', '/code/it\'s "odd"'] })
   const file = join(folder, '.claude.json')
   const written = readFileSync(file, 'utf8')
-  expect(JSON.parse(written)).toEqual({
+  expect(JSON.parse(written)).toMatchObject({
     hasCompletedOnboarding: true,
     projects: {
       '/code/app': { hasTrustDialogAccepted: true },
@@ -94,12 +94,15 @@ type Settings = Record<string, unknown> & { hooks: Record<string, { hooks: Recor
 
 test('an attempt’s settings hold our keys only, and every hook has a limit', () => {
   const settings = attemptSettings({ hookScript: "/a b/it's.sh", spoolFolder: '/s p', ask: null }) as Settings
-  expect(Object.keys(settings).toSorted()).toEqual([
-    'autoContinueAtUsageLimit',
-    'hooks',
-    'skipDangerousModePermissionPrompt',
-    'tui',
-  ])
+  expect(settings).toMatchObject({
+    tui: 'default',
+    skipDangerousModePermissionPrompt: true,
+    autoContinueAtUsageLimit: false,
+  })
+  // Each of these would override what the user has set for every session of theirs.
+  for (const key of ['permissions', 'env', 'model', 'apiKeyHelper', 'statusLine']) {
+    expect(settings).not.toHaveProperty(key)
+  }
   for (const name of [
     'SessionStart',
     'UserPromptSubmit',

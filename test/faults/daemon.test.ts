@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import Sqlite from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ScriptedReply } from '../../src/demo/model.ts'
 import { createStage, type Stage } from '../e2e/stage.ts'
@@ -150,15 +151,17 @@ test('a daemon killed while its agent waits for a person: it still waits, and an
   expect(existsSync(join(stage.work, 'answered'))).toBe(true)
 })
 
-test('a cancel that no daemon could carry out any more is carried out at the next start', async () => {
-  await using stage = await createStage(ledgerScript, { config: '[timeouts]\nexit = "20s"' })
+test('a cancel that the daemon stored and did not live to carry out is carried out at the next start', async () => {
+  await using stage = await createStage(ledgerScript)
   const { id, claude } = await atWork(stage, 'cancelled')
-  // Claude Code is stopped, so that the polite way takes its 20 s and the daemon dies within them.
-  process.kill(claude, 'SIGSTOP')
-  await stage.ccm(['cancel', id])
   await stage.crash()
-  process.kill(claude, 'SIGCONT')
+  // No signal reached the agent yet: the daemon died between the two.
+  const db = new Sqlite(join(stage.home, 'ccm.db'))
+  db.prepare('UPDATE tasks SET cancel_requested = 1 WHERE id = :id').run({ id })
+  db.close()
+  expect(isAlive(claude)).toBe(true)
   await stage.ccm(['start'])
+  // Before the first heartbeat, which is due after 30 s.
   expect(await stage.end(id, 20_000)).toMatchObject({ status: 'cancelled', attempt: 1 })
   expect(stage.processesOf(id)).toEqual([])
 })
