@@ -8,8 +8,10 @@ import { join } from 'node:path'
  *
  * The keys are Claude Code's own and undocumented; measured on 2.1.328: `hasCompletedOnboarding` skips the
  * theme picker and a connection check that ignores ANTHROPIC_BASE_URL, `hasTrustDialogAccepted` the trust
- * dialog (of the exact folder or its git top level: a parent's trust stops at a repository's border), and
- * `customApiKeyResponses` the question about a key in the environment (it names its last 20 characters).
+ * dialog (of the exact folder or its git top level: a parent's trust stops at a repository's border),
+ * `hasClaudeMdExternalIncludesWarningShown` the one about a CLAUDE.md that imports files from outside the
+ * project (they stay outside, as without an answer), and `customApiKeyResponses` the question about a key in
+ * the environment (it names its last 20 characters).
  */
 export function seedConfigFolder(
   folder: string,
@@ -18,9 +20,10 @@ export function seedConfigFolder(
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const file = join(folder, '.claude.json')
   if (existsSync(file)) return
+  const project = { hasTrustDialogAccepted: true, hasClaudeMdExternalIncludesWarningShown: true }
   const settings = {
     hasCompletedOnboarding: true,
-    projects: Object.fromEntries(options.trusted.map((dir) => [dir, { hasTrustDialogAccepted: true }])),
+    projects: Object.fromEntries(options.trusted.map((dir) => [dir, project])),
     ...(options.apiKey === undefined
       ? {}
       : { customApiKeyResponses: { approved: [options.apiKey.slice(-20)], rejected: [] } }),

@@ -77,8 +77,8 @@ test('a config folder is made for its owner only, names the key by its end, and 
   expect(JSON.parse(written)).toMatchObject({
     hasCompletedOnboarding: true,
     projects: {
-      '/code/app': { hasTrustDialogAccepted: true },
-      '/code/it\'s "odd"': { hasTrustDialogAccepted: true },
+      '/code/app': { hasTrustDialogAccepted: true, hasClaudeMdExternalIncludesWarningShown: true },
+      '/code/it\'s "odd"': { hasTrustDialogAccepted: true, hasClaudeMdExternalIncludesWarningShown: true },
     },
     customApiKeyResponses: { approved: ['12345678901234567890'], rejected: [] },
   })

@@ -35,7 +35,7 @@ const RECORDED = [
   'ElicitationResult',
 ]
 
-/** A held question may take a day; Claude Code closes the request itself when somebody answers in the window. */
+/** A held question may take a day. */
 const ASK_TIMEOUT_S = 86_400
 
 /**
@@ -63,6 +63,8 @@ export function attemptSettings(options: {
   return {
     tui: 'default',
     skipDangerousModePermissionPrompt: true,
+    // Asked by a dialog in the middle of the start otherwise. Who trusts a project trusts its tool servers, and is told so.
+    enableAllProjectMcpServers: true,
     autoContinueAtUsageLimit: false,
     hooks,
   }
