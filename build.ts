@@ -16,6 +16,15 @@ const lazyHttp: Plugin = {
   },
 }
 
+/** zod brings its messages in fifty languages, 500 KB of a program that starts for every command. Ours are in English. */
+const oneLanguage: Plugin = {
+  name: 'one-language',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /\/locales\/index\.js$/ }, () => ({ path: 'none', namespace: 'one-language' }))
+    onLoad({ filter: /.*/, namespace: 'one-language' }, () => ({ contents: 'export {}', loader: 'js' }))
+  },
+}
+
 // Two entries that share chunks: neither loads the other's code. Packages with native parts stay outside.
 // Bundled CommonJS packages ask for `require`, which an ES module has not; the odd name cannot clash.
 const folder = import.meta.dirname
@@ -29,7 +38,7 @@ const { metafile } = await build({
   platform: 'node',
   target: 'node24',
   external: ['better-sqlite3'],
-  plugins: [lazyHttp],
+  plugins: [lazyHttp, oneLanguage],
   chunkNames: 'chunk-[hash]',
   banner: {
     js: "import { createRequire as __ccmCreateRequire } from 'node:module'; const require = __ccmCreateRequire(import.meta.url);",

@@ -9,7 +9,7 @@ import type { Config } from './config.ts'
 import { CcmError, messageOf } from './core/errors.ts'
 import type { Lease } from './core/queue.ts'
 import type { Task } from './core/task.ts'
-import { createApp } from './http/app.ts'
+import { createApp, type App } from './http/app.ts'
 import type { AppDeps, TaskView } from './http/deps.ts'
 import { listen } from './http/listen.ts'
 import { readOrCreateToken } from './http/token.ts'
@@ -51,7 +51,12 @@ export async function runDaemon(config: Config, options: { background: boolean }
     onTrouble: (message) => logger.warn({ code: 'TMUX_FAILED' }, message),
   })
   tmuxComes.catch(() => undefined)
+  // The port is open before tmux and the database are: requests wait for them, and a taken port is told at once.
+  const open = Promise.withResolvers<App>()
+  const app: Pick<App, 'fetch'> = { fetch: async (...call) => (await open.promise).fetch(...call) }
+  const listening = listen(app, config.http)
   const abandon = async (error: unknown): Promise<never> => {
+    await listening.then((server) => server.close(0)).catch(() => undefined)
     try {
       await leaveTmux(await tmuxComes)
     } catch {
@@ -74,9 +79,10 @@ export async function runDaemon(config: Config, options: { background: boolean }
     maxQueued: config.queue.maxQueued,
   })
   await queue.register().catch(abandon)
-  const tmux = await tmuxComes
+  const server = await listening.catch(abandon)
+  const { port } = server
+  const tmux = await tmuxComes.catch(abandon)
 
-  let port = config.http.port
   const secretOf = (lease: Lease) =>
     createHmac('sha256', token).update(`${lease.taskId}.${lease.attempt}`).digest('hex')
   const settings: Settings = {
@@ -161,8 +167,7 @@ export async function runDaemon(config: Config, options: { background: boolean }
     shutdown: (agents) => ending.resolve(agents),
   }
 
-  const server = await listen(createApp(deps), config.http).catch(abandon)
-  port = server.port
+  open.resolve(createApp(deps))
   const addressFile = join(home, 'daemon.json')
   writeWhole(
     addressFile,

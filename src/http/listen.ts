@@ -12,7 +12,10 @@ export type Listening = {
 }
 
 /** Serves the app. Resolves when it listens; a port in use throws PORT_TAKEN. */
-export function listen(app: App, { host, port }: { host: string; port: number }): Promise<Listening> {
+export function listen(
+  app: Pick<App, 'fetch'>,
+  { host, port }: { host: string; port: number },
+): Promise<Listening> {
   return new Promise((resolve, reject) => {
     const server = serve(
       {
