@@ -7,9 +7,9 @@ import { build, type Plugin } from 'esbuild'
  */
 const lazyHttp: Plugin = {
   name: 'lazy-http',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(?:node:)?https?$/ }, ({ path }) => ({ path, namespace: 'lazy-http' }))
-    onLoad({ filter: /.*/, namespace: 'lazy-http' }, ({ path }) => ({
+  setup(build) {
+    build.onResolve({ filter: /^(?:node:)?https?$/ }, ({ path }) => ({ path, namespace: 'lazy-http' }))
+    build.onLoad({ filter: /.*/, namespace: 'lazy-http' }, ({ path }) => ({
       contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
       loader: 'js',
     }))
@@ -19,9 +19,9 @@ const lazyHttp: Plugin = {
 /** zod brings its messages in fifty languages, 500 KB of a program that starts for every command. Ours are in English. */
 const oneLanguage: Plugin = {
   name: 'one-language',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /\/locales\/index\.js$/ }, () => ({ path: 'none', namespace: 'one-language' }))
-    onLoad({ filter: /.*/, namespace: 'one-language' }, () => ({ contents: 'export {}', loader: 'js' }))
+  setup(build) {
+    build.onResolve({ filter: /\/locales\/index\.js$/ }, () => ({ path: 'none', namespace: 'one-language' }))
+    build.onLoad({ filter: /.*/, namespace: 'one-language' }, () => ({ contents: 'export {}', loader: 'js' }))
   },
 }
 

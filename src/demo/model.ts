@@ -72,7 +72,8 @@ export async function serveScriptedModel(script: ModelScript): Promise<ScriptedM
     if (request.method !== 'POST' || path !== '/v1/messages') return sendJson(response, 404, {})
     const raw = JSON.parse(body) as RawRequest
     const parsed = parseRequest(raw, request)
-    if (!parsed.main) return sendMessage(response, raw, { kind: 'message', text: 'ok' }, `msg_side_${++serial}`)
+    if (!parsed.main)
+      return sendMessage(response, raw, { kind: 'message', text: 'ok' }, `msg_side_${++serial}`)
     requests.push(parsed)
     const reply = await script(parsed)
     if (reply.kind === 'hang') return
@@ -138,7 +139,9 @@ function parseRequest(raw: RawRequest, request: IncomingMessage): ModelRequest {
         isError: block.is_error === true,
       })),
     system: textOf(blocksOf(raw.system ?? '')),
-    headers: Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)])),
+    headers: Object.fromEntries(
+      Object.entries(request.headers).map(([name, value]) => [name, String(value)]),
+    ),
   }
 }
 
@@ -169,14 +172,23 @@ async function sendMessage(
   const blocks = [
     ...(reply.thinking ? [{ type: 'thinking', thinking: reply.thinking, signature: 'scripted' }] : []),
     ...(text ? [{ type: 'text', text }] : []),
-    ...tools.map((tool, index) => ({ type: 'tool_use', id: `toolu_${id}_${index}`, name: tool.name, input: tool.input })),
+    ...tools.map((tool, index) => ({
+      type: 'tool_use',
+      id: `toolu_${id}_${index}`,
+      name: tool.name,
+      input: tool.input,
+    })),
   ]
   const message = { id, type: 'message', role: 'assistant', model: raw.model, stop_sequence: null }
-  if (!raw.stream) return sendJson(response, 200, { ...message, content: blocks, stop_reason: stopReason, usage })
+  if (!raw.stream)
+    return sendJson(response, 200, { ...message, content: blocks, stop_reason: stopReason, usage })
 
   response.writeHead(200, { 'content-type': 'text/event-stream', 'request-id': `req_${id}` })
-  const send = (type: string, data: object) => response.write(`event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`)
-  send('message_start', { message: { ...message, content: [], stop_reason: null, usage: { ...usage, output_tokens: 1 } } })
+  const send = (type: string, data: object) =>
+    response.write(`event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`)
+  send('message_start', {
+    message: { ...message, content: [], stop_reason: null, usage: { ...usage, output_tokens: 1 } },
+  })
   for (const [index, block] of blocks.entries()) {
     const { start, deltas } = toDeltas(block, reply.wordMs !== undefined)
     send('content_block_start', { index, content_block: start })
@@ -218,7 +230,12 @@ async function readBody(request: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8')
 }
 
-function sendJson(response: ServerResponse, status: number, body: object, headers: Record<string, string> = {}): void {
+function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: object,
+  headers: Record<string, string> = {},
+): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers })
   response.end(JSON.stringify(body))
 }

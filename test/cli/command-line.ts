@@ -78,13 +78,15 @@ export async function serveDaemon(
     },
   }
 
-  const answer = (name: string) => async (id: string, ...details: (string | null)[]) => {
-    calls.push([name, id, ...details.filter((detail) => detail !== null)])
-    if (tasks.get(id)?.agent.waitingFor == null) return 'not_waiting' as const
-    if (refusals-- > 0) return { refused: 'Its dialog cannot be answered from here.' }
-    daemon.agent(id, 'working', 'answered')
-    return 'done' as const
-  }
+  const answer =
+    (name: string) =>
+    async (id: string, ...details: (string | null)[]) => {
+      calls.push([name, id, ...details.filter((detail) => detail !== null)])
+      if (tasks.get(id)?.agent.waitingFor == null) return 'not_waiting' as const
+      if (refusals-- > 0) return { refused: 'Its dialog cannot be answered from here.' }
+      daemon.agent(id, 'working', 'answered')
+      return 'done' as const
+    }
   const deps: AppDeps = {
     token: 'token-of-the-test',
     port: () => port,
