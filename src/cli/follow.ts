@@ -137,6 +137,7 @@ function createView(live: Live | null, paint: Paint) {
   const running = new Map<string, string>()
   const kept: string[] = []
   let paused = false
+  let ended = false
   const seen = new Set<number>()
   let state = ''
   let tokens = ''
@@ -147,7 +148,7 @@ function createView(live: Live | null, paint: Paint) {
     else live?.print(line)
   }
   const repaint = () => {
-    if (paused) return
+    if (paused || ended) return
     // The time comes first: a narrow terminal cuts the end.
     const parts = [showElapsed(Date.now() - startedAt), state]
     if (tokens !== '') parts.splice(1, 0, tokens)
@@ -193,6 +194,8 @@ function createView(live: Live | null, paint: Paint) {
       paused = false
       for (const line of kept.splice(0)) print(line)
       live?.status('')
+      // An answer that is under way resumes the view later than this.
+      ended = true
     },
   }
 }

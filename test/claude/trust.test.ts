@@ -11,7 +11,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execaSync } from 'execa'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import type { ProjectJson, TaskJson } from '../../src/protocol/rest.ts'
 import { createStage, type Stage } from '../e2e/stage.ts'
 import { serveFakeAnthropic } from './fake-anthropic.ts'
@@ -29,6 +29,12 @@ function plantProjectCode(stage: Stage, dir: string): string[] {
   const mine = { command: 'sh', args: ['-c', `touch ${traces[1]}; cat`] }
   writeFileSync(join(dir, '.mcp.json'), JSON.stringify({ mcpServers: { mine } }))
   return traces
+}
+
+function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-e2e-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  return folder
 }
 
 /** A login like a person's own, without any key in the environment. */
@@ -134,11 +140,10 @@ test(
     if (execaSync('openssl', ['version'], { reject: false }).exitCode !== 0) {
       return context.skip('openssl is missing: the connection check of a first start cannot be answered')
     }
-    const folder = mkdtempSync(join(tmpdir(), 'ccm-e2e-'))
+    const folder = temporaryFolder()
     await using anthropic = await serveFakeAnthropic(join(folder, 'tls'))
     await using stage = await createStage(() => DONE, { apiKey: null, claudeEnv: anthropic.env })
     const waits = await stage.ccm(['run', '--no-input', '--json', '--trust', 'go'], { timeoutMs: WAIT_MS })
-    rmSync(folder, { recursive: true })
     expect(waits.code).toBe(5)
     const { id, ...task } = JSON.parse(waits.stdout) as TaskJson
     expect(task).toMatchObject({ status: 'running', agent_state: 'waiting', waiting_for: { kind: 'dialog' } })
@@ -162,7 +167,7 @@ test(
 )
 
 test("ccm itself writes nothing into the user's home, whatever becomes of the agent", TEST, async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'ccm-e2e-'))
+  const folder = temporaryFolder()
   const claude = join(folder, 'claude')
   writeFileSync(claude, '#!/bin/sh\n[ "$1" = --version ] && echo "2.1.328 (Claude Code)"\nexit 0\n', {
     mode: 0o755,
@@ -179,5 +184,4 @@ test("ccm itself writes nothing into the user's home, whatever becomes of the ag
     path.startsWith('.claude'),
   )
   expect(new Set(own)).toEqual(new Set(['.claude', '.claude.json', '.claude/settings.json']))
-  rmSync(folder, { recursive: true })
 })
