@@ -29,7 +29,7 @@ export async function deliverText(options: {
   const confirmed = () => options.prompts() > before
   const isOurs = (box: string | null) => box !== null && withoutBlanks(box) === withoutBlanks(options.text)
   const box = await boxWhenFree(pane, isOurs, signal)
-  if (signal.aborted) return { undelivered: 'the attempt is over' }
+  if (signal.aborted) return { undelivered: 'it is out of date' }
   if (box !== '' && !isOurs(box)) {
     if (box !== null) return { undelivered: 'the input box holds other text' }
     const why = (await pane.isAttached()) ? 'a person has its window open' : 'no input box is free'
@@ -42,7 +42,7 @@ export async function deliverText(options: {
   }
   for (let tries = 0; tries < TRIES; tries++) {
     if (confirmed()) return 'delivered'
-    if (signal.aborted) return { undelivered: 'the attempt is over' }
+    if (signal.aborted) return { undelivered: 'it is out of date' }
     if (await pane.isAttached())
       return { undelivered: 'a person took over while the text was in the input box' }
     // Only a box that still holds text gets an Enter; a dialog has no box.

@@ -98,7 +98,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
   let busyMs = options.taken?.busyMs ?? 0
   let lastLookAt = clock()
   let nudges = 0
-  let toSay: string | null = null
+  /** A text that is due, and the way to take it back. */
+  let toSay: { text: string; moot: AbortController } | null = null
   let delivering = false
   let lastMessage = ''
   /** Where the newest end of a turn was read. */
@@ -132,7 +133,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
     for (let event = news[0]; event !== undefined; event = news[0]) {
       told = 'hook'
       // Whatever was due to be said was about the turn before.
-      if (event.payload.hook_event_name === 'UserPromptSubmit') toSay = null
+      if (event.payload.hook_event_name === 'UserPromptSubmit') {
+        toSay?.moot.abort()
+        toSay = null
+      }
       apply(onHook(view, event.payload, event.at))
       news.shift()
     }
@@ -212,7 +216,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
       case 'unmarked':
         if (nudges < markers.nudges) {
           nudges++
-          toSay = neutralQuestion(markers)
+          toSay = { text: neutralQuestion(markers), moot: new AbortController() }
           return sayWhatIsDue()
         }
         if (markers.unmarked === 'succeed') return settle('done', 'succeeded', 'unmarked', null)
@@ -254,10 +258,9 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
 
   // Deliveries run beside the queue: they wait for hook events that come through it.
-  function deliver(text: string): Promise<Delivery> {
-    const delivery = deliveries.then(() =>
-      deliverText({ pane, text, prompts: () => view.prompts, signal: stop.signal }),
-    )
+  function deliver(text: string, moot: AbortSignal = stop.signal): Promise<Delivery> {
+    const signal = AbortSignal.any([stop.signal, moot])
+    const delivery = deliveries.then(() => deliverText({ pane, text, prompts: () => view.prompts, signal }))
     deliveries = delivery.catch(() => undefined)
     return delivery
   }
@@ -265,7 +268,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
   function sayWhatIsDue(): void {
     if (toSay === null || delivering || view.turnEnd === null) return
     delivering = true
-    void deliver(toSay)
+    void deliver(toSay.text, toSay.moot.signal)
       .then((delivery) => {
         delivering = false
         if (delivery === 'delivered') toSay = null

@@ -1,0 +1,258 @@
+import { pino } from 'pino'
+import { describe, expect, test } from 'vitest'
+import type { HookEvent, HookPayload } from '../core/hook-event.ts'
+import type { Change } from '../core/watch.ts'
+import type { Look } from './look.ts'
+import type { Pane } from './pane.ts'
+import { neutralQuestion } from './prompt.ts'
+import type { SessionStatus } from './session-file.ts'
+import { createWatcher, type AgentEnd, type TranscriptEnd, type WatcherOptions } from './watcher.ts'
+
+const RULE = '─'.repeat(80)
+const MODE = '  ⏵⏵ accept edits on (shift+tab to cycle)'
+/** An idle screen with that text in its input box. */
+const idle = (box = '') =>
+  `● All of it.\n\n✻ Worked for 1s · done 1:00 PM\n\n${RULE}\n❯ ${box}\n${RULE}\n${MODE}`
+const busy = `✻ Thinking… (3s)\n\n${RULE}\n❯ \n${RULE}\n${MODE} · esc to interrupt`
+const MARKERS = { done: '[DONE]', error: '[ERROR]', unmarked: 'fail', nudges: 1 } as const
+const PROMPT = { hook_event_name: 'UserPromptSubmit', prompt: 'go' }
+const stop = (message: string, more: HookPayload = {}): HookPayload => ({
+  hook_event_name: 'Stop',
+  last_assistant_message: message,
+  ...more,
+})
+
+/** A watcher over a pane that only remembers; its clock moves by hand. */
+function stage(more: Partial<WatcherOptions> = {}) {
+  let now = 1_000_000
+  let serial = 0
+  let screen = busy
+  const typed: string[] = []
+  const changes: Change[] = []
+  let session: SessionStatus | null = null
+  const pane: Pane = {
+    capture: async () => screen,
+    paste: async (text) => {
+      typed.push(text)
+      screen = idle(text)
+    },
+    press: async (key) => void typed.push(key),
+    isAttached: async () => false,
+    close: async () => undefined,
+  }
+  const watcher = createWatcher({
+    pane,
+    startedAt: now,
+    markers: MARKERS,
+    deadlines: { startMs: 60_000, noActivityMs: 300_000, totalMs: 1_800_000, waitingMs: 86_400_000 },
+    clock: () => now,
+    logger: pino({ level: 'silent' }),
+    record: (change) => void changes.push(change),
+    readSession: () => session,
+    readTranscript: async (): Promise<TranscriptEnd> => ({ kind: 'open' }),
+    readExit: async () => null,
+    readSpool: async () => undefined,
+    taken: null,
+    ...more,
+  })
+  const hear = (...payloads: HookPayload[]) =>
+    watcher.onHookEvents(
+      payloads.map((payload): HookEvent => {
+        const hookEventName = payload.hook_event_name ?? ''
+        return {
+          id: ++serial,
+          taskId: 't',
+          attempt: 1,
+          claudeSessionId: null,
+          hookEventName,
+          at: now,
+          payload,
+        }
+      }),
+    )
+  const look = (more: Partial<Look> = {}) =>
+    watcher.onLook({
+      at: now,
+      exists: true,
+      serverGone: false,
+      dead: false,
+      title: '',
+      screen,
+      attached: false,
+      ...more,
+    })
+  /** Everything said so far has been worked off. */
+  const settled = () => new Promise((resolve) => setTimeout(resolve, 60))
+  const ended = (): Promise<AgentEnd | null> => Promise.race([watcher.over, settled().then(() => null)])
+  return {
+    watcher,
+    changes,
+    typed,
+    hear,
+    look,
+    settled,
+    ended,
+    pass: (ms: number) => (now += ms),
+    show: (text: string) => (screen = text),
+    says: (status: SessionStatus['status'] | null) =>
+      (session = status === null ? null : { pid: 1, status, waitingFor: null }),
+  }
+}
+
+describe('the last message decides', () => {
+  test('[DONE] succeeds, [ERROR] fails for good with its reason', async () => {
+    const done = stage()
+    done.hear(PROMPT, stop('All of it.\n[DONE]'))
+    expect(await done.ended()).toMatchObject({ outcome: 'succeeded', kind: 'done', error: null })
+    expect(done.changes.at(-1)).toMatchObject({ to: 'complete', source: 'hook' })
+    const failed = stage()
+    failed.hear(PROMPT, stop('[ERROR] no such file'))
+    expect(await failed.ended()).toMatchObject({
+      outcome: 'failed_permanent',
+      kind: 'agent_error',
+      error: 'no such file',
+    })
+  })
+
+  test('what the agent says after its attempt was ended changes nothing', async () => {
+    const { watcher, hear, ended } = stage()
+    watcher.end({
+      outcome: 'cancelled',
+      kind: 'cancelled',
+      error: 'Cancelled.',
+      message: '',
+      retryAfterMs: null,
+    })
+    hear(PROMPT, stop('[DONE]'))
+    expect(await ended()).toMatchObject({ outcome: 'cancelled' })
+    expect(watcher.view().state).toBe('exited')
+  })
+
+  test('a turn that goes on after its Stop is not over', async () => {
+    const { hear, ended, says } = stage()
+    says('busy')
+    hear(PROMPT, stop('[DONE]'))
+    expect(await ended()).toBe(null)
+  })
+
+  test('with work of its own in the background it is asked, failed or waited for, but not done', async () => {
+    const background_tasks = [{ type: 'shell', description: 'npm run dev' }]
+    const done = stage()
+    done.hear(PROMPT, stop('[DONE]', { background_tasks }))
+    expect(await done.ended()).toBe(null)
+    const asks = stage()
+    asks.hear(PROMPT, stop('Port 3000 or 4000?', { background_tasks }))
+    expect(await asks.ended()).toBe(null)
+    expect(asks.watcher.view()).toMatchObject({ state: 'waiting', waitKind: 'question' })
+  })
+})
+
+describe('the neutral question', () => {
+  test('is pasted into an empty box, sent once, and its answer decides', async () => {
+    const { hear, look, show, typed, ended, settled } = stage()
+    show(idle())
+    hear(PROMPT, stop('I did it.'))
+    await expect.poll(() => typed).toEqual([neutralQuestion(MARKERS), 'Enter'])
+    hear({ hook_event_name: 'UserPromptSubmit', prompt: neutralQuestion(MARKERS) }, stop('[DONE]'))
+    await settled()
+    look()
+    expect(await ended()).toMatchObject({ outcome: 'succeeded' })
+  })
+
+  test('is dropped when a person has said something meanwhile', async () => {
+    const { hear, look, show, typed, ended, settled } = stage()
+    show(idle('a person types'))
+    hear(PROMPT, stop('I did it.'))
+    await settled()
+    hear({ hook_event_name: 'UserPromptSubmit', prompt: 'go on' })
+    show(idle())
+    hear(stop('Now it is.\n[DONE]'))
+    await expect.poll(() => (look(), ended())).toMatchObject({ outcome: 'succeeded' })
+    expect(typed).toEqual([])
+  })
+})
+
+describe('deadlines', () => {
+  test('sleeping is no inactivity: a gap between looks is not the agent’s time', async () => {
+    const { hear, look, pass, ended } = stage()
+    hear(PROMPT)
+    look()
+    pass(3_600_000)
+    look()
+    expect(await ended()).toBe(null)
+  })
+
+  test('five minutes of looks without anything new are', async () => {
+    const { hear, look, pass, ended } = stage()
+    hear(PROMPT)
+    for (let tick = 0; tick < 35; tick++) {
+      look()
+      pass(10_000)
+    }
+    expect(await ended()).toMatchObject({ outcome: 'failed_permanent', kind: 'timeout' })
+  })
+
+  test('a server left in the background after [DONE] ends the task well', async () => {
+    const { hear, look, pass, ended } = stage()
+    hear(PROMPT, stop('[DONE]', { background_tasks: [{ type: 'shell', description: 'serve' }] }))
+    for (let tick = 0; tick < 35; tick++) {
+      look()
+      pass(10_000)
+    }
+    expect(await ended()).toMatchObject({ outcome: 'succeeded', kind: 'done' })
+  })
+})
+
+describe('faults', () => {
+  test('a change that could not be stored is stored later, and no event behind it is lost', async () => {
+    let full = true
+    const changes: Change[] = []
+    const { hear, ended, look } = stage({
+      record: (change) => {
+        if (full) throw new Error('disk full')
+        changes.push(change)
+      },
+    })
+    hear(PROMPT, stop('[DONE]'))
+    expect(await ended()).toBe(null)
+    full = false
+    look()
+    expect(await ended()).toMatchObject({ outcome: 'succeeded' })
+    expect(changes.map((change) => change.to)).toEqual(['working', 'complete'])
+  })
+
+  test('a window that is gone is judged by what the spool still holds', async () => {
+    const watched: { hear?: (...payloads: HookPayload[]) => void } = {}
+    const { hear, look, ended } = stage({ readSpool: async () => watched.hear?.(stop('[DONE]')) })
+    watched.hear = hear
+    hear(PROMPT)
+    look({ exists: false, screen: null })
+    expect(await ended()).toMatchObject({ outcome: 'succeeded', kind: 'done' })
+  })
+
+  test('a dead program without a last word is a crash with its last lines; a dead tmux server costs nothing', async () => {
+    const crashed = stage({ readExit: async () => 1 })
+    crashed.hear(PROMPT)
+    crashed.look({ dead: true, screen: 'error: unknown option' })
+    const error = 'Claude Code ended by itself with status 1. Its last lines: error: unknown option'
+    expect(await crashed.ended()).toMatchObject({ outcome: 'failed', kind: 'crash', error })
+    const orphan = stage()
+    orphan.hear(PROMPT)
+    orphan.look({ exists: false, serverGone: true, screen: null })
+    expect(await orphan.ended()).toMatchObject({ outcome: 'released', kind: 'lost' })
+  })
+
+  test('an agent taken back goes on from its past: a decided turn is decided, an asked question is not asked again', async () => {
+    const past = (...payloads: HookPayload[]): HookEvent[] =>
+      payloads.map((payload, id) => {
+        const hookEventName = payload.hook_event_name ?? ''
+        return { id, taskId: 't', attempt: 1, claudeSessionId: null, hookEventName, at: 1, payload }
+      })
+    const done = stage({ taken: { past: past(PROMPT, stop('[DONE]')), busyMs: 0 } })
+    expect(await done.ended()).toMatchObject({ outcome: 'succeeded' })
+    const question = { hook_event_name: 'UserPromptSubmit', prompt: neutralQuestion(MARKERS) }
+    const asked = stage({ taken: { past: past(PROMPT, stop('Well.'), question, stop('Well.')), busyMs: 0 } })
+    expect(await asked.ended()).toMatchObject({ outcome: 'failed_permanent', kind: 'unmarked' })
+    expect(asked.typed).toEqual([])
+  })
+})
