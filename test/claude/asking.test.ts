@@ -1,4 +1,4 @@
-import { existsSync, globSync, readFileSync } from 'node:fs'
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
@@ -27,6 +27,9 @@ const turns =
   (...replies: ScriptedReply[]) =>
   ({ turn }: ModelRequest) =>
     replies[turn] ?? say('[DONE]')
+
+/** Runs until the test says so. */
+const LONG = 'until [ -e go ]; do sleep 0.1; done; touch one'
 
 const isWaiting = (task: TaskJson) => task.agent_state === 'waiting' && task.waiting_for !== null
 const asksFor = (detail: string) => (task: TaskJson) =>
@@ -129,14 +132,22 @@ test(
   'whoever answers first wins: a key in the window closes the held request, Escape leaves a task that `ccm send` takes on',
   TEST,
   async () => {
-    await using stage = await createStage(({ turn, userText }) => {
-      if (userText.includes('go on without it')) return say('Went on.\n[DONE]')
-      return turn === 0 ? bash('touch one', 'touch two') : bash('touch three')
-    })
+    await using stage = await createStage(
+      ({ turn, userText }) => {
+        if (userText.includes('go on without it')) return say('Went on.\n[DONE]')
+        return turn === 0 ? bash(LONG, 'touch two') : bash('touch three')
+      },
+      { config: '[sweep]\nquiet = "500ms"\n' },
+    )
     const { id } = await stage.add('go', '--permission-mode', 'manual')
     const first = await stage.until(id, asksFor('touch one'), WAIT_MS)
     await dialogShows(stage, first, /Do you want to proceed\?/)
     await press(stage, first, '1')
+    // No hook tells of the key before the command has ended: the session file does.
+    const works = await stage.until(id, (task) => task.agent_state === 'working', WAIT_MS)
+    expect(works.state_reason).toContain('Answered in the window: Bash until')
+    expect(works.waiting_for).toBeNull()
+    writeFileSync(join(stage.work, 'go'), '')
     // Two tools in one message: the first by key, the second by command.
     await stage.until(id, asksFor('touch two'), WAIT_MS)
     await ccm(stage, 'approve', id)
@@ -158,7 +169,7 @@ test(
     expect(existsSync(join(stage.work, 'three'))).toBe(false)
     expect(await reasonsOf(stage, id)).toEqual(
       expect.arrayContaining([
-        'Answered in the window: Bash touch one',
+        `Answered in the window: Bash ${LONG}`,
         'Approved by a person: Bash touch two',
       ]),
     )
