@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { AgentState, WaitKind } from '../core/agent-state.ts'
 import { isOver } from '../core/agent-state.ts'
 import type { EvidenceSource } from '../core/attempt.ts'
+import { clip } from '../core/clip.ts'
 import type { Clock } from '../core/clock.ts'
 import { passedDeadline, type Deadlines } from '../core/deadline.ts'
 import type { HookEvent } from '../core/hook-event.ts'
@@ -14,12 +15,12 @@ import {
   move,
   onHook,
   onSeen,
-  withoutAsk,
   type Change,
   type Step,
   type TurnEnd,
   type View,
 } from '../core/watch.ts'
+import { withoutAsk } from '../core/ask.ts'
 import { createAnswers, type Answers } from './answers.ts'
 import { chooseOption, type Delivery, deliverText } from './deliver.ts'
 import { seenOf, stillText, type Look } from './look.ts'
@@ -432,5 +433,5 @@ export function occupiesSlot(state: AgentState): boolean {
 
 function lastLine(message: string): string {
   const line = message.trim().split('\n').at(-1)?.trim() ?? ''
-  return line.length <= 200 ? line : `${line.slice(0, 199)}…`
+  return clip(line, 200)
 }

@@ -1,13 +1,7 @@
 import { expect, test } from 'vitest'
 import type { HookEvent, HookPayload } from './hook-event.ts'
-import {
-  clip,
-  mergeToolCalls,
-  NEVER_FINISHED,
-  type ToolCall,
-  toToolBlocks,
-  toToolCalls,
-} from './tool-block.ts'
+import { clip } from './clip.ts'
+import { mergeToolCalls, NEVER_FINISHED, type ToolCall, toToolBlocks, toToolCalls } from './tool-block.ts'
 
 let serial = 0
 function event(payload: HookPayload, at = 1000 + serial): HookEvent {

@@ -1,3 +1,4 @@
+import { clip } from './clip.ts'
 import type { HookEvent } from './hook-event.ts'
 import type { ToolBlock } from './task.ts'
 
@@ -122,14 +123,6 @@ export function closeBlock(block: ToolBlock, input: Record<string, unknown>, end
     ended.lines_removed = removed
   }
   return ended
-}
-
-/** At most `max` characters, whole code points, with an ellipsis where something was cut. */
-export function clip(text: string, max: number): string {
-  if (text.length <= max) return text.toWellFormed()
-  const cut = text.slice(0, max - 1)
-  const torn = /[\uD800-\uDBFF]$/.test(cut)
-  return `${(torn ? cut.slice(0, -1) : cut).toWellFormed()}…`
 }
 
 function within(path: string, dir: string | null): string {

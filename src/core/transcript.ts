@@ -1,5 +1,6 @@
 import { apiErrorKind, type ApiErrorKind } from './api-error.ts'
-import { clip, closeBlock, openBlock, type ToolCall } from './tool-block.ts'
+import { clip } from './clip.ts'
+import { closeBlock, openBlock, type ToolCall } from './tool-block.ts'
 import type { MessageUsage } from './usage.ts'
 
 /** One failed request to the API; `retry` is null where Claude Code gave up. `at` is ms since 1970. */

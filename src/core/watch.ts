@@ -1,5 +1,7 @@
 import { advance, isOver, type AgentState, type Cue, type WaitKind } from './agent-state.ts'
+import { type Ask, askOf, describeAsk, waitKindOf, withoutAsk } from './ask.ts'
 import type { EvidenceSource } from './attempt.ts'
+import { clip } from './clip.ts'
 import type { HookPayload } from './hook-event.ts'
 
 /** What the supervisor believes of one agent. A value: every function here returns a new one. */
@@ -27,9 +29,6 @@ export type View = {
 export type TurnEnd =
   | { kind: 'stop'; message: string; background: string[] }
   | { kind: 'failure'; error: string; message: string }
-
-/** One permission request, question or plan. */
-export type Ask = { tool: string; input: Record<string, unknown> }
 
 /** A change of state with its proof; the watcher stores it before it acts on it. */
 export type Change = {
@@ -272,60 +271,6 @@ function agrees(view: View, seen: Seen): boolean {
   }
 }
 
-/** What an agent that asks wants, on one line of at most 200 characters. */
-export function describeAsk(ask: Ask): string {
-  const { input } = ask
-  if (ask.tool === 'AskUserQuestion') return clip(questionsOf(ask)[0]?.question ?? 'a question', 200)
-  const named = [input['command'], input['file_path'], input['url'], input['plan']]
-  const what = named.find((value) => typeof value === 'string') ?? JSON.stringify(input)
-  return clip(`${ask.tool} ${what}`.replaceAll(/\s+/g, ' '), 200)
-}
-
-export type AskedQuestion = { question: string; options: string[]; multiSelect: boolean }
-
-/** The questions of an AskUserQuestion call; [] for every other tool or an odd input. */
-export function questionsOf(ask: Ask): AskedQuestion[] {
-  const raw = ask.input['questions']
-  if (ask.tool !== 'AskUserQuestion' || !Array.isArray(raw)) return []
-  return raw.flatMap(
-    (entry: { question?: unknown; options?: { label?: unknown }[]; multiSelect?: unknown }) =>
-      typeof entry?.question === 'string'
-        ? [
-            {
-              question: entry.question,
-              options: (Array.isArray(entry.options) ? entry.options : []).map(({ label }) =>
-                typeof label === 'string' ? label : '',
-              ),
-              multiSelect: entry.multiSelect === true,
-            },
-          ]
-        : [],
-  )
-}
-
-/** What kind of wait a tool's permission request opens. */
-export function waitKindOf(tool: string): WaitKind {
-  if (tool === 'AskUserQuestion') return 'question'
-  return tool === 'ExitPlanMode' ? 'plan' : 'permission'
-}
-
-/** The asks without the first that is this one. */
-export function withoutAsk(asks: Ask[], done: Ask): Ask[] {
-  const index = asks.findIndex((ask) => isSameAsk(ask, done))
-  return index < 0 ? asks : asks.toSpliced(index, 1)
-}
-
-/** Two reports of one request. */
-export function isSameAsk(one: Ask, other: Ask): boolean {
-  // An answered question comes back with its answers added to the input, so the name alone has to do there.
-  if (one.tool !== other.tool) return false
-  return waitKindOf(one.tool) !== 'permission' || JSON.stringify(one.input) === JSON.stringify(other.input)
-}
-
-function askOf(payload: HookPayload): Ask {
-  return { tool: payload.tool_name ?? 'a tool', input: payload.tool_input ?? {} }
-}
-
 function toolOf(payload: HookPayload): string {
   return describeAsk(askOf(payload))
 }
@@ -353,8 +298,4 @@ function digestOf(payload: HookPayload): string {
     }),
     600,
   )
-}
-
-function clip(text: string, length: number): string {
-  return text.length <= length ? text : `${text.slice(0, length - 1)}…`
 }

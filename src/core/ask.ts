@@ -1,0 +1,61 @@
+import type { WaitKind } from './agent-state.ts'
+import { clip } from './clip.ts'
+import type { HookPayload } from './hook-event.ts'
+
+/** One permission request, question or plan. */
+export type Ask = { tool: string; input: Record<string, unknown> }
+
+/** What an agent that asks wants, on one line of at most 200 characters. */
+export function describeAsk(ask: Ask): string {
+  const { input } = ask
+  if (ask.tool === 'AskUserQuestion') return clip(questionsOf(ask)[0]?.question ?? 'a question', 200)
+  const named = [input['command'], input['file_path'], input['url'], input['plan']]
+  const what = named.find((value) => typeof value === 'string') ?? JSON.stringify(input)
+  return clip(`${ask.tool} ${what}`.replaceAll(/\s+/g, ' '), 200)
+}
+
+export type AskedQuestion = { question: string; options: string[]; multiSelect: boolean }
+
+/** The questions of an AskUserQuestion call; [] for every other tool or an odd input. */
+export function questionsOf(ask: Ask): AskedQuestion[] {
+  const raw = ask.input['questions']
+  if (ask.tool !== 'AskUserQuestion' || !Array.isArray(raw)) return []
+  return raw.flatMap(
+    (entry: { question?: unknown; options?: { label?: unknown }[]; multiSelect?: unknown }) =>
+      typeof entry?.question === 'string'
+        ? [
+            {
+              question: entry.question,
+              options: (Array.isArray(entry.options) ? entry.options : []).map(({ label }) =>
+                typeof label === 'string' ? label : '',
+              ),
+              multiSelect: entry.multiSelect === true,
+            },
+          ]
+        : [],
+  )
+}
+
+/** What kind of wait a tool's permission request opens. */
+export function waitKindOf(tool: string): WaitKind {
+  if (tool === 'AskUserQuestion') return 'question'
+  return tool === 'ExitPlanMode' ? 'plan' : 'permission'
+}
+
+/** The asks without the first that is this one. */
+export function withoutAsk(asks: Ask[], done: Ask): Ask[] {
+  const index = asks.findIndex((ask) => isSameAsk(ask, done))
+  return index < 0 ? asks : asks.toSpliced(index, 1)
+}
+
+/** Two reports of one request. */
+export function isSameAsk(one: Ask, other: Ask): boolean {
+  // An answered question comes back with its answers added to the input, so the name alone has to do there.
+  if (one.tool !== other.tool) return false
+  return waitKindOf(one.tool) !== 'permission' || JSON.stringify(one.input) === JSON.stringify(other.input)
+}
+
+/** The request in a hook event about a tool. */
+export function askOf(payload: HookPayload): Ask {
+  return { tool: payload.tool_name ?? 'a tool', input: payload.tool_input ?? {} }
+}
