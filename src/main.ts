@@ -30,6 +30,8 @@ import { openTmuxServer, type TmuxServer } from './tmux/server.ts'
 const SYSTEM = 'local'
 const WORKER = 'local'
 
+const TMUX_ANSWERS_MS = 500
+
 /**
  * Runs the daemon until it is told to end, and answers its exit code. Throws what keeps it from starting:
  * LOCKED, PORT_TAKEN, TMUX_MISSING, a database that cannot be used.
@@ -154,7 +156,7 @@ export async function runDaemon(config: Config, options: { background: boolean }
       queued: await queue.count('queued'),
       running: await queue.count('running'),
       holds: supervisor.holds().map(({ kind, sentence }) => `${kind}: ${sentence}`),
-      tmux: 'ok',
+      tmux: await tmuxState(tmux),
       tmux_socket: tmux.socketPath,
       claude: await supervisor.claude().catch((error: unknown) => ({ problem: messageOf(error) })),
       found_at_start: [...db.notices, ...supervisor.foundAtStart()],
@@ -199,6 +201,17 @@ export async function runDaemon(config: Config, options: { background: boolean }
   onSignal.dispose()
   clearTimeout(limit)
   return 0
+}
+
+/** A tmux that hangs must not hold up whoever asks how the daemon is. */
+async function tmuxState(tmux: TmuxServer): Promise<'ok' | 'down'> {
+  const asked = tmux.run([['display-message', '-p', '']], { readOnly: true })
+  const answered = asked.then(
+    ([reply]) => reply?.ok === true,
+    () => false,
+  )
+  const late = new Promise<boolean>((resolve) => setTimeout(resolve, TMUX_ANSWERS_MS, false))
+  return (await Promise.race([answered, late])) ? 'ok' : 'down'
 }
 
 /** After a start that failed: a server without agents ends, one with agents waits for the next start. */

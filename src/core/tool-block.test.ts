@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
 import type { HookEvent, HookPayload } from './hook-event.ts'
 import { clip } from './clip.ts'
-import { mergeToolCalls, NEVER_FINISHED, type ToolCall, toToolBlocks, toToolCalls } from './tool-block.ts'
+import { mergeToolCalls, NEVER_FINISHED, type ToolCall, toToolCalls } from './tool-block.ts'
+
+const blocksOf = (...made: Parameters<typeof toToolCalls>) => toToolCalls(...made).map((call) => call.block)
 
 let serial = 0
 function event(payload: HookPayload, at = 1000 + serial): HookEvent {
@@ -32,7 +34,7 @@ const failure = (tool: string, input: Input, error: string, isInterrupt = false,
     duration_ms: 7,
   })
 const only = (...events: HookEvent[]) => {
-  const blocks = toToolBlocks(events, '/srv/app')
+  const blocks = blocksOf(events, '/srv/app')
   expect(blocks).toHaveLength(1)
   return blocks[0]
 }
@@ -158,7 +160,7 @@ test('paths outside the directory stay whole', () => {
   for (const path of ['/etc/hosts', '/srv/application/a.ts', '/srv/app', 'a.ts']) {
     expect(only(pre('Read', { file_path: path }))).toMatchObject({ kind: 'read', path })
   }
-  expect(toToolBlocks([pre('Read', { file_path: '/a.ts' })], '/')[0]).toMatchObject({ path: 'a.ts' })
+  expect(blocksOf([pre('Read', { file_path: '/a.ts' })], '/')[0]).toMatchObject({ path: 'a.ts' })
 })
 
 test('another tool is named by one line of its input', () => {
@@ -179,7 +181,7 @@ test('keeps the order of the calls, also when they end in another', () => {
   const a = { command: 'a' }
   const b = { command: 'b' }
   const events = [pre('Bash', a, 'u1'), pre('Bash', b, 'u2'), post('Bash', b, output, 'u2')]
-  expect(toToolBlocks([...events, post('Bash', a, output, 'u1')], null)).toMatchObject([
+  expect(blocksOf([...events, post('Bash', a, output, 'u1')], null)).toMatchObject([
     { command: 'a', ok: true },
     { command: 'b', ok: true },
   ])
@@ -190,7 +192,7 @@ test('an end without a beginning is a call too, other events are none', () => {
     command: 'a',
     ok: true,
   })
-  expect(toToolBlocks([event({ hook_event_name: 'PreToolUse' }), event({})], null)).toEqual([])
+  expect(blocksOf([event({ hook_event_name: 'PreToolUse' }), event({})], null)).toEqual([])
 })
 
 test('clips long commands and errors, never inside a character', () => {

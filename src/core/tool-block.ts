@@ -58,11 +58,6 @@ export function toToolCalls(events: Iterable<HookEvent>, dir: string | null): To
   return [...calls.values()]
 }
 
-/** The blocks alone, as a task's result holds them. */
-export function toToolBlocks(events: Iterable<HookEvent>, dir: string | null): ToolBlock[] {
-  return toToolCalls(events, dir).map((call) => call.block)
-}
-
 /**
  * One list out of both sources: the hook's block wins unless it was never closed, calls only one side knows are
  * added. Ordered by the transcript's times where it knows the call: hook events are stored when they are read.

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { readTranscript, toolCallsFromTranscript } from './transcript.ts'
+import { readTranscript } from './transcript.ts'
 import { usageByModel } from './usage.ts'
 
 const time = (second: number) => new Date(Date.UTC(2026, 10, 20, 12, 0, second)).toISOString()
@@ -193,7 +193,7 @@ test('reads tool calls with their ends, also those that fired no hook', () => {
       },
       toolUseResult,
     })
-  const calls = toolCallsFromTranscript(
+  const calls = readTranscript(
     [
       said('m1', [use('u1', 'Bash', { command: 'ls' }), use('u2', 'Bash', { command: 'false' })]),
       said('m2', [use('u3', 'MultiEdit', { file_path: '/srv/app/a.ts' })]),
@@ -210,7 +210,7 @@ test('reads tool calls with their ends, also those that fired no hook', () => {
       result('u4', 'ok', false, { type: 'create', content: 'x\ny' }),
     ],
     '/srv/app',
-  )
+  ).tools
   expect(calls.map(({ id, at }) => [id, at])).toEqual(
     ['u1', 'u2', 'u3', 'u4', 'u5'].map((id) => [id, Date.parse(time(1))]),
   )

@@ -43,11 +43,6 @@ export function readTranscript(lines: Iterable<string>, dir: string | null = nul
   return reader.transcript()
 }
 
-/** Tool calls of the transcript, for an attempt whose hook events were lost; durations are not in it. */
-export function toolCallsFromTranscript(lines: Iterable<string>, dir: string | null = null): ToolCall[] {
-  return readTranscript(lines, dir).tools
-}
-
 /** Keeps counts and clipped texts only, so its memory grows with the number of messages, not with their size. */
 export function createTranscriptReader(dir: string | null = null): TranscriptReader {
   const messages = new Map<string, MessageUsage>()

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -99,11 +98,6 @@ export async function serveScriptedModel(script: ModelScript): Promise<ScriptedM
         server.closeAllConnections()
       }),
   }
-}
-
-/** The SHA-256 of a text in lower-case hex, for comparing long prompts. */
-export function sha256(text: string): string {
-  return createHash('sha256').update(text, 'utf8').digest('hex')
 }
 
 type RawBlock = {

@@ -15,8 +15,6 @@ export type HookEvents = {
   after: (id: number, taskId: string | null, limit: number) => HookEvent[]
   /** Events of one attempt, oldest first, read in steps: they may be many and large. */
   ofAttempt: (lease: Lease) => Iterable<HookEvent>
-  /** The newest event of that name in one attempt. */
-  lastOf: (taskId: string, attempt: number, name: string) => HookEvent | null
   /** The newest event's id; 0 when there is none. */
   lastId: () => number
 }
@@ -55,10 +53,6 @@ export function createHookEvents(db: Database): HookEvents {
   const all = db.prepare<{ id: number; limit: number }, Row>(
     `SELECT ${COLUMNS} FROM hook_events WHERE id > :id ORDER BY id LIMIT :limit`,
   )
-  const last = db.prepare<{ taskId: string; attempt: number; name: string }, Row>(
-    `SELECT ${COLUMNS} FROM hook_events
-     WHERE task_id = :taskId AND attempt = :attempt AND hook_event_name = :name ORDER BY id DESC LIMIT 1`,
-  )
   const lastId = db.prepare<Record<string, never>, { id: number }>(
     'SELECT coalesce(max(id), 0) AS id FROM hook_events',
   )
@@ -86,10 +80,6 @@ export function createHookEvents(db: Database): HookEvents {
         if (last === undefined) return
         id = last.id
       }
-    },
-    lastOf: (taskId, attempt, name) => {
-      const row = last.get({ taskId, attempt, name })
-      return row === undefined ? null : toHookEvent(row)
     },
     lastId: () => lastId.get({})?.id ?? 0,
   }

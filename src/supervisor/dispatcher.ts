@@ -4,7 +4,7 @@ import { CcmError, messageOf } from '../core/errors.ts'
 import type { Queue } from '../core/queue.ts'
 import type { Task } from '../core/task.ts'
 
-/** Why nothing is claimed: a kind (`slots`, `memory`, `claude`, `login`, `tmux`, `disk`, `stopping`) and a sentence. */
+/** Why nothing is claimed: a kind (`starting`, `slots`, `memory`, `claude`, `tmux`, `login`, `limit`) and a sentence. */
 export type Hold = { kind: string; sentence: string; until: number | null }
 
 /** Claims tasks while there is room for their agents. */

@@ -110,13 +110,6 @@ export async function capture(tmux: { run: Run }, paneIds: readonly string[]): P
   return screens
 }
 
-/** How many people are attached, by whatever terminal; control clients are programs. */
-export async function attachedPeople(tmux: { run: Run }): Promise<number> {
-  const [reply] = await tmux.run([['list-clients', '-F', '#{client_control_mode}']], { readOnly: true })
-  if (!reply?.ok) throw new CcmError('TMUX_FAILED', `tmux did not list its clients: ${reply?.error}.`)
-  return reply.text.split('\n').filter((line) => line === '0').length
-}
-
 /** Refuses what is not a pane id (`%N`): names would match by prefix, and anything else may be an option. */
 export function checkPaneId(id: string): string {
   if (!/^%\d+$/.test(id)) throw new CcmError('BAD_INPUT', `${JSON.stringify(id)} is no tmux pane id.`)

@@ -62,11 +62,6 @@ export async function pasteText(
   }
 }
 
-/** Presses Enter. Apart from the paste, so that the caller can look at the composer first. */
-export async function pressEnter(tmux: { run: Run }, paneId: string): Promise<void> {
-  await pressKey(tmux, paneId, 'Enter')
-}
-
 /** Presses one key, in the program even when a person left the pane in copy mode. Throws like pasteText. */
 export async function pressKey(tmux: { run: Run }, paneId: string, key: Key): Promise<void> {
   if (!(KEYS as readonly string[]).includes(key))

@@ -63,18 +63,6 @@ export async function killWindow(tmux: { run: Run }, windowId: string): Promise<
   }
 }
 
-/** Sets a window's size, which stays until the next call whoever attaches. */
-export async function resizeWindow(
-  tmux: { run: Run },
-  windowId: string,
-  size: { width: number; height: number },
-): Promise<void> {
-  const [reply] = await tmux.run([
-    ['resize-window', '-t', checkWindowId(windowId), '-x', String(size.width), '-y', String(size.height)],
-  ])
-  if (!reply?.ok) throw new CcmError('TMUX_FAILED', `tmux did not resize ${windowId}: ${reply?.error}.`)
-}
-
 function checkWindowId(id: string): string {
   if (!/^@\d+$/.test(id)) throw new CcmError('BAD_INPUT', `${JSON.stringify(id)} is no tmux window id.`)
   return id

@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { sha256 } from '../../src/demo/model.ts'
 import { createStage, type Stage } from '../e2e/stage.ts'
+
+const sha256 = (text: string) => createHash('sha256').update(text, 'utf8').digest('hex')
 
 const DONE = { kind: 'message', text: '[DONE]' } as const
 

@@ -109,6 +109,7 @@ test('tmux that died while no agent worked is there again for the next task', as
   const server = Number(await stage.tmux('display-message', '-p', '#{pid}'))
   process.kill(server, 'SIGKILL')
   await eventually('tmux is gone', () => !isAlive(server))
+  expect((await stage.status()).tmux).toBe('down')
   const { id } = await stage.add('Task after')
   expect(await stage.end(id, 60_000)).toMatchObject({ status: 'succeeded', attempt: 1 })
 })

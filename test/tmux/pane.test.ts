@@ -2,7 +2,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { attachedPeople, capture, listPanes, type Pane } from '../../src/tmux/pane.ts'
+import { attachedWindows } from '../../src/tmux/attached.ts'
+import { capture, listPanes, type Pane } from '../../src/tmux/pane.ts'
 import type { TmuxServer } from '../../src/tmux/server.ts'
 import { createSweep } from '../../src/tmux/sweep.ts'
 import { killWindow, openWindow } from '../../src/tmux/window.ts'
@@ -169,14 +170,14 @@ test('a sweep notices new panes, their marks, their death and their end', async 
 test('people are counted, control clients are not, and nobody changes the size of a window', async () => {
   await using tmux = await openTestTmux()
   const { windowId, paneId } = await openWindow(tmux.server, { name: 'a', argv: ['sleep', '100'] })
-  expect(await attachedPeople(tmux.server)).toBe(0)
+  expect((await attachedWindows(tmux.server)).size).toBe(0)
   const attach = tmux.server.attachArgv(windowId).map((word) => `'${word}'`)
   const person = spawn('script', ['-qc', `stty cols 80 rows 24; exec ${attach.join(' ')}`, '/dev/null'], {
     env: { ...testEnvironment(tmux.folder), TERM: 'xterm-256color' },
     stdio: ['pipe', 'ignore', 'ignore'],
   })
   try {
-    await until(async () => (await attachedPeople(tmux.server)) === 1)
+    await until(async () => (await attachedWindows(tmux.server)).size === 1)
     const opened = await openWindow(tmux.server, { name: 'b', argv: ['sleep', '100'] })
     expect(await paneOf(tmux.server, paneId)).toMatchObject({ width: 200, height: 50 })
     expect(await paneOf(tmux.server, opened.paneId)).toMatchObject({ width: 200, height: 50 })
@@ -186,7 +187,7 @@ test('people are counted, control clients are not, and nobody changes the size o
     person.kill()
     await once(person, 'exit')
   }
-  await until(async () => (await attachedPeople(tmux.server)) === 0)
+  await until(async () => (await attachedWindows(tmux.server)).size === 0)
 })
 
 test('a pane id that is none is refused', async () => {

@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { listPanes } from '../../src/tmux/pane.ts'
-import { pasteText, pressEnter, pressKey, toPasteable } from '../../src/tmux/type.ts'
+import { pasteText, pressKey, toPasteable } from '../../src/tmux/type.ts'
 import { openWindow } from '../../src/tmux/window.ts'
 import { openTestTmux, readIfThere, until, type TestTmux, type Way } from './fixture.ts'
 
@@ -49,7 +49,7 @@ describe.each<Way>(['control', 'chain'])('through %s', (way) => {
     await using tmux = await openTestTmux({ way })
     const { paneId, received } = await openReceiver(tmux)
     await pasteText(tmux.server, paneId, `one${CLOSE}\r\n\x9b201~two\x03\x04\x7f\0;`)
-    await pressEnter(tmux.server, paneId)
+    await pressKey(tmux.server, paneId, 'Enter')
     await pressKey(tmux.server, paneId, 'Down')
     await pressKey(tmux.server, paneId, '2')
     await until(async () => (await received()).endsWith('2'))
@@ -59,7 +59,7 @@ describe.each<Way>(['control', 'chain'])('through %s', (way) => {
   test('a pane that is gone is NOT_FOUND, and no buffer stays', async () => {
     await using tmux = await openTestTmux({ way })
     await expect(pasteText(tmux.server, '%77', 'text')).rejects.toMatchObject({ code: 'NOT_FOUND' })
-    await expect(pressEnter(tmux.server, '%77')).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(pressKey(tmux.server, '%77', 'Enter')).rejects.toMatchObject({ code: 'NOT_FOUND' })
     expect(await tmux.server.run([['list-buffers']])).toEqual([{ ok: true, text: '' }])
   })
 })
@@ -70,7 +70,7 @@ test('keys reach the program even when a person left the pane in copy mode', asy
   await tmux.server.run([['copy-mode', '-t', paneId]])
   await pasteText(tmux.server, paneId, 'text')
   await tmux.server.run([['copy-mode', '-t', paneId]])
-  await pressEnter(tmux.server, paneId)
+  await pressKey(tmux.server, paneId, 'Enter')
   await until(async () => (await received()).endsWith('\r'))
   expect(await received()).toBe(`${OPEN}text${CLOSE}\r`)
 })

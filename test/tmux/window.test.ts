@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { capture, listPanes } from '../../src/tmux/pane.ts'
-import { killWindow, openWindow, resizeWindow } from '../../src/tmux/window.ts'
+import { killWindow, openWindow } from '../../src/tmux/window.ts'
 import { openTestTmux, readIfThere, until, writeProgram, type Way } from './fixture.ts'
 
 /** What would be made if anything ran what only is data; a name of its own, as it may be looked for in `/`. */
@@ -146,7 +146,7 @@ test('a new size stays, and reaches the program', async () => {
     name: 'a',
     argv: ['/bin/sh', '-c', 'while :; do stty size; sleep 0.1; done'],
   })
-  await resizeWindow(tmux.server, windowId, { width: 90, height: 30 })
+  await tmux.server.run([['resize-window', '-t', windowId, '-x', '90', '-y', '30']])
   await until(async () => (await capture(tmux.server, [paneId])).get(paneId)?.includes('30 90'))
   const pane = (await listPanes(tmux.server)).find((found) => found.paneId === paneId)
   expect(pane).toMatchObject({ width: 90, height: 30 })
