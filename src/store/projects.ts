@@ -1,18 +1,15 @@
 import { CcmError } from '../core/errors.ts'
+import type { ProjectSettings } from '../core/project.ts'
 import type { PermissionMode } from '../core/task.ts'
 import type { Database } from './database.ts'
 
-/** A directory that agents may work in. */
-export type Project = {
+/** A directory that agents may work in, with what it sets for its tasks. */
+export type Project = ProjectSettings & {
   name: string
   /** Absolute, and unique among projects. */
   dir: string
   /** Whether the directory's own hooks, servers and settings may run; its tasks wait while it is false. */
   trusted: boolean
-  model: string | null
-  permissionMode: PermissionMode | null
-  allowedTools: string[]
-  disallowedTools: string[]
   createdAt: number
 }
 
@@ -22,6 +19,10 @@ export type Projects = {
   add: (project: Project) => void
   byName: (name: string) => Project | null
   byDir: (dir: string) => Project | null
+  /** Changes the settings that are given, all at once; null: there is no such project. Values must be valid. */
+  update: (name: string, changes: Partial<ProjectSettings>) => Project | null
+  /** Forgets the project; null: there was none. Its tasks and its directory stay. */
+  remove: (name: string) => Project | null
   /** False when there is no such project. */
   setTrusted: (name: string, trusted: boolean) => boolean
   /** By name. */
@@ -30,24 +31,41 @@ export type Projects = {
   trustedNames: () => string[]
 }
 
-type Row = {
-  name: string
-  dir: string
-  trusted: number
-  model: string | null
-  permission_mode: string | null
-  allowed_tools: string
-  disallowed_tools: string
-  created_at: number
-}
+type Row = Record<(typeof COLUMNS)[number], string | number | null> & { name: string; dir: string }
+
+const COLUMNS = [
+  'name',
+  'dir',
+  'trusted',
+  'model',
+  'permission_mode',
+  'allowed_tools',
+  'disallowed_tools',
+  'created_at',
+  'max_running',
+  'paused',
+  'timeout_s',
+  'priority',
+  'in_place',
+  'setup',
+  'setup_timeout_s',
+  'copy',
+  'link',
+  'max_tokens',
+  'max_cost_usd',
+  'max_tokens_per_day',
+  'max_cost_usd_per_day',
+] as const
 
 /** Projects on the local database. */
 export function createProjects(db: Database): Projects {
   const insert = db.prepare<Row>(
-    `INSERT INTO projects
-       (name, dir, trusted, model, permission_mode, allowed_tools, disallowed_tools, created_at)
-     VALUES (:name, :dir, :trusted, :model, :permission_mode, :allowed_tools, :disallowed_tools, :created_at)`,
+    `INSERT INTO projects (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map((name) => `:${name}`).join(', ')})`,
   )
+  const update = db.prepare<Row>(
+    `UPDATE projects SET ${COLUMNS.map((name) => `${name} = :${name}`).join(', ')} WHERE name = :name`,
+  )
+  const remove = db.prepare<{ name: string }>('DELETE FROM projects WHERE name = :name')
   const byName = db.prepare<{ name: string }, Row>('SELECT * FROM projects WHERE name = :name')
   const byDir = db.prepare<{ dir: string }, Row>('SELECT * FROM projects WHERE dir = :dir')
   const trust = db.prepare<{ name: string; trusted: number }>(
@@ -73,6 +91,20 @@ export function createProjects(db: Database): Projects {
       }),
     byName: (name) => toProject(byName.get({ name })),
     byDir: (dir) => toProject(byDir.get({ dir })),
+    update: (name, changes) =>
+      db.transaction(() => {
+        const before = toProject(byName.get({ name }))
+        if (before === null) return null
+        const after = { ...before, ...changes }
+        update.run(toRow(after))
+        return after
+      }),
+    remove: (name) =>
+      db.transaction(() => {
+        const before = toProject(byName.get({ name }))
+        remove.run({ name })
+        return before
+      }),
     setTrusted: (name, trusted) => trust.run({ name, trusted: Number(trusted) }) > 0,
     list: () => list.all({}).map(fromRow),
     trustedNames: () => trusted.all({}).map((row) => row.name),
@@ -89,6 +121,19 @@ function toRow(project: Project): Row {
     allowed_tools: JSON.stringify(project.allowedTools),
     disallowed_tools: JSON.stringify(project.disallowedTools),
     created_at: project.createdAt,
+    max_running: project.maxRunning,
+    paused: Number(project.paused),
+    timeout_s: project.timeoutS,
+    priority: project.priority,
+    in_place: Number(project.inPlace),
+    setup: JSON.stringify(project.setup),
+    setup_timeout_s: project.setupTimeoutS,
+    copy: JSON.stringify(project.copy),
+    link: JSON.stringify(project.link),
+    max_tokens: project.maxTokens,
+    max_cost_usd: project.maxCostUsd,
+    max_tokens_per_day: project.maxTokensPerDay,
+    max_cost_usd_per_day: project.maxCostUsdPerDay,
   }
 }
 
@@ -97,14 +142,29 @@ function toProject(row: Row | undefined): Project | null {
 }
 
 function fromRow(row: Row): Project {
+  const list = (json: Row['setup']) => JSON.parse(String(json)) as string[]
+  const count = (value: Row['timeout_s']) => (value === null ? null : Number(value))
   return {
     name: row.name,
     dir: row.dir,
     trusted: row.trusted === 1,
-    model: row.model,
+    createdAt: Number(row.created_at),
+    model: row.model as string | null,
     permissionMode: row.permission_mode as PermissionMode | null,
-    allowedTools: JSON.parse(row.allowed_tools) as string[],
-    disallowedTools: JSON.parse(row.disallowed_tools) as string[],
-    createdAt: row.created_at,
+    allowedTools: list(row.allowed_tools),
+    disallowedTools: list(row.disallowed_tools),
+    maxRunning: count(row.max_running),
+    paused: row.paused === 1,
+    timeoutS: count(row.timeout_s),
+    priority: Number(row.priority),
+    inPlace: row.in_place === 1,
+    setup: list(row.setup),
+    setupTimeoutS: count(row.setup_timeout_s),
+    copy: list(row.copy),
+    link: list(row.link),
+    maxTokens: count(row.max_tokens),
+    maxCostUsd: count(row.max_cost_usd),
+    maxTokensPerDay: count(row.max_tokens_per_day),
+    maxCostUsdPerDay: count(row.max_cost_usd_per_day),
   }
 }

@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { basename, isAbsolute } from 'node:path'
 import type { Clock } from '../core/clock.ts'
 import { CcmError } from '../core/errors.ts'
+import { defaultProjectSettings } from '../core/project.ts'
 import type { Project, Projects } from '../store/projects.ts'
 
 /**
@@ -62,11 +63,8 @@ export function projectOf(
     name: wanted.name ?? freeName(projects, dir),
     dir,
     trusted: wanted.trust,
-    model: null,
-    permissionMode: null,
-    allowedTools: [],
-    disallowedTools: [],
     createdAt: clock(),
+    ...defaultProjectSettings(),
   }
   projects.add(project)
   return project
