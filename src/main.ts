@@ -143,6 +143,8 @@ export async function runDaemon(config: Config, options: { background: boolean }
     projects: {
       list: async () => projects.list(),
       add: async ({ dir, name, trust }) => supervisor.addProject(dir, name, trust),
+      update: async (name, changes) => supervisor.updateProject(name, changes),
+      remove: (name) => supervisor.removeProject(name),
       trust: async (name) => supervisor.trustProject(name),
     },
     status: async () => ({

@@ -7,12 +7,12 @@ import type {
   HookEventJson,
   NewTaskBody,
   ProblemJson,
-  ProjectJson,
   ScreenJson,
   ShutdownJson,
   StatusJson,
   TaskJson,
 } from '../protocol/rest.ts'
+import type { ProjectChangesBody, ProjectJson } from '../protocol/project.ts'
 import { readLiveEvents, type LiveMessage, type LiveOptions } from './live-events.ts'
 
 /**
@@ -39,7 +39,12 @@ export type DaemonClient = {
   deny: (id: string, reason?: string, ask?: string) => Promise<TaskJson>
   send: (id: string, text: string, ask?: string) => Promise<TaskJson>
   projects: () => Promise<ProjectJson[]>
+  project: (name: string) => Promise<ProjectJson>
   addProject: (project: { dir: string; name?: string; trust?: boolean }) => Promise<ProjectJson>
+  /** Changes what is named, all at once. */
+  updateProject: (name: string, changes: ProjectChangesBody) => Promise<ProjectJson>
+  /** Throws CONFLICT while tasks of it are alive. */
+  removeProject: (name: string) => Promise<ProjectJson>
   trustProject: (name: string) => Promise<ProjectJson>
   shutdown: (agents: 'keep' | 'end') => Promise<ShutdownJson>
   liveEvents: (options?: LiveOptions) => AsyncGenerator<LiveMessage>
@@ -83,6 +88,7 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
   const get = async <T>(path: string): Promise<T> => json<T>(await request('GET', path))
   const post = async <T>(path: string, body?: unknown): Promise<T> =>
     json<T>(await request('POST', path, body))
+  const projectPath = (name: string) => `/api/projects/${encodeURIComponent(name)}`
   const taskPath = (id: string) => `/api/tasks/${encodeURIComponent(id)}`
 
   return {
@@ -103,7 +109,10 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     send: (id, text, ask) => post(`${taskPath(id)}/send`, { text, ask }),
     projects: () => get('/api/projects'),
     addProject: (project) => post('/api/projects', project),
-    trustProject: (name) => post(`/api/projects/${encodeURIComponent(name)}/trust`),
+    project: (name) => get(projectPath(name)),
+    updateProject: async (name, changes) => json(await request('PATCH', projectPath(name), changes)),
+    removeProject: async (name) => json(await request('DELETE', projectPath(name))),
+    trustProject: (name) => post(`${projectPath(name)}/trust`),
     shutdown: (agents) => post('/api/shutdown', { agents }),
     liveEvents: (options = {}) =>
       readLiveEvents(async (lastEventId, signal) => {

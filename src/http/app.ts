@@ -6,6 +6,7 @@ import { answerError } from './problem.ts'
 import { daemonRoutes } from './routes/daemon.ts'
 import { liveRoutes } from './routes/live.ts'
 import { permissionRoutes } from './routes/permission.ts'
+import { projectRoutes } from './routes/projects.ts'
 import type { Route } from './routes/route.ts'
 import { taskRoutes } from './routes/tasks.ts'
 
@@ -16,7 +17,13 @@ export type App = Hono<{ Bindings: Partial<HttpBindings> }>
 
 /** Every route there is. What is not in this list does not exist. */
 export function routesOf(deps: AppDeps): Route[] {
-  return [...daemonRoutes(deps), ...taskRoutes(deps), ...liveRoutes(deps), ...permissionRoutes(deps)]
+  return [
+    ...daemonRoutes(deps),
+    ...projectRoutes(deps),
+    ...taskRoutes(deps),
+    ...liveRoutes(deps),
+    ...permissionRoutes(deps),
+  ]
 }
 
 /**
@@ -37,7 +44,7 @@ export function createApp(deps: AppDeps): App {
   for (const { method, path, access, maxBytes, handle } of routesOf(deps)) {
     const guards = [
       ...(access === 'token' ? [withToken] : []),
-      ...(method === 'POST' ? jsonBody(maxBytes ?? BODY_MAX_BYTES) : []),
+      ...(method !== 'GET' ? jsonBody(maxBytes ?? BODY_MAX_BYTES) : []),
     ]
     app.on(method, [path], ...guards, (context) => handle(context))
   }

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { StateChange } from '../core/attempt.ts'
 import type { HookEvent } from '../core/hook-event.ts'
+import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply } from '../core/queue.ts'
 import type { NewTask, Task, TaskStatus } from '../core/task.ts'
 import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
@@ -18,7 +19,7 @@ export type TaskRequest = Omit<NewTask, 'project'> & {
 }
 
 /** A directory agents may work in. `createdAt` is milliseconds since 1970. */
-export type Project = { name: string; dir: string; trusted: boolean; createdAt: number }
+export type Project = ProjectSettings & { name: string; dir: string; trusted: boolean; createdAt: number }
 
 /**
  * What became of an answer to a waiting agent. `unknown`: no such task. `not_waiting`: nothing to answer now.
@@ -73,7 +74,10 @@ export type AppDeps = {
     list: () => Promise<Project[]>
     /** Registers a directory, or returns the one that is registered; a null name is taken from the folder. */
     add: (project: { dir: string; name: string | null; trust: boolean }) => Promise<Project>
-    /** Null: no such project. */
+    /** Changes settings, which are valid by themselves; null, here and below: no such project. */
+    update: (name: string, changes: Partial<ProjectSettings>) => Promise<Project | null>
+    /** Forgets it; throws CONFLICT while tasks of it are alive. Its directory and finished tasks stay. */
+    remove: (name: string) => Promise<Project | null>
     trust: (name: string) => Promise<Project | null>
   }
   status: () => Promise<StatusJson>

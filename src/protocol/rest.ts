@@ -141,8 +141,6 @@ export type StatusJson = {
   found_at_start: string[]
 }
 
-export type ProjectJson = { name: string; dir: string; trusted: boolean; created_at: string }
-
 /** A hook event on the wire: Claude Code's own payload with what ccm knows around it. */
 export type HookEventJson = HookEvent['payload'] & {
   id: number

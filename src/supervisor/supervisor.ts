@@ -9,6 +9,7 @@ import { type AgentEnd, occupiesSlot } from '../agent/watcher.ts'
 import type { Clock } from '../core/clock.ts'
 import { isFinal, type NewTask, type Task } from '../core/task.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
+import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply, Queue } from '../core/queue.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
@@ -20,6 +21,7 @@ import { createDelivery } from './deliver.ts'
 import { createDispatcher, type Hold } from './dispatcher.ts'
 import { createIngest } from './ingest.ts'
 import { projectOf } from './intake.ts'
+import { removeProject } from './project-removal.ts'
 import { createLeaseKeeper, endedBy } from './leases.ts'
 import { createRunner, type RunningAgent } from './runner.ts'
 import type { Settings } from './settings.ts'
@@ -63,6 +65,9 @@ export type Supervisor = {
   factsOf: (task: Task) => AgentFacts
   screen: (id: string) => Promise<string | null>
   trustProject: (name: string) => Project | null
+  updateProject: (name: string, changes: Partial<ProjectSettings>) => Project | null
+  /** Throws CONFLICT while tasks of it are alive. */
+  removeProject: (name: string) => Promise<Project | null>
   addProject: (dir: string, name: string | null, trust: boolean) => Project
   agents: () => RunningAgent[]
   holds: () => Hold[]
@@ -299,6 +304,12 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       dispatcher.nudge()
       return projects.byName(name)
     },
+    updateProject(name, changes) {
+      const project = projects.update(name, changes)
+      dispatcher.nudge()
+      return project
+    },
+    removeProject: (name) => removeProject({ queue, projects }, name),
     addProject(dir, name, trust) {
       const project = projectOf(projects, clock, { dir, name, trust })
       dispatcher.nudge()

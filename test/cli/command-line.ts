@@ -16,6 +16,7 @@ import { createApp } from '../../src/http/app.ts'
 import type { AppDeps, Notice, TaskRequest, TaskView } from '../../src/http/deps.ts'
 import { listen } from '../../src/http/listen.ts'
 import type { PendingQuestion } from '../../src/protocol/rest.ts'
+import { createFakeProjects } from '../http/fake-projects.ts'
 
 type Agent = TaskView['agent']
 
@@ -36,6 +37,7 @@ export async function serveDaemon(
   const listeners = new Set<(notice: Notice) => void>()
   const calls: unknown[][] = []
   const requests: TaskRequest[] = []
+  const projects = createFakeProjects((...call) => void calls.push(call))
   const tell = (notice: Notice) => listeners.forEach((listener) => listener(notice))
   let port = 0
   let refusals = options.refusals ?? 0
@@ -132,19 +134,14 @@ export async function serveDaemon(
       return () => listeners.delete(listener)
     },
     projects: {
-      list: async () => [{ name: 'app', dir: '/code/app', trusted: false, createdAt: 0 }],
-      async add({ dir, name, trust }) {
-        calls.push(['addProject', dir, name, trust])
-        return { name: name ?? 'app', dir, trusted: trust, createdAt: 0 }
-      },
+      ...projects,
       async trust(name) {
-        calls.push(['trust', name])
         for (const [id, { task }] of tasks) {
           if (task.project !== name) continue
           daemon.move(id, {}, { reason: null })
           setTimeout(() => options.onInsert?.(daemon, id), 20)
         }
-        return { name, dir: '/code/app', trusted: true, createdAt: 0 }
+        return projects.trust(name)
       },
     },
     status: async () => ({

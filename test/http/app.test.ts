@@ -270,6 +270,39 @@ test('projects are listed, registered and trusted', async () => {
   })
 })
 
+test('a project is shown, changed by what is named, and removed; a wrong name is told its nearest', async () => {
+  const { ask, calls } = start()
+  expect((await ask('GET', '/api/projects/app')).body).toMatchObject({ name: 'app', max_running: null })
+  const changed = await ask('PATCH', '/api/projects/app', { max_running: 2, setup: ['npm ci'], model: null })
+  expect(changed).toMatchObject({ status: 200, body: { max_running: 2, setup: ['npm ci'], paused: false } })
+  expect(calls).toEqual([['updateProject', 'app', { maxRunning: 2, setup: ['npm ci'], model: null }]])
+  for (const [method, path] of [
+    ['GET', '/api/projects/ap'],
+    ['PATCH', '/api/projects/ap'],
+    ['DELETE', '/api/projects/ap'],
+  ] as const) {
+    expect((await ask(method, path)).body.message).toBe('There is no project ap; did you mean app?')
+  }
+  expect(await ask('DELETE', '/api/projects/busy')).toMatchObject({ status: 409 })
+  expect(await ask('DELETE', '/api/projects/app')).toMatchObject({ status: 200, body: { name: 'app' } })
+  expect((await ask('GET', '/api/projects/app')).status).toBe(404)
+})
+
+test.each<[string, unknown, string]>([
+  ['a limit of none', { max_running: 0 }, 'max_running must be at least 1.'],
+  ['a pattern that leaves the project', { copy: ['../secret'] }, 'must stay inside the project'],
+  ['an absolute pattern', { link: ['/etc'] }, 'must stay inside the project'],
+  ['a command of two lines', { setup: ['a\nb'] }, 'must be one line without control characters'],
+  ['a mistyped name', { max_runing: 1 }, 'max_runing is not known; did you mean max_running?'],
+  ['a budget of nothing', { max_cost_usd: 0 }, 'max_cost_usd must be'],
+])('%s is refused and changes nothing', async (_name, body, sentence) => {
+  const { ask, calls } = start()
+  const refused = await ask('PATCH', '/api/projects/app', body)
+  expect(refused.status).toBe(400)
+  expect(refused.body.message).toContain(sentence)
+  expect(calls).toEqual([])
+})
+
 test('shutdown keeps agents unless told to end them', async () => {
   const { ask, calls } = start()
   expect(await ask('POST', '/api/shutdown')).toMatchObject({

@@ -3,6 +3,7 @@ import type { StateChange } from '../../src/core/attempt.ts'
 import type { HookEvent } from '../../src/core/hook-event.ts'
 import type { Task } from '../../src/core/task.ts'
 import type { AppDeps, EventQuery, Notice, TaskView } from '../../src/http/deps.ts'
+import { createFakeProjects } from './fake-projects.ts'
 
 export const TOKEN = 'right-token'
 export const PORT = 8765
@@ -54,12 +55,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
-    projects: {
-      list: async () => [{ name: 'app', dir: '/code/app', trusted: false, createdAt: 0 }],
-      add: async ({ dir, name, trust }) => ({ name: name ?? 'app', dir, trusted: trust, createdAt: 0 }),
-      trust: async (name) =>
-        name === 'app' ? { name, dir: '/code/app', trusted: true, createdAt: 0 } : null,
-    },
+    projects: createFakeProjects((...call) => void calls.push(call)),
     status: async () => ({
       pid: 1,
       port: PORT,

@@ -132,6 +132,9 @@ test('the client calls every route as the daemon wants it', async () => {
   expect(await client.screen('abc')).toEqual({ screen: 'hello' })
   expect(await client.status()).toMatchObject({ pid: 1 })
   expect(await client.projects()).toHaveLength(1)
+  expect(await client.project('app')).toMatchObject({ name: 'app', paused: false })
+  expect(await client.updateProject('app', { paused: true })).toMatchObject({ paused: true })
+  await expect(client.removeProject('busy')).rejects.toMatchObject({ code: 'CONFLICT' })
   expect(await client.addProject({ dir: '/x', name: 'x', trust: true })).toMatchObject({
     name: 'x',
     trusted: true,

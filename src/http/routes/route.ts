@@ -6,7 +6,7 @@ export type HttpContext = Context<{ Bindings: Partial<HttpBindings> }>
 
 /** One line of the list of routes. `own`: the handler checks a credential of its own kind. */
 export type Route = {
-  method: 'GET' | 'POST'
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   path: string
   access: 'open' | 'token' | 'own'
   /** Of a body; 1 MiB unless told: a 100 KiB prompt fits even when JSON escapes each byte of it. */

@@ -1,0 +1,84 @@
+import { CcmError } from '../../core/errors.ts'
+import { nearestName, shown } from '../../protocol/faults.ts'
+import { ProjectChangesBody, toProjectJson, toProjectSettings } from '../../protocol/project.ts'
+import { NewProjectBody } from '../../protocol/rest.ts'
+import type { AppDeps } from '../deps.ts'
+import { parseInput } from '../problem.ts'
+import { readBody } from './body.ts'
+import type { HttpContext, Route } from './route.ts'
+
+/** The directories agents may work in, and what they set for their tasks. */
+export function projectRoutes(deps: AppDeps): Route[] {
+  const nameOf = (context: HttpContext) => context.req.param('name') ?? ''
+  return [
+    {
+      method: 'GET',
+      path: '/api/projects',
+      access: 'token',
+      handle: async (context) => context.json((await deps.projects.list()).map(toProjectJson)),
+    },
+    {
+      method: 'POST',
+      path: '/api/projects',
+      access: 'token',
+      async handle(context) {
+        const { dir, name, trust } = parseInput(NewProjectBody, await readBody(context))
+        const project = await deps.projects.add({ dir, name: name ?? null, trust })
+        return context.json(toProjectJson(project), 201)
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/projects/:name',
+      access: 'token',
+      async handle(context) {
+        const found = (await deps.projects.list()).find(({ name }) => name === nameOf(context))
+        if (found === undefined) throw await noProject(deps, nameOf(context))
+        return context.json(toProjectJson(found))
+      },
+    },
+    {
+      method: 'PATCH',
+      path: '/api/projects/:name',
+      access: 'token',
+      async handle(context) {
+        const changes = toProjectSettings(parseInput(ProjectChangesBody, await readBody(context)))
+        const project = await deps.projects.update(nameOf(context), changes)
+        if (project === null) throw await noProject(deps, nameOf(context))
+        return context.json(toProjectJson(project))
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/api/projects/:name',
+      access: 'token',
+      async handle(context) {
+        const project = await deps.projects.remove(nameOf(context))
+        if (project === null) throw await noProject(deps, nameOf(context))
+        return context.json(toProjectJson(project))
+      },
+    },
+    {
+      method: 'POST',
+      path: '/api/projects/:name/trust',
+      access: 'token',
+      async handle(context) {
+        const project = await deps.projects.trust(nameOf(context))
+        if (project === null) throw await noProject(deps, nameOf(context))
+        return context.json(toProjectJson(project))
+      },
+    },
+  ]
+}
+
+/** There is no such project; names the one that was probably meant. */
+export async function noProject(deps: AppDeps, given: string): Promise<CcmError> {
+  const near = nearestName(
+    given,
+    (await deps.projects.list()).map(({ name }) => name),
+  )
+  const hint = near === null ? '.' : `; did you mean ${near}?`
+  return new CcmError('NOT_FOUND', `There is no project ${shown(given)}${hint}`, {
+    remedy: 'See `ccm projects list`, or register it: ccm projects add DIR.',
+  })
+}

@@ -1,0 +1,101 @@
+import { z } from 'zod'
+import type { ProjectSettings } from '../core/project.ts'
+import { PERMISSION_MODES } from '../core/task.ts'
+
+// oxlint-disable-next-line no-control-regex -- control characters are what is refused
+const line = z.string().regex(/^[^\x00-\x1f\x7f]*$/, 'must be one line without control characters')
+const rule = line.min(1).max(1000)
+const command = line.min(1).max(4000)
+/** Stays below the project: a pattern of files in it, relative and without `..`. */
+const pattern = line
+  .min(1)
+  .max(500)
+  .refine((text) => !text.startsWith('/') && !text.split('/').includes('..'), 'must stay inside the project')
+const seconds = z
+  .int()
+  .min(1)
+  .max(7 * 86_400)
+const tokens = z.int().min(1).max(1_000_000_000_000)
+const dollars = z.number().positive().max(1_000_000)
+
+const SETTINGS = {
+  model: z
+    .string()
+    .min(1)
+    .max(200)
+    .regex(/^[\w.:@/[\]-]+$/, 'is not a model id')
+    .nullable(),
+  permission_mode: z.enum(PERMISSION_MODES).nullable(),
+  allowed_tools: z.array(rule).max(200),
+  disallowed_tools: z.array(rule).max(200),
+  max_running: z.int().min(1).max(1000).nullable(),
+  paused: z.boolean(),
+  timeout_s: seconds.nullable(),
+  priority: z.int().min(-100).max(100),
+  in_place: z.boolean(),
+  setup: z.array(command).max(50),
+  setup_timeout_s: seconds.nullable(),
+  copy: z.array(pattern).max(100),
+  link: z.array(pattern).max(100),
+  max_tokens: tokens.nullable(),
+  max_cost_usd: dollars.nullable(),
+  max_tokens_per_day: tokens.nullable(),
+  max_cost_usd_per_day: dollars.nullable(),
+}
+
+/** Body of `PATCH /api/projects/:name`: what is named changes, all at once; null: no value of its own. */
+export const ProjectChangesBody = z.strictObject(SETTINGS).partial()
+export type ProjectChangesBody = z.input<typeof ProjectChangesBody>
+
+/** The settings of a project on the wire; their meaning is ProjectSettings'. */
+export type ProjectSettingsJson = Required<z.output<typeof ProjectChangesBody>>
+
+/** A project on the wire. */
+export type ProjectJson = ProjectSettingsJson & {
+  name: string
+  dir: string
+  trusted: boolean
+  created_at: string
+}
+
+const WIRE: Record<keyof ProjectSettings, keyof ProjectSettingsJson> = {
+  model: 'model',
+  permissionMode: 'permission_mode',
+  allowedTools: 'allowed_tools',
+  disallowedTools: 'disallowed_tools',
+  maxRunning: 'max_running',
+  paused: 'paused',
+  timeoutS: 'timeout_s',
+  priority: 'priority',
+  inPlace: 'in_place',
+  setup: 'setup',
+  setupTimeoutS: 'setup_timeout_s',
+  copy: 'copy',
+  link: 'link',
+  maxTokens: 'max_tokens',
+  maxCostUsd: 'max_cost_usd',
+  maxTokensPerDay: 'max_tokens_per_day',
+  maxCostUsdPerDay: 'max_cost_usd_per_day',
+}
+
+/** Every setting by its name on the wire, in the order they are shown. */
+export const PROJECT_SETTING_NAMES = Object.values(WIRE)
+
+export function toProjectSettings(changes: z.output<typeof ProjectChangesBody>): Partial<ProjectSettings> {
+  const named = Object.entries(WIRE).filter(([, wire]) => changes[wire] !== undefined)
+  return Object.fromEntries(named.map(([name, wire]) => [name, changes[wire]]))
+}
+
+export function toProjectJson(
+  project: ProjectSettings & { name: string; dir: string; trusted: boolean; createdAt: number },
+): ProjectJson {
+  const { name, dir, trusted, createdAt } = project
+  const settings = Object.entries(WIRE).map(([key, wire]) => [wire, project[key as keyof ProjectSettings]])
+  return {
+    name,
+    dir,
+    trusted,
+    created_at: new Date(createdAt).toISOString(),
+    ...(Object.fromEntries(settings) as ProjectSettingsJson),
+  }
+}
