@@ -11,10 +11,12 @@ import type { Lease } from './core/queue.ts'
 import type { Task } from './core/task.ts'
 import { createApp, type App } from './http/app.ts'
 import type { AppDeps, TaskView } from './http/deps.ts'
+import { createAuthenticate } from './http/identity/authenticate.ts'
 import { listen } from './http/listen.ts'
 import { readOrCreateToken } from './http/token.ts'
 import { createLogger } from './log.ts'
 import { createSqliteQueue } from './queue/sqlite.ts'
+import { createApiKeys } from './store/api-keys.ts'
 import { createAttempts } from './store/attempts.ts'
 import { openDatabase, type Database } from './store/database.ts'
 import { createHookEvents } from './store/hook-events.ts'
@@ -113,7 +115,13 @@ export async function runDaemon(config: Config, options: { background: boolean }
   const startedAt = clock()
   const viewOf = (task: Task): TaskView => ({ task, agent: supervisor.factsOf(task) })
   const deps: AppDeps = {
-    token,
+    authenticate: createAuthenticate({
+      token,
+      keys: createApiKeys(db),
+      users: null,
+      memberOf: async () => null,
+      clock,
+    }),
     port: () => port,
     logger,
     tasks: {

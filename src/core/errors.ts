@@ -19,6 +19,8 @@ export type ErrorCode =
   | 'QUEUE_FULL'
   | 'STALE_LEASE'
   | 'UNAUTHORIZED'
+  | 'FORBIDDEN'
+  | 'UNAVAILABLE'
   | 'INTERNAL'
 
 /**

@@ -5,6 +5,7 @@ import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply } from '../core/queue.ts'
 import type { NewTask, Task, TaskStatus } from '../core/task.ts'
 import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
+import type { Authenticate } from './identity/authenticate.ts'
 
 /** A queue row with what the supervisor knows about its agent. */
 export type TaskView = { task: Task; agent: Parameters<typeof toTaskJson>[1] }
@@ -35,8 +36,8 @@ export type Notice = { kind: 'hook' | 'state' | 'task'; taskId: string }
  * CcmError becomes its own answer; anything else is a 500 without details.
  */
 export type AppDeps = {
-  /** The API's bearer token. */
-  token: string
+  /** Whose a bearer credential is. */
+  authenticate: Authenticate
   /** The port this daemon listens on; asked at each request, as port 0 is known only after listening. */
   port: () => number
   logger: Logger

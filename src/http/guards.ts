@@ -1,6 +1,7 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
+import { allows, type Principal, type Scope } from '../core/principal.ts'
+import type { Authenticate } from './identity/authenticate.ts'
 import { Problem } from './problem.ts'
 
 const LOOPBACK_NAMES = ['127.0.0.1', 'localhost', '[::1]']
@@ -28,19 +29,42 @@ export function localOnly(port: () => number): MiddlewareHandler {
   }
 }
 
-/** Wants the API's token as `Authorization: Bearer`; compares digests, so that time tells nothing. */
-export function tokenRequired(token: string): MiddlewareHandler {
-  const expected = digest(token)
+/**
+ * Wants a credential with this scope as `Authorization: Bearer`: the daemon's token, an API key or a user's
+ * token. Whose it is goes to the handler as `principal`.
+ */
+export function credentialRequired(
+  authenticate: Authenticate,
+  scope: Scope,
+): MiddlewareHandler<{ Variables: { principal: Principal } }> {
   return async (context, next) => {
     const given = bearerOf(context.req.header('authorization'))
-    if (given === null || !timingSafeEqual(digest(given), expected)) {
+    const principal = given === null ? 'refused' : await authenticate(given)
+    if (principal === 'unavailable') {
+      context.header('retry-after', '5')
+      throw new Problem(503, {
+        code: 'UNAVAILABLE',
+        message: 'Who you are cannot be checked right now: the server of the public keys does not answer.',
+        remedy: 'Try again in some seconds, or use an API key.',
+      })
+    }
+    if (principal === 'refused') {
       context.header('www-authenticate', 'Bearer')
       throw new Problem(401, {
         code: 'UNAUTHORIZED',
-        message: given === null ? 'The request has no token.' : 'The token is not the one of this daemon.',
-        remedy: "Send the content of the file `token` in the daemon's home as `Authorization: Bearer TOKEN`.",
+        message:
+          given === null ? 'The request has no credential.' : 'The credential is unknown, revoked or over.',
+        remedy:
+          "Send an API key (ccm keys create), or the content of the file `token` in the daemon's home, as `Authorization: Bearer …`.",
       })
     }
+    if (!allows(principal, scope)) {
+      throw new Problem(403, {
+        code: 'FORBIDDEN',
+        message: `This needs the scope ${scope}; the credential has ${principal.scopes.join(', ') || 'none'}.`,
+      })
+    }
+    context.set('principal', principal)
     await next()
   }
 }
@@ -71,8 +95,4 @@ export function jsonBody(maxBytes: number): MiddlewareHandler[] {
     await next()
   }
   return [type, limit]
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
 }

@@ -10,6 +10,8 @@ const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   BAD_INPUT: 400,
   DIR_UNUSABLE: 400,
   UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
+  UNAVAILABLE: 503,
   NOT_FOUND: 404,
   CONFLICT: 409,
   LOCKED: 409,

@@ -10,6 +10,7 @@ import { createDaemonAccess } from '../../src/cli/daemon-access.ts'
 import type { AgentState } from '../../src/core/agent-state.ts'
 import type { StateChange } from '../../src/core/attempt.ts'
 import { CcmError } from '../../src/core/errors.ts'
+import { LOCAL } from '../../src/core/principal.ts'
 import type { HookEvent, HookPayload } from '../../src/core/hook-event.ts'
 import type { Task } from '../../src/core/task.ts'
 import { createApp } from '../../src/http/app.ts'
@@ -17,6 +18,8 @@ import type { AppDeps, Notice, TaskRequest, TaskView } from '../../src/http/deps
 import { listen } from '../../src/http/listen.ts'
 import type { PendingQuestion } from '../../src/protocol/rest.ts'
 import { createFakeProjects } from '../http/fake-projects.ts'
+
+const TOKEN = 'token-of-the-test'
 
 type Agent = TaskView['agent']
 
@@ -90,7 +93,7 @@ export async function serveDaemon(
       return 'done' as const
     }
   const deps: AppDeps = {
-    token: 'token-of-the-test',
+    authenticate: async (given) => (given === TOKEN ? LOCAL : 'refused'),
     port: () => port,
     logger: pino({ level: 'silent' }),
     heartbeatMs: 50,
@@ -167,7 +170,7 @@ export async function serveDaemon(
   const server = await listen(createApp(deps), { host: '127.0.0.1', port: 0 })
   port = server.port
   onTestFinished(() => server.close(0))
-  writeFileSync(join(home, 'token'), `${deps.token}\n`)
+  writeFileSync(join(home, 'token'), `${TOKEN}\n`)
   writeFileSync(
     join(home, 'daemon.json'),
     JSON.stringify({ pid: process.pid, host: '127.0.0.1', port, version: '0.1.0', startedAt: 0 }),

@@ -1,5 +1,6 @@
 import { pino } from 'pino'
 import type { StateChange } from '../../src/core/attempt.ts'
+import { LOCAL, SCOPES, type Principal } from '../../src/core/principal.ts'
 import type { HookEvent } from '../../src/core/hook-event.ts'
 import type { Task } from '../../src/core/task.ts'
 import type { AppDeps, EventQuery, Notice, TaskView } from '../../src/http/deps.ts'
@@ -7,6 +8,18 @@ import { createFakeProjects } from './fake-projects.ts'
 
 export const TOKEN = 'right-token'
 export const PORT = 8765
+
+/** Who each credential of the fake daemon is: the local administrator, and one key for each scope. */
+const CREDENTIALS: Record<string, Principal> = {
+  [TOKEN]: LOCAL,
+  ...Object.fromEntries(
+    SCOPES.map((scope) => [
+      `${scope}-key`,
+      { kind: 'key', id: scope, scopes: [scope], projects: ['app'] } satisfies Principal,
+    ]),
+  ),
+  'foreign-key': { kind: 'key', id: 'foreign', scopes: SCOPES.slice(0, 3), projects: ['other'] },
+}
 
 /** A daemon of arrays behind the HTTP side's ports. Override what a test is about. */
 export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
@@ -28,7 +41,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
     }
   }
   const deps: AppDeps = {
-    token: TOKEN,
+    authenticate: async (given) => CREDENTIALS[given] ?? 'refused',
     port: () => PORT,
     logger: pino({ level: 'info' }, { write: (line) => void log.push(line) }),
     tasks: {

@@ -1,31 +1,32 @@
 import { expect, test } from 'vitest'
 import { createApp, routesOf } from '../../src/http/app.ts'
+import { SCOPES, type Scope } from '../../src/core/principal.ts'
 import type { ProblemJson } from '../../src/protocol/rest.ts'
 import { PORT, createFakeDaemon, rightful } from './fake-daemon.ts'
 
-// Every route with what it answers without a token and with a wrong one. A new route needs a row here.
-const ROUTES: [method: string, path: string, without: number, wrong: number][] = [
-  ['GET', '/health', 200, 200],
-  ['GET', '/api/status', 401, 401],
-  ['POST', '/api/shutdown', 401, 401],
-  ['GET', '/api/projects', 401, 401],
-  ['POST', '/api/projects', 401, 401],
-  ['GET', '/api/projects/:name', 401, 401],
-  ['PATCH', '/api/projects/:name', 401, 401],
-  ['DELETE', '/api/projects/:name', 401, 401],
-  ['POST', '/api/projects/:name/trust', 401, 401],
-  ['POST', '/api/tasks', 401, 401],
-  ['GET', '/api/tasks', 401, 401],
-  ['GET', '/api/tasks/:id', 401, 401],
-  ['GET', '/api/tasks/:id/events', 401, 401],
-  ['GET', '/api/tasks/:id/explain', 401, 401],
-  ['GET', '/api/tasks/:id/screen', 401, 401],
-  ['POST', '/api/tasks/:id/cancel', 401, 401],
-  ['POST', '/api/tasks/:id/approve', 401, 401],
-  ['POST', '/api/tasks/:id/deny', 401, 401],
-  ['POST', '/api/tasks/:id/send', 401, 401],
-  ['GET', '/api/events', 401, 401],
-  ['POST', '/internal/attempts/:task/:attempt/permission', 401, 401],
+// Every route with the scope it needs. A new route needs a row here.
+const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = [
+  ['GET', '/health', 'open'],
+  ['GET', '/api/status', 'read'],
+  ['POST', '/api/shutdown', 'admin'],
+  ['GET', '/api/projects', 'read'],
+  ['POST', '/api/projects', 'admin'],
+  ['GET', '/api/projects/:name', 'read'],
+  ['PATCH', '/api/projects/:name', 'admin'],
+  ['DELETE', '/api/projects/:name', 'admin'],
+  ['POST', '/api/projects/:name/trust', 'admin'],
+  ['POST', '/api/tasks', 'write'],
+  ['GET', '/api/tasks', 'read'],
+  ['GET', '/api/tasks/:id', 'read'],
+  ['GET', '/api/tasks/:id/events', 'read'],
+  ['GET', '/api/tasks/:id/explain', 'read'],
+  ['GET', '/api/tasks/:id/screen', 'read'],
+  ['POST', '/api/tasks/:id/cancel', 'write'],
+  ['POST', '/api/tasks/:id/approve', 'operate'],
+  ['POST', '/api/tasks/:id/deny', 'operate'],
+  ['POST', '/api/tasks/:id/send', 'write'],
+  ['GET', '/api/events', 'read'],
+  ['POST', '/internal/attempts/:task/:attempt/permission', 'own'],
 ]
 
 const host = `127.0.0.1:${PORT}`
@@ -40,26 +41,94 @@ test('every route has a row in the table of credentials', () => {
   expect(routesOf(createFakeDaemon().deps)).toHaveLength(ROUTES.length)
 })
 
+/** The route with parameters filled in, and whether it is about a task. */
+const urlOf = (path: string) => path.replace(':attempt', '1').replace(':name', 'app').replace(/:\w+/g, 'x')
+
 test.each(ROUTES)(
-  '%s %s answers %i without a token and %i with a wrong one',
-  async (method, path, without, wrong) => {
-    const { deps, calls } = createFakeDaemon()
+  '%s %s refuses no credential and a wrong one, unless it is open: %s',
+  async (method, path, scope) => {
+    const { deps, calls, addTask } = createFakeDaemon()
+    addTask('x')
     const app = createApp(deps)
-    const url = path.replace(':attempt', '1').replace(/:\w+/g, 'x')
     const ask = (headers: Record<string, string>) =>
-      app.request(url, { method, headers: { host, 'content-type': 'application/json', ...headers } })
-    expect((await ask({})).status).toBe(without)
+      app.request(urlOf(path), { method, headers: { host, 'content-type': 'application/json', ...headers } })
+    const refused = scope === 'open' ? 200 : 401
+    expect((await ask({})).status).toBe(refused)
     for (const authorization of [
       'Bearer wrong',
       'Bearer',
       'Basic right-token',
       'Bearer right-token-and-more',
     ]) {
-      expect((await ask({ authorization })).status).toBe(wrong)
+      expect((await ask({ authorization })).status).toBe(refused)
     }
     expect(calls).toEqual([])
   },
 )
+
+test.each(ROUTES.filter(([, , scope]) => scope !== 'open' && scope !== 'own'))(
+  '%s %s refuses every key without the scope %s, and no other',
+  async (method, path, needed) => {
+    for (const scope of SCOPES) {
+      const { deps, calls, addTask } = createFakeDaemon()
+      addTask('x')
+      const { status } = await createApp(deps).request(urlOf(path), {
+        method,
+        headers: { host, 'content-type': 'application/json', authorization: `Bearer ${scope}-key` },
+      })
+      const refused = scope !== needed && scope !== 'admin'
+      expect([scope, status === 403]).toEqual([scope, refused])
+      expect(status).not.toBe(401)
+      expect(refused ? calls : []).toEqual([])
+    }
+  },
+)
+
+test.each(ROUTES.filter(([, path, scope]) => path.includes(':id') && scope !== 'own'))(
+  '%s %s does not know the task of a project the key may not enter',
+  async (method, path) => {
+    const { deps, calls, addTask } = createFakeDaemon()
+    addTask('x')
+    const { status } = await createApp(deps).request(urlOf(path), {
+      method,
+      body: method === 'POST' ? JSON.stringify(path.endsWith('send') ? { text: 'hi' } : {}) : null,
+      headers: { host, 'content-type': 'application/json', authorization: 'Bearer foreign-key' },
+    })
+    expect(status).toBe(404)
+    expect(calls).toEqual([])
+  },
+)
+
+test('lists show what the key may enter, and only an administrator names a directory', async () => {
+  const { deps, addTask, calls } = createFakeDaemon()
+  addTask('mine', { project: 'app' })
+  addTask('theirs', { project: 'other' })
+  const app = createApp(deps)
+  const list = async (key: string) => {
+    const reply = await app.request('/api/tasks', { headers: { host, authorization: `Bearer ${key}` } })
+    return ((await reply.json()) as { id: string }[]).map(({ id }) => id)
+  }
+  expect(await list('read-key')).toEqual(['mine'])
+  expect(await list('foreign-key')).toEqual(['theirs'])
+  const add = (key: string, body: object) =>
+    app.request('/api/tasks', {
+      method: 'POST',
+      headers: { host, 'content-type': 'application/json', authorization: `Bearer ${key}` },
+      body: JSON.stringify({ prompt: 'Do it.', ...body }),
+    })
+  expect((await add('write-key', { dir: '/code/app' })).status).toBe(403)
+  expect((await add('write-key', { project: 'app', trust: true })).status).toBe(403)
+  expect((await add('write-key', { project: 'other' })).status).toBe(404)
+  expect(calls).toEqual([])
+  expect((await add('write-key', { project: 'app' })).status).toBe(201)
+})
+
+test('a key server that is away is a 503 and no refusal', async () => {
+  const { deps } = createFakeDaemon({ authenticate: async () => 'unavailable' })
+  const reply = await createApp(deps).request('/api/status', { headers: rightful() })
+  expect(reply.status).toBe(503)
+  expect(reply.headers.get('retry-after')).toBe('5')
+})
 
 test('the right token opens the door, whatever the case of its scheme', async () => {
   const app = createApp(createFakeDaemon().deps)

@@ -166,7 +166,7 @@ test('the client throws what the daemon said', async () => {
   const stranger = createDaemonClient({ baseUrl, token: 'wrong' })
   await expect(stranger.status()).rejects.toMatchObject({
     code: 'UNAUTHORIZED',
-    message: 'The token is not the one of this daemon.',
+    message: 'The credential is unknown, revoked or over.',
     remedy: expect.stringContaining('token'),
   })
 })

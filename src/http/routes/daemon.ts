@@ -20,13 +20,13 @@ export function daemonRoutes(deps: AppDeps): Route[] {
     {
       method: 'GET',
       path: '/api/status',
-      access: 'token',
+      access: 'read',
       handle: async (context) => context.json(await deps.status()),
     },
     {
       method: 'POST',
       path: '/api/shutdown',
-      access: 'token',
+      access: 'admin',
       async handle(context) {
         const { agents } = parseInput(ShutdownBody, await readBody(context))
         deps.shutdown(agents)

@@ -11,7 +11,7 @@ export function liveRoutes(deps: AppDeps): Route[] {
     {
       method: 'GET',
       path: '/api/events',
-      access: 'token',
+      access: 'read',
       async handle(context) {
         const { task, replay } = parseInput(LiveFilter, context.req.query())
         const lastEventId = context.req.header('last-event-id') ?? ''
@@ -22,7 +22,14 @@ export function liveRoutes(deps: AppDeps): Route[] {
         if (replay === '1' && task === undefined) {
           throw new Problem(400, { code: 'BAD_INPUT', message: 'replay needs task.', field: 'replay' })
         }
-        const taskId = task === undefined ? null : (await findTask(deps, task)).task.id
+        if (task === undefined && context.get('principal').projects !== null) {
+          throw new Problem(400, {
+            code: 'BAD_INPUT',
+            message: 'A credential for some projects can follow one task at a time.',
+            field: 'task',
+          })
+        }
+        const taskId = task === undefined ? null : (await findTask(deps, context, task)).task.id
         const last = await deps.lastIds()
         const start = resumeAt ?? (replay === '1' ? { hookEventId: 0, stateChangeId: 0 } : last)
         const abort = new AbortController()

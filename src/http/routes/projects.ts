@@ -1,8 +1,9 @@
 import { CcmError } from '../../core/errors.ts'
+import { mayEnter } from '../../core/principal.ts'
 import { nearestName, shown } from '../../protocol/faults.ts'
 import { ProjectChangesBody, toProjectJson, toProjectSettings } from '../../protocol/project.ts'
 import { NewProjectBody } from '../../protocol/rest.ts'
-import type { AppDeps } from '../deps.ts'
+import type { AppDeps, Project } from '../deps.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import type { HttpContext, Route } from './route.ts'
@@ -14,13 +15,13 @@ export function projectRoutes(deps: AppDeps): Route[] {
     {
       method: 'GET',
       path: '/api/projects',
-      access: 'token',
-      handle: async (context) => context.json((await deps.projects.list()).map(toProjectJson)),
+      access: 'read',
+      handle: async (context) => context.json((await visibleProjects(deps, context)).map(toProjectJson)),
     },
     {
       method: 'POST',
       path: '/api/projects',
-      access: 'token',
+      access: 'admin',
       async handle(context) {
         const { dir, name, trust } = parseInput(NewProjectBody, await readBody(context))
         const project = await deps.projects.add({ dir, name: name ?? null, trust })
@@ -30,52 +31,58 @@ export function projectRoutes(deps: AppDeps): Route[] {
     {
       method: 'GET',
       path: '/api/projects/:name',
-      access: 'token',
+      access: 'read',
       async handle(context) {
-        const found = (await deps.projects.list()).find(({ name }) => name === nameOf(context))
-        if (found === undefined) throw await noProject(deps, nameOf(context))
+        const found = (await visibleProjects(deps, context)).find(({ name }) => name === nameOf(context))
+        if (found === undefined) throw await noProject(deps, context, nameOf(context))
         return context.json(toProjectJson(found))
       },
     },
     {
       method: 'PATCH',
       path: '/api/projects/:name',
-      access: 'token',
+      access: 'admin',
       async handle(context) {
         const changes = toProjectSettings(parseInput(ProjectChangesBody, await readBody(context)))
         const project = await deps.projects.update(nameOf(context), changes)
-        if (project === null) throw await noProject(deps, nameOf(context))
+        if (project === null) throw await noProject(deps, context, nameOf(context))
         return context.json(toProjectJson(project))
       },
     },
     {
       method: 'DELETE',
       path: '/api/projects/:name',
-      access: 'token',
+      access: 'admin',
       async handle(context) {
         const project = await deps.projects.remove(nameOf(context))
-        if (project === null) throw await noProject(deps, nameOf(context))
+        if (project === null) throw await noProject(deps, context, nameOf(context))
         return context.json(toProjectJson(project))
       },
     },
     {
       method: 'POST',
       path: '/api/projects/:name/trust',
-      access: 'token',
+      access: 'admin',
       async handle(context) {
         const project = await deps.projects.trust(nameOf(context))
-        if (project === null) throw await noProject(deps, nameOf(context))
+        if (project === null) throw await noProject(deps, context, nameOf(context))
         return context.json(toProjectJson(project))
       },
     },
   ]
 }
 
+/** The projects the caller may enter. */
+async function visibleProjects(deps: AppDeps, context: HttpContext): Promise<Project[]> {
+  const principal = context.get('principal')
+  return (await deps.projects.list()).filter(({ name }) => mayEnter(principal, name))
+}
+
 /** There is no such project; names the one that was probably meant. */
-export async function noProject(deps: AppDeps, given: string): Promise<CcmError> {
+async function noProject(deps: AppDeps, context: HttpContext, given: string): Promise<CcmError> {
   const near = nearestName(
     given,
-    (await deps.projects.list()).map(({ name }) => name),
+    (await visibleProjects(deps, context)).map(({ name }) => name),
   )
   const hint = near === null ? '.' : `; did you mean ${near}?`
   return new CcmError('NOT_FOUND', `There is no project ${shown(given)}${hint}`, {

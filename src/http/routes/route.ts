@@ -1,14 +1,19 @@
 import type { HttpBindings } from '@hono/node-server'
 import type { Context } from 'hono'
+import type { Principal, Scope } from '../../core/principal.ts'
 
-/** `bindings` are absent where a request never came over a socket, as in tests. */
-export type HttpContext = Context<{ Bindings: Partial<HttpBindings> }>
+/**
+ * `bindings` are absent where a request never came over a socket, as in tests. `principal` is set before the
+ * handler of every route that needs a scope.
+ */
+export type HttpContext = Context<{ Bindings: Partial<HttpBindings>; Variables: { principal: Principal } }>
 
-/** One line of the list of routes. `own`: the handler checks a credential of its own kind. */
+/** One line of the list of routes. */
 export type Route = {
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   path: string
-  access: 'open' | 'token' | 'own'
+  /** The scope a caller needs; `open`: anyone; `own`: the handler checks a credential of its own kind. */
+  access: 'open' | 'own' | Scope
   /** Of a body; 1 MiB unless told: a 100 KiB prompt fits even when JSON escapes each byte of it. */
   maxBytes?: number
   handle: (context: HttpContext) => Promise<Response> | Response

@@ -1,19 +1,31 @@
 import { CcmError } from '../../core/errors.ts'
+import { mayEnter } from '../../core/principal.ts'
 import type { AppDeps, TaskView } from '../deps.ts'
+import type { HttpContext } from './route.ts'
 
-/** The task of a complete id or of a prefix only one task has; throws NOT_FOUND or CONFLICT. */
-export async function findTask(deps: AppDeps, given: string): Promise<TaskView> {
+/**
+ * The task of a complete id or of a prefix only one task has; throws NOT_FOUND or CONFLICT. A task of a project
+ * the caller may not enter is not found, and takes no part in what a prefix means.
+ */
+export async function findTask(deps: AppDeps, context: HttpContext, given: string): Promise<TaskView> {
   if (!/^[\w-]{1,64}$/.test(given)) throw notFound('')
-  const exact = await deps.tasks.get(given)
+  const principal = context.get('principal')
+  const visible = async (id: string) => {
+    const view = await deps.tasks.get(id)
+    return view !== null && mayEnter(principal, view.task.project) ? view : null
+  }
+  const exact = await visible(given)
   if (exact !== null) return exact
-  const [id, other] = await deps.tasks.idsByPrefix(given)
+  const found = (await Promise.all((await deps.tasks.idsByPrefix(given)).map(visible))).filter(
+    (view) => view !== null,
+  )
+  const [view, other] = found
   if (other !== undefined) {
     throw new CcmError('CONFLICT', `More than one task has an id that starts with ${given}.`, {
       remedy: 'Write more of the id.',
     })
   }
-  const view = id === undefined ? null : await deps.tasks.get(id)
-  if (view === null) throw notFound(given)
+  if (view === undefined) throw notFound(given)
   return view
 }
 

@@ -1,4 +1,5 @@
 import { CcmError } from '../../core/errors.ts'
+import { allows, mayEnter, type Principal } from '../../core/principal.ts'
 import {
   CancelBody,
   ApproveBody,
@@ -26,7 +27,7 @@ const CHAIN_MAX = 10_000
 
 /** Everything about tasks but the live stream. */
 export function taskRoutes(deps: AppDeps): Route[] {
-  const find = (context: HttpContext) => findTask(deps, context.req.param('id') ?? '')
+  const find = (context: HttpContext) => findTask(deps, context, context.req.param('id') ?? '')
 
   /** Gives an answer to a waiting agent and replies with the task as it is then. */
   const answer = async (context: HttpContext, give: (id: string) => Promise<AnswerReply>) => {
@@ -46,9 +47,10 @@ export function taskRoutes(deps: AppDeps): Route[] {
     {
       method: 'POST',
       path: '/api/tasks',
-      access: 'token',
+      access: 'write',
       async handle(context) {
         const body = parseInput(NewTaskBody, await readBody(context))
+        checkPlace(context.get('principal'), body)
         const { view, inserted } = await deps.tasks.insert({
           prompt: body.prompt,
           dir: body.dir ?? null,
@@ -69,23 +71,24 @@ export function taskRoutes(deps: AppDeps): Route[] {
     {
       method: 'GET',
       path: '/api/tasks',
-      access: 'token',
+      access: 'read',
       async handle(context) {
         const { status, limit } = parseInput(TaskFilter, context.req.query())
         const views = await deps.tasks.list(status === undefined ? { limit } : { status, limit })
-        return context.json(views.map(toJson))
+        const principal = context.get('principal')
+        return context.json(views.filter(({ task }) => mayEnter(principal, task.project)).map(toJson))
       },
     },
     {
       method: 'GET',
       path: '/api/tasks/:id',
-      access: 'token',
+      access: 'read',
       handle: async (context) => context.json(toJson(await find(context))),
     },
     {
       method: 'GET',
       path: '/api/tasks/:id/events',
-      access: 'token',
+      access: 'read',
       async handle(context) {
         const { name, after, limit } = parseInput(EventFilter, context.req.query())
         const { task } = await find(context)
@@ -97,7 +100,7 @@ export function taskRoutes(deps: AppDeps): Route[] {
     {
       method: 'GET',
       path: '/api/tasks/:id/explain',
-      access: 'token',
+      access: 'read',
       async handle(context) {
         const view = await find(context)
         const chain = await deps.changes({ taskId: view.task.id, after: 0, limit: CHAIN_MAX })
@@ -107,7 +110,7 @@ export function taskRoutes(deps: AppDeps): Route[] {
     {
       method: 'GET',
       path: '/api/tasks/:id/screen',
-      access: 'token',
+      access: 'read',
       async handle(context) {
         const { task } = await find(context)
         return context.json({ screen: await deps.tasks.screen(task.id) } satisfies ScreenJson)
@@ -116,7 +119,7 @@ export function taskRoutes(deps: AppDeps): Route[] {
     {
       method: 'POST',
       path: '/api/tasks/:id/cancel',
-      access: 'token',
+      access: 'write',
       async handle(context) {
         const { reason } = parseInput(CancelBody, await readBody(context))
         const before = await find(context)
@@ -129,7 +132,7 @@ export function taskRoutes(deps: AppDeps): Route[] {
     {
       method: 'POST',
       path: '/api/tasks/:id/approve',
-      access: 'token',
+      access: 'operate',
       async handle(context) {
         const { ask } = parseInput(ApproveBody, await readBody(context))
         return answer(context, (id) => deps.tasks.approve(id, ask ?? null))
@@ -138,7 +141,7 @@ export function taskRoutes(deps: AppDeps): Route[] {
     {
       method: 'POST',
       path: '/api/tasks/:id/deny',
-      access: 'token',
+      access: 'operate',
       async handle(context) {
         const { reason, ask } = parseInput(DenyBody, await readBody(context))
         return answer(context, (id) => deps.tasks.deny(id, reason ?? null, ask ?? null))
@@ -147,7 +150,7 @@ export function taskRoutes(deps: AppDeps): Route[] {
     {
       method: 'POST',
       path: '/api/tasks/:id/send',
-      access: 'token',
+      access: 'write',
       async handle(context) {
         const { text, ask } = parseInput(SendBody, await readBody(context))
         return answer(context, (id) => deps.tasks.send(id, text, ask ?? null))
@@ -164,6 +167,20 @@ const NO_AGENT: TaskView['agent'] = {
   claudeSessionId: null,
   waitingFor: null,
   tokens: null,
+}
+
+/** A directory is this machine's business, so only its administrator names one; others name a project. */
+function checkPlace(
+  principal: Principal,
+  body: { dir?: string | undefined; project?: string | undefined; trust: boolean },
+): void {
+  if ((body.dir !== undefined || body.trust) && !allows(principal, 'admin')) {
+    throw new CcmError('FORBIDDEN', 'Only the scope admin may name a directory or trust one.', {
+      remedy: 'Name a registered project with `project`.',
+    })
+  }
+  if (body.project !== undefined && !mayEnter(principal, body.project))
+    throw new CcmError('NOT_FOUND', `There is no project ${body.project}.`)
 }
 
 function toJson(view: TaskView): TaskJson {
