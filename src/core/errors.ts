@@ -30,12 +30,19 @@ export type ErrorCode =
 export class CcmError extends Error {
   readonly code: ErrorCode
   readonly remedy: string | undefined
+  /** When the same may succeed, in milliseconds from now; undefined where nobody knows. */
+  readonly retryAfterMs: number | undefined
 
-  constructor(code: ErrorCode, message: string, options: { remedy?: string; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { remedy?: string; retryAfterMs?: number; cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'CcmError'
     this.code = code
     this.remedy = options.remedy
+    this.retryAfterMs = options.retryAfterMs
   }
 }
 

@@ -23,6 +23,11 @@ export type Report = Lease & {
   error: string | null
   /** For released and failed: not before this many milliseconds from now; null: the queue's own backoff. */
   retryAfterMs: number | null
+  /**
+   * For released and failed, when the task is tried again: this worker alone may claim it for `forMs` from
+   * now, and goes on with the session. null: whoever claims it starts it fresh.
+   */
+  resume: { claudeSessionId: string; forMs: number } | null
 }
 
 /**
@@ -30,6 +35,25 @@ export type Report = Lease & {
  * resend for ever), `stale` (a newer attempt exists), `not_yours` or `unknown`. Only a new status changed anything.
  */
 export type FinishReply = TaskStatus | 'duplicate' | 'stale' | 'not_yours' | 'unknown'
+
+/** `queued`: tried again, with fresh budgets; `queued_already`, `running`, `succeeded`: nothing to retry. */
+export type RetryReply =
+  | 'queued'
+  | 'queued_already'
+  | 'running'
+  | 'succeeded'
+  | 'unknown'
+  /** A sentence: its dedupe key is taken by a living task, or a dependency can never succeed. */
+  | { refused: string }
+
+/** What a worker can take. A task without a role goes to any; one with labels needs all of them. */
+export type ClaimFilter = { projects: string[]; roles: string[] | null; labels: string[] }
+
+/** What the queue itself must know of a project; `maxRunning` counts over all workers, null: no limit. */
+export type ProjectLimits = { name: string; maxRunning: number | null; paused: boolean }
+
+/** `before`: only tasks older than the one with this id, to page on. */
+export type TaskQuery = { status?: TaskStatus; project?: string; before?: string; limit: number }
 
 /** `cancelled`: it was queued and is over; `requested`: its worker will end it; `already_final`: too late. */
 export type CancelReply = 'cancelled' | 'requested' | 'already_final' | 'unknown'
@@ -41,22 +65,42 @@ export type CancelReply = 'cancelled' | 'requested' | 'already_final' | 'unknown
 export type Queue = {
   /** Makes this process the worker; older epochs of the same worker are refused from now on. */
   register: () => Promise<number>
-  /** Adds a task; with a dedupe key that is alive it returns that task instead, `inserted: false`. */
+  /**
+   * Adds a task; with a dedupe key that is alive it returns that task instead, `inserted: false`. Throws
+   * CcmError BAD_INPUT with a sentence for each bad field, or QUEUE_FULL with `retryAfterMs`.
+   */
   insert: (task: NewTask) => Promise<{ task: Task; inserted: boolean }>
   get: (id: string) => Promise<Task | null>
   /** Newest first. */
-  list: (filter: { status?: TaskStatus; limit: number }) => Promise<Task[]>
+  list: (filter: TaskQuery) => Promise<Task[]>
   /** Ids that start with `prefix`, at most 2: for ids by unique prefix. */
   idsByPrefix: (prefix: string) => Promise<string[]>
   count: (status: TaskStatus) => Promise<number>
-  /** Claims up to `limit` tasks of these projects: status running, attempt + 1, a lease. Best first. */
-  claim: (limit: number, projects: string[]) => Promise<Task[]>
+  /** What a task waits for or waited for; [] for an unknown task. */
+  dependencies: (id: string) => Promise<{ id: string; status: TaskStatus }[]>
+  configureProject: (project: ProjectLimits) => Promise<void>
+  /**
+   * Claims up to `limit` tasks: status running, attempt + 1, a lease. By priority, then projects in turn, then
+   * scheduledAt, createdAt, id. Never: a paused project or one at its limit (skipped, not blocking), before its
+   * time, an unmet dependency, what another worker has reserved or is alone to have.
+   */
+  claim: (limit: number, filter: ClaimFilter) => Promise<Task[]>
   heartbeat: (leases: Lease[]) => Promise<LeaseReply[]>
+  /** A task that ends without success cancels all that depend on it, and what depends on those. */
   finish: (report: Report) => Promise<FinishReply>
+  /** Many reports in one step; answers in their order. */
+  finishMany: (reports: Report[]) => Promise<FinishReply[]>
   /** Idempotent. */
   cancel: (id: string, reason: string) => Promise<CancelReply>
   /** Running tasks this worker owns, under whatever epoch: for adoption after a restart. */
   mine: () => Promise<Task[]>
   /** Takes expired leases back: to queued, or to dead at the third lost lease. Returns the tasks it moved. */
   reap: () => Promise<Task[]>
+  /** Puts a failed, cancelled or dead task back, bound or not; its attempt goes on counting. */
+  retry: (id: string) => Promise<RetryReply>
+  /**
+   * Deletes final tasks that ended longer ago than this, at most 1000 in one call; one with a dedupe key only
+   * after 7 days, one that a living task depends on never. Answers how many.
+   */
+  prune: (olderThanMs: number) => Promise<number>
 }

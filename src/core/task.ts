@@ -31,10 +31,25 @@ export type NewTask = {
   disallowedTools: string[]
   /** Unique among queued and running tasks of a system. */
   dedupeKey: string | null
+  /** Ids of at most 50 tasks of the same system: it starts once all of them succeeded. */
+  dependsOn: string[]
+  /** Milliseconds since 1970, by the queue's clock; null, or a time that has passed: now. */
+  scheduledAt: number | null
+  /** A worker must have all of them. */
+  labels: string[]
+  /** The budget of the task over all its attempts. */
+  maxTokens: number | null
+  maxCostUsd: number | null
+  /** Works in the project's directory itself rather than in a tree of its own; null: the project's setting. */
+  inPlace: boolean | null
+  /** Who asked: `cli`, `api`, `dashboard`, `schedule`, `github`, … */
+  source: string
+  /** The one worker that may have it; null: any. */
+  onlyWorker: string | null
 }
 
 /** One row of the queue. Times are milliseconds since 1970. */
-export type Task = NewTask & {
+export type Task = Omit<NewTask, 'scheduledAt'> & {
   id: string
   status: TaskStatus
   /** The fencing token: 0 before the first claim, +1 at each claim, never down. */
@@ -45,6 +60,10 @@ export type Task = NewTask & {
   lostLeases: number
   /** Not claimed before this time. */
   scheduledAt: number
+  /** Until `resumeUntil` only this worker may claim it, and goes on with `claudeSessionId`. */
+  resumeWorker: string | null
+  resumeUntil: number | null
+  claudeSessionId: string | null
   cancelRequested: boolean
   leaseExpiresAt: number | null
   result: TaskResult | null

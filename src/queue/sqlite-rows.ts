@@ -1,5 +1,4 @@
-import { promptFault, type NewTask, type PermissionMode, type Task, type TaskResult } from '../core/task.ts'
-import type { TaskStatus } from '../core/task.ts'
+import type { NewTask, PermissionMode, Task, TaskResult, TaskStatus } from '../core/task.ts'
 
 /** A row of the table `tasks`. */
 export type TaskRow = {
@@ -15,12 +14,23 @@ export type TaskRow = {
   allowed_tools: string
   disallowed_tools: string
   dedupe_key: string | null
+  depends_on: string
+  labels: string
+  max_tokens: number | null
+  max_cost_usd: number | null
+  in_place: number | null
+  source: string
+  only_worker: string | null
   status: string
   attempt: number
   worker: string | null
   failures: number
   lost_leases: number
+  releases: number
   scheduled_at: number
+  resume_worker: string | null
+  resume_until: number | null
+  claude_session_id: string | null
   cancel_requested: number
   cancel_reason: string | null
   lease_expires_at: number | null
@@ -46,12 +56,23 @@ export function newRow(id: string, system: string, task: NewTask, now: number): 
     allowed_tools: JSON.stringify(task.allowedTools),
     disallowed_tools: JSON.stringify(task.disallowedTools),
     dedupe_key: task.dedupeKey,
+    depends_on: JSON.stringify([...new Set(task.dependsOn)]),
+    labels: JSON.stringify([...new Set(task.labels)]),
+    max_tokens: task.maxTokens,
+    max_cost_usd: task.maxCostUsd,
+    in_place: task.inPlace === null ? null : Number(task.inPlace),
+    source: task.source,
+    only_worker: task.onlyWorker,
     status: 'queued',
     attempt: 0,
     worker: null,
     failures: 0,
     lost_leases: 0,
-    scheduled_at: now,
+    releases: 0,
+    scheduled_at: Math.max(now, task.scheduledAt ?? now),
+    resume_worker: null,
+    resume_until: null,
+    claude_session_id: null,
     cancel_requested: 0,
     cancel_reason: null,
     lease_expires_at: null,
@@ -74,15 +95,25 @@ export function toTask(row: TaskRow): Task {
     priority: row.priority,
     timeoutS: row.timeout_s,
     permissionMode: row.permission_mode as PermissionMode | null,
-    allowedTools: JSON.parse(row.allowed_tools) as string[],
-    disallowedTools: JSON.parse(row.disallowed_tools) as string[],
+    allowedTools: listOf(row.allowed_tools),
+    disallowedTools: listOf(row.disallowed_tools),
     dedupeKey: row.dedupe_key,
+    dependsOn: listOf(row.depends_on),
+    labels: listOf(row.labels),
+    maxTokens: row.max_tokens,
+    maxCostUsd: row.max_cost_usd,
+    inPlace: row.in_place === null ? null : row.in_place === 1,
+    source: row.source,
+    onlyWorker: row.only_worker,
     status: row.status as TaskStatus,
     attempt: row.attempt,
     worker: row.worker,
     failures: row.failures,
     lostLeases: row.lost_leases,
     scheduledAt: row.scheduled_at,
+    resumeWorker: row.resume_worker,
+    resumeUntil: row.resume_until,
+    claudeSessionId: row.claude_session_id,
     cancelRequested: row.cancel_requested === 1,
     leaseExpiresAt: row.lease_expires_at,
     result: row.result === null ? null : (JSON.parse(row.result) as TaskResult),
@@ -93,13 +124,6 @@ export function toTask(row: TaskRow): Task {
   }
 }
 
-/** Why the queue cannot take a task, as a sentence for a person; null when it can. */
-export function newTaskFault(task: NewTask): string | null {
-  if (!Number.isInteger(task.priority) || Math.abs(task.priority) > 100) {
-    return `The priority ${task.priority} is not a whole number from -100 to 100.`
-  }
-  if (task.role !== null && !/^[a-z0-9-]+$/.test(task.role)) {
-    return `The role ${JSON.stringify(task.role)} holds something else than a-z, 0-9 and -.`
-  }
-  return promptFault(task.prompt)
+function listOf(json: string): string[] {
+  return json === '[]' ? [] : (JSON.parse(json) as string[])
 }

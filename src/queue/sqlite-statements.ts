@@ -13,6 +13,9 @@ export type QueueDatabase = {
   transaction: <T>(work: () => T) => T
 }
 
+/** A queued task as a claim compares it. */
+export type Candidate = { id: string; priority: number; scheduled_at: number; created_at: number }
+
 type Nothing = Record<string, never>
 type Id = { id: string }
 
@@ -29,13 +32,19 @@ export function prepareStatements(db: QueueDatabase) {
 
     newestId: db.prepare<Nothing, { id: string | null }>('SELECT max(id) AS id FROM tasks'),
     insert: db.prepare<TaskRow>(
-      `INSERT INTO tasks (id, system, project, prompt, role, model, priority, timeout_s, permission_mode,
-         allowed_tools, disallowed_tools, dedupe_key, status, attempt, worker, failures, lost_leases, scheduled_at,
-         cancel_requested, cancel_reason, lease_expires_at, result, error, created_at, started_at, finished_at)
+      `INSERT INTO tasks (id, system, project, prompt, role, model, priority, timeout_s, permission_mode, allowed_tools,
+         disallowed_tools, dedupe_key, depends_on, labels, max_tokens, max_cost_usd, in_place, source,
+         only_worker, status, attempt, worker, failures, lost_leases, releases, scheduled_at, resume_worker,
+         resume_until, claude_session_id, cancel_requested, cancel_reason, lease_expires_at, result, error,
+         created_at, started_at, finished_at)
        VALUES (:id, :system, :project, :prompt, :role, :model, :priority, :timeout_s, :permission_mode,
-         :allowed_tools, :disallowed_tools, :dedupe_key, :status, :attempt, :worker, :failures, :lost_leases,
-         :scheduled_at, :cancel_requested, :cancel_reason, :lease_expires_at, :result, :error, :created_at,
-         :started_at, :finished_at)`,
+         :allowed_tools, :disallowed_tools, :dedupe_key, :depends_on, :labels, :max_tokens, :max_cost_usd,
+         :in_place, :source, :only_worker, :status, :attempt, :worker, :failures, :lost_leases, :releases,
+         :scheduled_at, :resume_worker, :resume_until, :claude_session_id, :cancel_requested, :cancel_reason,
+         :lease_expires_at, :result, :error, :created_at, :started_at, :finished_at)`,
+    ),
+    addDependency: db.prepare<{ id: string; dependsOn: string }>(
+      'INSERT INTO task_dependencies (task_id, depends_on) VALUES (:id, :dependsOn)',
     ),
     alive: db.prepare<{ system: string; dedupeKey: string }, TaskRow>(
       `SELECT * FROM tasks
@@ -45,12 +54,13 @@ export function prepareStatements(db: QueueDatabase) {
     get: db.prepare<{ system: string; id: string }, TaskRow>(
       'SELECT * FROM tasks WHERE id = :id AND system = :system',
     ),
-    list: db.prepare<{ system: string; limit: number }, TaskRow>(
-      'SELECT * FROM tasks WHERE system = :system ORDER BY id DESC LIMIT :limit',
-    ),
-    listOf: db.prepare<{ system: string; status: string; limit: number }, TaskRow>(
-      'SELECT * FROM tasks WHERE system = :system AND status = :status ORDER BY id DESC LIMIT :limit',
-    ),
+    // One statement for each combination, so that each has an index to go by.
+    list: (filter: { status: boolean; project: boolean; before: boolean }) =>
+      db.prepare<{ system: string; status: string; project: string; before: string; limit: number }, TaskRow>(
+        `SELECT * FROM tasks WHERE system = :system ${filter.status ? 'AND status = :status' : ''}
+           ${filter.project ? 'AND project = :project' : ''} ${filter.before ? 'AND id < :before' : ''}
+         ORDER BY id DESC LIMIT :limit`,
+      ),
     // A range, not LIKE: it uses the index, and no character of the prefix is special.
     idsByPrefix: db.prepare<{ system: string; prefix: string }, Id>(
       `SELECT id FROM tasks
@@ -63,27 +73,73 @@ export function prepareStatements(db: QueueDatabase) {
       `SELECT * FROM tasks WHERE system = :system AND status = 'running' AND worker = :worker ORDER BY id`,
     ),
 
-    // Among equal priorities the project that was served longest ago goes first.
-    best: db.prepare<{ system: string; now: number; projects: string }, Id>(
-      `SELECT tasks.id FROM tasks
-         LEFT JOIN project_turns AS turns ON turns.system = tasks.system AND turns.project = tasks.project
-       WHERE tasks.system = :system AND status = 'queued' AND scheduled_at <= :now
-         AND tasks.project IN (SELECT value FROM json_each(:projects))
-       ORDER BY priority DESC, coalesce(turns.turn, 0), scheduled_at, created_at, tasks.id LIMIT 1`,
+    // Every given project, known to the queue or not.
+    projects: db.prepare<
+      { system: string; names: string },
+      { name: string; turn: number; max_running: number | null; paused: number }
+    >(
+      `SELECT names.value AS name, coalesce(known.turn, 0) AS turn, known.max_running,
+         coalesce(known.paused, 0) AS paused
+       FROM (SELECT DISTINCT value FROM json_each(:names)) AS names
+         LEFT JOIN queue_projects AS known ON known.system = :system AND known.project = names.value`,
     ),
+    newestTurn: db.prepare<{ system: string }, { turn: number | null }>(
+      'SELECT max(turn) AS turn FROM queue_projects WHERE system = :system',
+    ),
+    countRunning: db.prepare<{ system: string; project: string }, { n: number }>(
+      `SELECT count(*) AS n FROM tasks WHERE system = :system AND status = 'running' AND project = :project`,
+    ),
+    claimable: db.prepare<
+      {
+        system: string
+        project: string
+        worker: string
+        roles: string | null
+        labels: string
+        now: number
+        limit: number
+      },
+      Candidate
+    >(
+      `SELECT id, priority, scheduled_at, created_at FROM tasks
+       WHERE system = :system AND status = 'queued' AND project = :project AND scheduled_at <= :now
+         AND (role IS NULL OR :roles IS NULL OR role IN (SELECT value FROM json_each(:roles)))
+         AND (labels = '[]' OR NOT EXISTS (
+           SELECT 1 FROM json_each(tasks.labels) AS label
+           WHERE label.value NOT IN (SELECT value FROM json_each(:labels))))
+         AND (only_worker IS NULL OR only_worker = :worker)
+         AND (resume_until IS NULL OR resume_until <= :now OR resume_worker = :worker)
+         AND (depends_on = '[]' OR NOT EXISTS (
+           SELECT 1 FROM task_dependencies AS edge LEFT JOIN tasks AS other ON other.id = edge.depends_on
+           WHERE edge.task_id = tasks.id AND other.status IS NOT 'succeeded'))
+       ORDER BY priority DESC, scheduled_at, created_at, id LIMIT :limit`,
+    ),
+    // Another worker cannot go on with a session of this one.
     claim: db.prepare<{ id: string; worker: string; now: number; expiresAt: number }, TaskRow>(
       `UPDATE tasks SET status = 'running', attempt = attempt + 1, worker = :worker,
-         lease_expires_at = :expiresAt, started_at = coalesce(started_at, :now)
+         lease_expires_at = :expiresAt, started_at = coalesce(started_at, :now),
+         claude_session_id = CASE WHEN resume_worker = :worker THEN claude_session_id END,
+         resume_until = CASE WHEN resume_worker = :worker THEN resume_until END,
+         resume_worker = CASE WHEN resume_worker = :worker THEN resume_worker END
        WHERE id = :id AND status = 'queued' RETURNING *`,
     ),
     openAttempt: db.prepare<{ id: string; attempt: number; worker: string; epoch: number; now: number }>(
       `INSERT INTO task_attempts (task_id, attempt, worker, epoch, claimed_at)
        VALUES (:id, :attempt, :worker, :epoch, :now)`,
     ),
-    takeTurn: db.prepare<{ system: string; project: string }>(
-      `INSERT INTO project_turns (system, project, turn)
-       VALUES (:system, :project, (SELECT coalesce(max(turn), 0) + 1 FROM project_turns WHERE system = :system))
-       ON CONFLICT (system, project) DO UPDATE SET turn = excluded.turn`,
+    takeTurn: db.prepare<{ system: string; project: string; turn: number }>(
+      `INSERT INTO queue_projects (system, project, turn) VALUES (:system, :project, :turn)
+       ON CONFLICT (system, project) DO UPDATE SET turn = :turn`,
+    ),
+    configureProject: db.prepare<{
+      system: string
+      project: string
+      maxRunning: number | null
+      paused: number
+    }>(
+      `INSERT INTO queue_projects (system, project, turn, max_running, paused)
+       VALUES (:system, :project, 0, :maxRunning, :paused)
+       ON CONFLICT (system, project) DO UPDATE SET max_running = :maxRunning, paused = :paused`,
     ),
 
     renew: db.prepare<
@@ -107,21 +163,23 @@ export function prepareStatements(db: QueueDatabase) {
       `UPDATE task_attempts SET ended_at = :now, outcome = :outcome, error = :error
        WHERE task_id = :id AND attempt = :attempt AND outcome IS NULL`,
     ),
-    countReleased: db.prepare<Id, { n: number }>(
-      `SELECT count(*) AS n FROM task_attempts WHERE task_id = :id AND outcome = 'released'`,
-    ),
     moveOn: db.prepare<{
       id: string
       status: string
       failures: number
       lostLeases: number
+      releases: number
       scheduledAt: number
+      resumeWorker: string | null
+      resumeUntil: number | null
+      claudeSessionId: string | null
       result: string | null
       error: string | null
       finishedAt: number | null
     }>(
       `UPDATE tasks SET status = :status, failures = :failures, lost_leases = :lostLeases,
-         scheduled_at = :scheduledAt, result = :result, error = :error, finished_at = :finishedAt,
+         releases = :releases, scheduled_at = :scheduledAt, resume_worker = :resumeWorker,
+         resume_until = :resumeUntil, claude_session_id = :claudeSessionId, result = :result, error = :error, finished_at = :finishedAt,
          worker = CASE WHEN :status = 'queued' THEN NULL ELSE worker END, lease_expires_at = NULL
        WHERE id = :id AND status = 'running'`,
     ),
@@ -130,9 +188,6 @@ export function prepareStatements(db: QueueDatabase) {
        WHERE system = :system AND status = 'running' AND lease_expires_at <= :before ORDER BY id`,
     ),
 
-    cancelReason: db.prepare<Id, { reason: string | null }>(
-      'SELECT cancel_reason AS reason FROM tasks WHERE id = :id',
-    ),
     requestCancel: db.prepare<{ id: string; reason: string }>(
       `UPDATE tasks SET cancel_requested = 1, cancel_reason = coalesce(cancel_reason, :reason)
        WHERE id = :id AND status = 'running'`,
@@ -142,5 +197,35 @@ export function prepareStatements(db: QueueDatabase) {
          finished_at = :now
        WHERE id = :id AND status = 'queued'`,
     ),
+
+    dependencies: db.prepare<Id, { id: string; status: string | null }>(
+      `SELECT edge.depends_on AS id, tasks.status FROM task_dependencies AS edge
+         LEFT JOIN tasks ON tasks.id = edge.depends_on
+       WHERE edge.task_id = :id ORDER BY edge.depends_on`,
+    ),
+    waitingFor: db.prepare<Id, Id>(
+      `SELECT tasks.id FROM task_dependencies AS edge JOIN tasks ON tasks.id = edge.task_id
+       WHERE edge.depends_on = :id AND tasks.status = 'queued' ORDER BY tasks.id`,
+    ),
+    retry: db.prepare<{ id: string; now: number }>(
+      `UPDATE tasks SET status = 'queued', failures = 0, lost_leases = 0, releases = 0, scheduled_at = :now,
+         worker = NULL, resume_worker = NULL, resume_until = NULL, claude_session_id = NULL,
+         cancel_requested = 0, cancel_reason = NULL, result = NULL, error = NULL, finished_at = NULL
+       WHERE id = :id AND status IN ('failed', 'cancelled', 'dead')`,
+    ),
+    prune: db.prepare<
+      { system: string; before: number; keyedBefore: number; limit: number },
+      { id: string; status: string }
+    >(
+      `DELETE FROM tasks WHERE id IN (
+         SELECT id FROM tasks AS old
+         WHERE system = :system AND finished_at < :before AND (dedupe_key IS NULL OR finished_at < :keyedBefore)
+           AND NOT EXISTS (
+             SELECT 1 FROM task_dependencies AS edge JOIN tasks AS living ON living.id = edge.task_id
+             WHERE edge.depends_on = old.id AND living.status IN ('queued', 'running'))
+         ORDER BY finished_at LIMIT :limit)
+       RETURNING id, status`,
+    ),
+    dropMetEdges: db.prepare<Id>('DELETE FROM task_dependencies WHERE depends_on = :id'),
   }
 }

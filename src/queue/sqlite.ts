@@ -3,11 +3,20 @@ import { boundedResult } from '../core/bounded-result.ts'
 import type { Clock } from '../core/clock.ts'
 import { CcmError } from '../core/errors.ts'
 import { afterLostLease, afterReport, type NextStep } from '../core/lease.ts'
-import type { Queue, Report } from '../core/queue.ts'
-import { isFinal, type Task, type TaskStatus } from '../core/task.ts'
-import { newRow, newTaskFault, toTask } from './sqlite-rows.ts'
+import { DEPENDENCIES_MAX, newTaskFaults } from '../core/new-task.ts'
+import type { FinishReply, ProjectLimits, Queue, Report } from '../core/queue.ts'
+import { isFinal, type NewTask, type Task, type TaskStatus } from '../core/task.ts'
+import { claimOrder, type Line } from './claim-order.ts'
+import { newRow, toTask, type TaskRow } from './sqlite-rows.ts'
 import { prepareStatements, type QueueDatabase } from './sqlite-statements.ts'
 import { nextTaskId } from './task-id.ts'
+
+/** Rooms come free as agents end; a new try costs little. */
+const RETRY_WHEN_FULL_MS = 30_000
+/** A webhook may be delivered again for days. */
+const KEY_KEPT_MS = 7 * 86_400_000
+/** About 20 ms of deleting. */
+const PRUNED_AT_ONCE = 1000
 
 /** What the embedded queue is built from. `worker` is this daemon's name, `system` its fleet's. */
 export type SqliteQueueOptions = {
@@ -53,53 +62,87 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
       return work(epoch)
     })
 
+  const rowOf = (id: string): TaskRow | null => sql.get.get({ system, id }) ?? null
   const taskOf = (id: string): Task | null => {
-    const row = sql.get.get({ system, id })
-    return row === undefined ? null : toTask(row)
+    const row = rowOf(id)
+    return row === null ? null : toTask(row)
   }
-
   const countOf = (status: TaskStatus): number => sql.count.get({ system, status })?.n ?? 0
+
+  /** Whatever waited for a task that ended without success can never start: it is over too, all the way down. */
+  const cancelDependents = (endedId: string, endedAs: string): void => {
+    const ended = [{ id: endedId, status: endedAs }]
+    for (const { id: causeId, status } of ended) {
+      for (const { id } of sql.waitingFor.all({ id: causeId })) {
+        const reason = `Task ${causeId}, which it depends on, ${ENDED[status] ?? status}.`
+        sql.cancelQueued.run({ id, reason, now: clock() })
+        ended.push({ id, status: 'cancelled' })
+      }
+    }
+  }
 
   /** Ends the newest attempt and moves the task on; for every way an attempt can end. */
   const end = (
-    task: Task,
+    row: TaskRow,
     next: NextStep,
-    ending: {
+    ending: Pick<Report, 'result' | 'error' | 'resume'> & {
       outcome: Report['outcome'] | 'lost'
-      result: Report['result']
-      error: string | null
       waitMs: number
     },
   ): void => {
     const now = clock()
+    const { id, attempt } = row
+    const { outcome, result } = ending
     const over = isFinal(next.status)
-    sql.endAttempt.run({
-      id: task.id,
-      attempt: task.attempt,
-      now,
-      outcome: ending.outcome,
-      error: ending.error,
-    })
+    const resume = over ? null : ending.resume
+    sql.endAttempt.run({ id, attempt, now, outcome, error: ending.error })
     sql.moveOn.run({
-      id: task.id,
+      id,
       status: next.status,
       failures: next.failures,
       lostLeases: next.lostLeases,
-      scheduledAt: over ? task.scheduledAt : now + ending.waitMs,
-      result: over && ending.result !== null ? JSON.stringify(boundedResult(ending.result)) : null,
-      error:
-        over && next.status !== 'succeeded'
-          ? (ending.error ?? `The attempt ended: ${ending.outcome}.`)
-          : null,
+      releases: row.releases + (outcome === 'released' ? 1 : 0),
+      scheduledAt: over ? row.scheduled_at : now + ending.waitMs,
+      resumeWorker: resume === null ? null : worker,
+      resumeUntil: resume === null ? null : now + Math.max(0, Math.round(resume.forMs)),
+      claudeSessionId: resume?.claudeSessionId ?? null,
+      result: over && result !== null ? JSON.stringify(boundedResult(result)) : null,
+      error: over && next.status !== 'succeeded' ? (ending.error ?? `The attempt ended: ${outcome}.`) : null,
       finishedAt: over ? now : null,
     })
+    if (over && next.status !== 'succeeded') cancelDependents(id, next.status)
   }
 
-  const waitAfter = (task: Task, report: Report): number => {
+  const waitAfter = (row: TaskRow, report: Report): number => {
     if (report.retryAfterMs !== null) return Math.max(0, Math.round(report.retryAfterMs))
-    const released = sql.countReleased.get({ id: task.id })?.n ?? 0
-    return backoffMs(report.outcome === 'released' ? released : task.failures, random)
+    return backoffMs(report.outcome === 'released' ? row.releases : row.failures, random)
   }
+
+  const finishOne = (report: Report): FinishReply => {
+    const row = rowOf(report.taskId)
+    const claim = sql.attempt.get({ id: report.taskId, attempt: report.attempt })
+    if (row === null || claim === undefined) return 'unknown'
+    if (claim.worker !== worker) return 'not_yours'
+    if (claim.outcome !== null) return claim.outcome === report.outcome ? 'duplicate' : 'stale'
+    const next = afterReport(countsOf(row), report.outcome)
+    end(row, next, {
+      outcome: report.outcome,
+      result: report.result,
+      error: (next.status === 'cancelled' ? row.cancel_reason : null) ?? report.error,
+      resume: report.resume,
+      waitMs: waitAfter(row, report),
+    })
+    return next.status
+  }
+
+  /** Why a new task cannot wait for these, a sentence for each. */
+  const dependencyFaults = (task: NewTask): string[] =>
+    task.dependsOn.slice(0, DEPENDENCIES_MAX).flatMap((id) => {
+      const status = rowOf(id)?.status
+      if (status === undefined) return [`It depends on task ${id}, which does not exist.`]
+      const ended = ENDED[status]
+      return ended === undefined ? [] : [`It depends on task ${id}, which ${ended}: it could never start.`]
+    })
 
   return {
     register: () =>
@@ -111,51 +154,85 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
 
     insert: (task) =>
       step(() => {
-        const fault = newTaskFault(task)
-        if (fault !== null) throw new CcmError('BAD_INPUT', fault)
+        refuse(newTaskFaults(task))
         const alive =
           task.dedupeKey === null ? undefined : sql.alive.get({ system, dedupeKey: task.dedupeKey })
         if (alive !== undefined) return { task: toTask(alive), inserted: false }
+        refuse(dependencyFaults(task))
         if (countOf('queued') >= maxQueued) {
           throw new CcmError('QUEUE_FULL', `The queue is full: ${maxQueued} tasks are waiting.`, {
-            remedy: 'Wait until some have started, cancel some, or raise the bound of queued tasks.',
+            remedy: 'Try again when some have started, cancel some, or raise the bound of queued tasks.',
+            retryAfterMs: RETRY_WHEN_FULL_MS,
           })
         }
         const now = clock()
         const id = nextTaskId(now, random, sql.newestId.get({})?.id ?? null)
         const row = newRow(id, system, task, now)
         sql.insert.run(row)
+        for (const dependsOn of new Set(task.dependsOn)) sql.addDependency.run({ id, dependsOn })
         return { task: toTask(row), inserted: true }
       }),
 
     get: async (id) => taskOf(id),
 
-    list: async ({ status, limit }) =>
-      (status === undefined
-        ? sql.list.all({ system, limit })
-        : sql.listOf.all({ system, status, limit })
-      ).map(toTask),
+    list: async ({ status, project, before, limit }) =>
+      sql
+        .list({
+          status: status !== undefined,
+          project: project !== undefined,
+          before: before !== undefined,
+        })
+        .all({ system, status: status ?? '', project: project ?? '', before: before ?? '', limit })
+        .map(toTask),
 
     idsByPrefix: async (prefix) => sql.idsByPrefix.all({ system, prefix }).map(({ id }) => id),
 
     count: async (status) => countOf(status),
 
-    claim: (limit, projects) =>
+    dependencies: async (id) =>
+      rowOf(id) === null
+        ? []
+        : sql.dependencies
+            .all({ id })
+            .flatMap((one) =>
+              one.status === null ? [] : [{ id: one.id, status: one.status as TaskStatus }],
+            ),
+
+    configureProject: ({ name, maxRunning, paused }: ProjectLimits) =>
+      step(() => {
+        if (maxRunning !== null && !(Number.isInteger(maxRunning) && maxRunning > 0)) {
+          refuse([`max_running of project ${name} must be a whole number above 0, or none.`])
+        }
+        sql.configureProject.run({ system, project: name, maxRunning, paused: Number(paused) })
+      }),
+
+    claim: (limit, filter) =>
       fencedStep((epoch) => {
         const now = clock()
-        const among = JSON.stringify(projects)
-        const claimed: Task[] = []
-        // One by one, because each claim changes whose turn it is. At most a hundred rows are queued.
-        while (claimed.length < limit) {
-          const id = sql.best.get({ system, now, projects: among })?.id
-          const row =
-            id === undefined ? undefined : sql.claim.get({ id, worker, now, expiresAt: now + leaseMs })
-          if (row === undefined) break
-          sql.openAttempt.run({ id: row.id, attempt: row.attempt, worker, epoch, now })
-          sql.takeTurn.run({ system, project: row.project })
-          claimed.push(toTask(row))
-        }
-        return claimed
+        const roles = filter.roles === null ? null : JSON.stringify(filter.roles)
+        const labels = JSON.stringify(filter.labels)
+        const lines = sql.projects
+          .all({ system, names: JSON.stringify(filter.projects) })
+          .flatMap(({ name: project, turn, max_running, paused }): Line[] => {
+            const running = max_running === null ? 0 : (sql.countRunning.get({ system, project })?.n ?? 0)
+            const room = Math.min(limit, (max_running ?? limit) - running)
+            if (paused === 1 || room <= 0) return []
+            return [
+              {
+                project,
+                turn,
+                candidates: sql.claimable.all({ system, project, worker, roles, labels, now, limit: room }),
+              },
+            ]
+          })
+        const { ids, turns } = claimOrder(lines, sql.newestTurn.get({ system })?.turn ?? 0, limit)
+        for (const [project, turn] of turns) sql.takeTurn.run({ system, project, turn })
+        return ids.flatMap((id) => {
+          const row = sql.claim.get({ id, worker, now, expiresAt: now + leaseMs })
+          if (row === undefined) return []
+          sql.openAttempt.run({ id, attempt: row.attempt, worker, epoch, now })
+          return [toTask(row)]
+        })
       }),
 
     heartbeat: (leases) =>
@@ -169,36 +246,22 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
         })
       }),
 
-    finish: (report) =>
-      fencedStep(() => {
-        const task = taskOf(report.taskId)
-        const claim = sql.attempt.get({ id: report.taskId, attempt: report.attempt })
-        if (task === null || claim === undefined) return 'unknown'
-        if (claim.worker !== worker) return 'not_yours'
-        if (claim.outcome !== null) return claim.outcome === report.outcome ? 'duplicate' : 'stale'
-        const next = afterReport(task, report.outcome)
-        const cancelReason = sql.cancelReason.get({ id: task.id })?.reason ?? null
-        end(task, next, {
-          outcome: report.outcome,
-          result: report.result,
-          error: (next.status === 'cancelled' ? cancelReason : null) ?? report.error,
-          waitMs: waitAfter(task, report),
-        })
-        return next.status
-      }),
+    finish: (report) => fencedStep(() => finishOne(report)),
+    finishMany: (reports) => fencedStep(() => reports.map(finishOne)),
 
     cancel: (id, reason) =>
       step(() => {
-        const task = taskOf(id)
-        if (task === null) return 'unknown'
-        if (task.status === 'cancelled') return 'cancelled'
-        if (isFinal(task.status)) return 'already_final'
+        const status = rowOf(id)?.status
+        if (status === undefined) return 'unknown'
+        if (status === 'cancelled') return 'cancelled'
+        if (status !== 'queued' && status !== 'running') return 'already_final'
         const why = reason.trim() === '' ? 'Cancelled.' : reason
-        if (task.status === 'running') {
+        if (status === 'running') {
           sql.requestCancel.run({ id, reason: why })
           return 'requested'
         }
         sql.cancelQueued.run({ id, reason: why, now: clock() })
+        cancelDependents(id, 'cancelled')
         return 'cancelled'
       }),
 
@@ -207,16 +270,63 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
     reap: () =>
       step(() =>
         sql.expired.all({ system, before: clock() - graceMs }).map((row) => {
-          const task = toTask(row)
-          const next = afterLostLease(task)
+          const next = afterLostLease(countsOf(row))
           const error =
             next.status === 'dead'
-              ? `Its worker was lost ${next.lostLeases} times; the last one was ${task.worker}.`
-              : (row.cancel_reason ?? `Its worker ${task.worker} was lost.`)
-          end(task, next, { outcome: 'lost', result: null, error, waitMs: 0 })
-          const moved = sql.get.get({ system, id: task.id })
-          return moved === undefined ? task : toTask(moved)
+              ? `Its worker was lost ${next.lostLeases} times; the last one was ${row.worker}.`
+              : (row.cancel_reason ?? `Its worker ${row.worker} was lost.`)
+          end(row, next, { outcome: 'lost', result: null, error, resume: null, waitMs: 0 })
+          return toTask(rowOf(row.id) ?? row)
         }),
       ),
+
+    retry: (id) =>
+      step(() => {
+        const row = rowOf(id)
+        if (row === null) return 'unknown'
+        if (row.status === 'queued') return 'queued_already'
+        if (row.status === 'running' || row.status === 'succeeded') return row.status
+        const alive =
+          row.dedupe_key === null ? undefined : sql.alive.get({ system, dedupeKey: row.dedupe_key })
+        if (alive !== undefined)
+          return { refused: `Task ${alive.id} has the same key and is ${alive.status}.` }
+        for (const dependency of sql.dependencies.all({ id })) {
+          const ended = dependency.status === null ? 'is not kept any more' : ENDED[dependency.status]
+          if (ended !== undefined) {
+            return { refused: `It depends on task ${dependency.id}, which ${ended}: it could never start.` }
+          }
+        }
+        sql.retry.run({ id, now: clock() })
+        return 'queued'
+      }),
+
+    prune: (olderThanMs) =>
+      step(() => {
+        const now = clock()
+        const pruned = sql.prune.all({
+          system,
+          before: now - olderThanMs,
+          keyedBefore: now - Math.max(olderThanMs, KEY_KEPT_MS),
+          limit: PRUNED_AT_ONCE,
+        })
+        for (const { id, status } of pruned) if (status === 'succeeded') sql.dropMetEdges.run({ id })
+        return pruned.length
+      }),
   }
+}
+
+/** How a task that can help nobody any more ended, as the end of a sentence. */
+const ENDED: Partial<Record<string, string>> = {
+  failed: 'failed',
+  cancelled: 'was cancelled',
+  dead: 'is dead',
+}
+
+function countsOf(row: TaskRow): Parameters<typeof afterReport>[0] {
+  const { failures, lost_leases: lostLeases } = row
+  return { failures, lostLeases, cancelRequested: row.cancel_requested === 1 }
+}
+
+function refuse(faults: string[]): void {
+  if (faults.length > 0) throw new CcmError('BAD_INPUT', faults.join(' '))
 }

@@ -47,7 +47,15 @@ function changeOf(taskId: string, attempt: number, at: number): Omit<StateChange
 }
 
 function reportOf(taskId: string, attempt: number): Report {
-  return { taskId, attempt, outcome: 'failed', result: null, error: 'It crashed.', retryAfterMs: 5 }
+  return {
+    taskId,
+    attempt,
+    outcome: 'failed',
+    result: null,
+    error: 'It crashed.',
+    retryAfterMs: 5,
+    resume: null,
+  }
 }
 
 test('an attempt is stored whole and goes through its phases', () => {

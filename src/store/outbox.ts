@@ -23,7 +23,11 @@ export function createOutbox(db: Database): Outbox {
      WHERE task_id = :taskId AND attempt = :attempt AND phase = 'settled'`,
   )
   return {
-    pending: (limit) => pending.all({ limit }).map((row) => JSON.parse(row.report) as Report),
+    pending: (limit) =>
+      // Reports of an older ccm do not say whether to resume.
+      pending
+        .all({ limit })
+        .map((row) => ({ resume: null, ...(JSON.parse(row.report) as Omit<Report, 'resume'>) })),
     markDelivered: ({ taskId, attempt }, at) =>
       db.transaction(() => {
         delivered.run({ taskId, attempt, at })

@@ -44,7 +44,10 @@ export async function adoptAll(options: {
       // A copied home: folder and processes of this attempt are the original's, and none of our business.
       const error = `It belongs to the home that this one was copied from (${attempt.folder}).`
       const lease = { taskId: attempt.taskId, attempt: attempt.attempt }
-      attempts.settle({ ...lease, outcome: 'released', result: null, error, retryAfterMs: 0 }, clock())
+      attempts.settle(
+        { ...lease, outcome: 'released', result: null, error, retryAfterMs: 0, resume: null },
+        clock(),
+      )
       found.push(
         `Task ${attempt.taskId}: its agent belongs to the home that this one was copied from; it is queued again here.`,
       )
@@ -60,6 +63,7 @@ export async function adoptAll(options: {
           result: null,
           error,
           retryAfterMs: null,
+          resume: null,
         },
         clock(),
       )
@@ -96,6 +100,7 @@ export async function adoptAll(options: {
           result: null,
           error,
           retryAfterMs: 0,
+          resume: null,
         },
         clock(),
       )
@@ -116,6 +121,7 @@ export async function adoptAll(options: {
       result: null,
       error,
       retryAfterMs: 0,
+      resume: null,
     })
     found.push(`Task ${task.id}: claimed but not begun; it is queued again.`)
   }

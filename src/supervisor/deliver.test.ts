@@ -11,6 +11,7 @@ const report = (taskId: string): Report => ({
   result: null,
   error: null,
   retryAfterMs: null,
+  resume: null,
 })
 
 function prepare(finish: (report: Report) => Promise<FinishReply>, waiting: Report[]) {

@@ -1,7 +1,7 @@
 import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import { CcmError } from '../core/errors.ts'
-import type { Queue } from '../core/queue.ts'
+import type { ClaimFilter, Queue } from '../core/queue.ts'
 import type { Task } from '../core/task.ts'
 import { createDispatcher } from './dispatcher.ts'
 
@@ -16,17 +16,17 @@ function prepare(names: string[], more: Partial<Options> = {}) {
   const queue = {
     reap: async () => (order.push('reap'), []),
     count: async () => queued.length,
-    claim: async (limit: number, projects: string[]) => {
+    claim: async (limit: number, filter: ClaimFilter) => {
       order.push('claim')
       asked.push(limit)
-      expect(projects).toEqual(['app'])
+      expect(filter).toEqual({ projects: ['app'], roles: null, labels: [] })
       return queued.splice(0, limit).map((id) => ({ id }) as Task)
     },
   } as Partial<Queue> as Queue
   const dispatcher = createDispatcher({
     queue,
     renew: async () => void order.push('renew'),
-    projects: () => ['app'],
+    filter: () => ({ projects: ['app'], roles: null, labels: [] }),
     occupied: () => started.length,
     starting: () => 0,
     maxConcurrent: 3,

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { CcmError, messageOf } from '../core/errors.ts'
-import type { Queue } from '../core/queue.ts'
+import type { ClaimFilter, Queue } from '../core/queue.ts'
 import type { Task } from '../core/task.ts'
 
 /** Why nothing is claimed: a kind (`starting`, `slots`, `memory`, `claude`, `tmux`, `login`, `limit`) and a sentence. */
@@ -26,7 +26,8 @@ export function createDispatcher(options: {
   queue: Queue
   /** Renews the leases of all agents of ours; throws when it cannot. */
   renew: () => Promise<void>
-  projects: () => string[]
+  /** What this worker can take now. */
+  filter: () => ClaimFilter
   /** Agents that occupy a slot now. */
   occupied: () => number
   /** Agents that started so lately that their memory is not taken yet. */
@@ -67,7 +68,7 @@ export function createDispatcher(options: {
       for (const [kind, hold] of held) if (hold.until !== null && hold.until <= clock()) held.delete(kind)
       const room = await measureRoom()
       if (room <= 0 || closed) return
-      const tasks = await queue.claim(room, options.projects())
+      const tasks = await queue.claim(room, options.filter())
       for (const task of tasks) options.start(task)
       if (tasks.length < room) return
     }

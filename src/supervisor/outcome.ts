@@ -76,7 +76,15 @@ export function createOutcomes(deps: {
   }
 
   function reportOf({ taskId, attempt }: Attempt, end: AgentEnd, result: TaskResult | null): Report {
-    return { taskId, attempt, outcome: end.outcome, result, error: end.error, retryAfterMs: end.retryAfterMs }
+    return {
+      taskId,
+      attempt,
+      outcome: end.outcome,
+      result,
+      error: end.error,
+      retryAfterMs: end.retryAfterMs,
+      resume: null,
+    }
   }
 
   return {

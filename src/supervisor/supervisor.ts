@@ -156,7 +156,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const dispatcher = createDispatcher({
     queue,
     renew: () => leases.renew(),
-    projects: () => projects.trustedNames(),
+    filter: () => ({ projects: projects.trustedNames(), roles: null, labels: [] }),
     occupied: () =>
       [...runner.agents.values()].filter(({ watcher }) => occupiesSlot(watcher?.view().state ?? 'spawning'))
         .length,
@@ -207,6 +207,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
         result: null,
         error,
         retryAfterMs: null,
+        resume: null,
       })
       .catch((again: unknown) => logger.error({ err: again, taskId: task.id }, 'nor could it be given back'))
   }

@@ -1,14 +1,20 @@
 import { expect } from 'vitest'
-import type { Outcome, Queue, Report } from '../../src/core/queue.ts'
+import type { ClaimFilter, Outcome, Queue, Report } from '../../src/core/queue.ts'
 import type { NewTask, Task, TaskResult } from '../../src/core/task.ts'
 
-/** A store under test. All its queues share one system, one clock and one set of rows. */
+/** A store under test. All its queues share one clock and one set of rows. */
 export type QueueStore = {
-  /** A new process that calls itself `worker`; it has not registered yet. */
-  process: (worker: string) => Queue
-  /** Milliseconds since 1970, as the store sees it; only `advance` moves it. */
-  now: () => number
-  advance: (ms: number) => void
+  /**
+   * A new process that calls itself `name`; it has not registered yet. With a name that was used before it is
+   * that worker's restart. Of the system `s` unless told.
+   */
+  worker: (name: string, system?: string) => Queue
+  /** Milliseconds since 1970 by the clock of the store itself. */
+  now: () => Promise<number>
+  /** Moves that clock on for every process at once. */
+  advance: (ms: number) => Promise<void>
+  /** How far the clock may run by itself within one test: 0 where only `advance` moves it. */
+  slackMs: number
   close: () => Promise<void>
 }
 
@@ -30,14 +36,27 @@ export function newTask(more: Partial<NewTask> = {}): NewTask {
     allowedTools: [],
     disallowedTools: [],
     dedupeKey: null,
+    dependsOn: [],
+    scheduledAt: null,
+    labels: [],
+    maxTokens: null,
+    maxCostUsd: null,
+    inPlace: null,
+    source: 'api',
+    onlyWorker: null,
     ...more,
   }
+}
+
+/** What a worker of these projects claims, without roles and labels of its own unless told. */
+export function from(projects: string[], more: Partial<ClaimFilter> = {}): ClaimFilter {
+  return { projects, roles: null, labels: [], ...more }
 }
 
 /** A report about the attempt that `task` was claimed for. */
 export function reportOf(task: Task, outcome: Outcome, more: Partial<Report> = {}): Report {
   const { id: taskId, attempt } = task
-  return { taskId, attempt, outcome, result: null, error: null, retryAfterMs: null, ...more }
+  return { taskId, attempt, outcome, result: null, error: null, retryAfterMs: null, resume: null, ...more }
 }
 
 /** A result as an agent would give it. */
@@ -85,12 +104,12 @@ export function benchOf(open: () => Promise<QueueStore>): BenchRunner {
 }
 
 async function setUp(store: QueueStore): Promise<Bench> {
-  const queue = store.process('a')
-  const other = store.process('b')
+  const queue = store.worker('a')
+  const other = store.worker('b')
   await queue.register()
   await other.register()
   const claimAgain = async (task: Task, worker: Queue = queue): Promise<Task> => {
-    const [claimed] = await worker.claim(1, [task.project])
+    const [claimed] = await worker.claim(1, from([task.project]))
     expect(claimed?.id).toBe(task.id)
     return claimed ?? task
   }

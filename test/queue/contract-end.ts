@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { GRACE_MS, LEASE_MS, RESULT, newTask, reportOf, type BenchRunner } from './bench.ts'
+import { GRACE_MS, LEASE_MS, RESULT, from, newTask, reportOf, type BenchRunner } from './bench.ts'
 
 /** How tasks end: reports and cancels. */
 export function endContract(bench: BenchRunner): void {
@@ -8,14 +8,14 @@ export function endContract(bench: BenchRunner): void {
       'success stores the result and ends the task',
       bench(async ({ store, queue, running, read }) => {
         const task = await running()
-        store.advance(1_000)
+        await store.advance(1_000)
         expect(await queue.finish(reportOf(task, 'succeeded', { result: RESULT }))).toBe('succeeded')
         expect(await read(task.id)).toEqual({
           ...task,
           status: 'succeeded',
           result: RESULT,
           leaseExpiresAt: null,
-          finishedAt: store.now(),
+          finishedAt: await store.now(),
         })
       }),
     )
@@ -33,8 +33,8 @@ export function endContract(bench: BenchRunner): void {
           expect(now.status).toBe(expected)
           if (expected !== 'queued') continue
           expect(now).toMatchObject({ worker: null, leaseExpiresAt: null, error: null, result: null })
-          waits.push(now.scheduledAt - store.now())
-          store.advance(now.scheduledAt - store.now())
+          waits.push(now.scheduledAt - (await store.now()))
+          await store.advance(now.scheduledAt - (await store.now()))
           task = await claimAgain(task)
         }
         const [first = 0, second = 0] = waits
@@ -50,7 +50,7 @@ export function endContract(bench: BenchRunner): void {
           error: 'It crashed.',
           result: RESULT,
         })
-        expect(over.finishedAt).toBe(store.now())
+        expect(over.finishedAt).toBe(await store.now())
       }),
     )
 
@@ -83,8 +83,8 @@ export function endContract(bench: BenchRunner): void {
           expect(await queue.finish(reportOf(task, 'released'))).toBe('queued')
           const now = await read(task.id)
           expect(now).toMatchObject({ failures: 0, lostLeases: 0, error: null })
-          waits.push(now.scheduledAt - store.now())
-          store.advance(now.scheduledAt - store.now())
+          waits.push(now.scheduledAt - (await store.now()))
+          await store.advance(now.scheduledAt - (await store.now()))
           task = await claimAgain(task)
         }
         expect(waits.every((wait, index) => wait >= 3_750 * 2 ** index && wait <= 6_250 * 2 ** index)).toBe(
@@ -98,7 +98,7 @@ export function endContract(bench: BenchRunner): void {
       bench(async ({ store, queue, running, read }) => {
         const task = await running()
         await queue.finish(reportOf(task, 'released', { retryAfterMs: 18_000_000 }))
-        expect((await read(task.id)).scheduledAt).toBe(store.now() + 18_000_000)
+        expect((await read(task.id)).scheduledAt).toBe((await store.now()) + 18_000_000)
       }),
     )
 
@@ -136,7 +136,7 @@ export function endContract(bench: BenchRunner): void {
       'an old attempt changes nothing while a newer one runs',
       bench(async ({ store, queue, other, running, claimAgain, unchangedBy }) => {
         const old = await running()
-        store.advance(LEASE_MS + GRACE_MS)
+        await store.advance(LEASE_MS + GRACE_MS)
         await other.reap()
         await claimAgain(old, other)
         await unchangedBy(async () => {
@@ -181,9 +181,9 @@ export function endContract(bench: BenchRunner): void {
         expect(await read(task.id)).toMatchObject({
           status: 'cancelled',
           error: 'Not needed.',
-          finishedAt: store.now(),
+          finishedAt: await store.now(),
         })
-        expect(await queue.claim(1, ['app'])).toEqual([])
+        expect(await queue.claim(1, from(['app']))).toEqual([])
         await unchangedBy(async () => {
           expect(await other.cancel(task.id, 'Again.')).toBe('cancelled')
         })
@@ -230,7 +230,7 @@ export function endContract(bench: BenchRunner): void {
       bench(async ({ store, other, running }) => {
         const task = await running()
         await other.cancel(task.id, 'Not needed.')
-        store.advance(LEASE_MS + GRACE_MS)
+        await store.advance(LEASE_MS + GRACE_MS)
         expect(await other.reap()).toMatchObject([{ id: task.id, status: 'cancelled', error: 'Not needed.' }])
       }),
     )

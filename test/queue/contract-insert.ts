@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Task } from '../../src/core/task.ts'
-import { GRACE_MS, LEASE_MS, MAX_QUEUED, newTask, reportOf, type BenchRunner } from './bench.ts'
+import { GRACE_MS, LEASE_MS, MAX_QUEUED, from, newTask, reportOf, type BenchRunner } from './bench.ts'
 
 /** Adding and reading tasks. */
 export function insertContract(bench: BenchRunner): void {
@@ -29,12 +29,15 @@ export function insertContract(bench: BenchRunner): void {
           worker: null,
           failures: 0,
           lostLeases: 0,
-          scheduledAt: store.now(),
+          scheduledAt: await store.now(),
+          resumeWorker: null,
+          resumeUntil: null,
+          claudeSessionId: null,
           cancelRequested: false,
           leaseExpiresAt: null,
           result: null,
           error: null,
-          createdAt: store.now(),
+          createdAt: await store.now(),
           startedAt: null,
           finishedAt: null,
         })
@@ -71,7 +74,7 @@ export function insertContract(bench: BenchRunner): void {
         const full = { reason: { code: 'QUEUE_FULL' } }
         expect(refused).toMatchObject(Array.from({ length: MAX_QUEUED }, () => full))
         expect(await queue.count('queued')).toBe(MAX_QUEUED)
-        await queue.claim(1, ['app'])
+        await queue.claim(1, from(['app']))
         await queue.insert(newTask())
         await expect(queue.insert(newTask())).rejects.toMatchObject({ code: 'QUEUE_FULL' })
       }),
@@ -86,7 +89,7 @@ export function insertContract(bench: BenchRunner): void {
         if (failing === undefined || releasing === undefined) throw new Error('no tasks')
         expect(await queue.finish(reportOf(failing, 'failed'))).toBe('queued')
         expect(await queue.finish(reportOf(releasing, 'released'))).toBe('queued')
-        store.advance(LEASE_MS + GRACE_MS)
+        await store.advance(LEASE_MS + GRACE_MS)
         expect(await queue.reap()).toHaveLength(1)
         expect(await queue.count('queued')).toBe(MAX_QUEUED + 3)
       }),
@@ -99,7 +102,7 @@ export function insertContract(bench: BenchRunner): void {
         for (let count = 1; count < MAX_QUEUED; count += 1) await queue.insert(newTask())
         const again = await other.insert(newTask({ dedupeKey: 'gh:1', prompt: 'Other words.' }))
         expect(again).toEqual({ task, inserted: false })
-        const [claimed] = await queue.claim(1, ['app'])
+        const [claimed] = await queue.claim(1, from(['app']))
         expect(claimed?.id).toBe(task.id)
         expect(await other.insert(newTask({ dedupeKey: 'gh:1' }))).toMatchObject({ inserted: false })
       }),
@@ -123,7 +126,7 @@ export function insertContract(bench: BenchRunner): void {
       bench(async ({ queue, other }) => {
         const ids: string[] = []
         for (let count = 0; count < 4; count += 1) ids.unshift((await queue.insert(newTask())).task.id)
-        await queue.claim(1, ['app'])
+        await queue.claim(1, from(['app']))
         const listed = async (status: Task['status'] | undefined, limit: number): Promise<string[]> =>
           (await other.list(status === undefined ? { limit } : { status, limit })).map(({ id }) => id)
         expect(await listed(undefined, 9)).toEqual(ids)

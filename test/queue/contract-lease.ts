@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { GRACE_MS, LEASE_MS, newTask, reportOf, type BenchRunner } from './bench.ts'
+import { GRACE_MS, LEASE_MS, from, newTask, reportOf, type BenchRunner } from './bench.ts'
 
 /** The right to a task: claim, heartbeat, reap, and who may write. */
 export function leaseContract(bench: BenchRunner): void {
@@ -8,16 +8,16 @@ export function leaseContract(bench: BenchRunner): void {
       'gives a task to one worker, with the next attempt and a lease',
       bench(async ({ store, queue, other, read }) => {
         const { task } = await queue.insert(newTask())
-        store.advance(1_000)
-        const claims = await Promise.all([queue.claim(5, ['app']), other.claim(5, ['app'])])
+        await store.advance(1_000)
+        const claims = await Promise.all([queue.claim(5, from(['app'])), other.claim(5, from(['app']))])
         expect(claims.flat()).toEqual([
           {
             ...task,
             status: 'running',
             attempt: 1,
             worker: claims[0]?.length === 1 ? 'a' : 'b',
-            startedAt: store.now(),
-            leaseExpiresAt: store.now() + LEASE_MS,
+            startedAt: await store.now(),
+            leaseExpiresAt: (await store.now()) + LEASE_MS,
           },
         ])
         expect(await read(task.id)).toEqual(claims.flat()[0])
@@ -28,11 +28,11 @@ export function leaseContract(bench: BenchRunner): void {
       'takes only the given projects, up to the limit',
       bench(async ({ queue }) => {
         for (const project of ['x', 'y', 'z', 'x']) await queue.insert(newTask({ project }))
-        expect(await queue.claim(9, [])).toEqual([])
-        expect(await queue.claim(0, ['x'])).toEqual([])
-        expect((await queue.claim(9, ['y', "z'"])).map(({ project }) => project)).toEqual(['y'])
-        expect(await queue.claim(1, ['x', 'z'])).toHaveLength(1)
-        expect(await queue.claim(9, ['x', 'z'])).toHaveLength(2)
+        expect(await queue.claim(9, from([]))).toEqual([])
+        expect(await queue.claim(0, from(['x']))).toEqual([])
+        expect((await queue.claim(9, from(['y', "z'"]))).map(({ project }) => project)).toEqual(['y'])
+        expect(await queue.claim(1, from(['x', 'z']))).toHaveLength(1)
+        expect(await queue.claim(9, from(['x', 'z']))).toHaveLength(2)
       }),
     )
 
@@ -44,12 +44,12 @@ export function leaseContract(bench: BenchRunner): void {
         const low = await add(-1)
         const later = await running(queue, { priority: 1 })
         await queue.finish(reportOf(later, 'released', { retryAfterMs: 30 }))
-        store.advance(20)
+        await store.advance(20)
         const first = await add(0)
         const second = await add(0)
         const high = await add(100)
-        store.advance(20)
-        const claimed = await queue.claim(9, ['run'])
+        await store.advance(20)
+        const claimed = await queue.claim(9, from(['run']))
         expect(claimed.map(({ id }) => id)).toEqual([high, later.id, first, second, low])
       }),
     )
@@ -59,10 +59,10 @@ export function leaseContract(bench: BenchRunner): void {
       bench(async ({ store, queue, running }) => {
         const back = await running()
         await queue.finish(reportOf(back, 'released', { retryAfterMs: 50 }))
-        store.advance(20)
+        await store.advance(20)
         const { task } = await queue.insert(newTask({ project: 'run' }))
-        store.advance(40)
-        expect((await queue.claim(9, ['run'])).map(({ id }) => id)).toEqual([task.id, back.id])
+        await store.advance(40)
+        expect((await queue.claim(9, from(['run']))).map(({ id }) => id)).toEqual([task.id, back.id])
       }),
     )
 
@@ -72,11 +72,11 @@ export function leaseContract(bench: BenchRunner): void {
         const projects = ['x', 'x', 'x', 'y', 'y', 'z']
         for (const project of projects) {
           await queue.insert(newTask({ project }))
-          store.advance(1)
+          await store.advance(1)
         }
         const order: string[] = []
         while (order.length < projects.length) {
-          for (const task of await queue.claim(order.length === 0 ? 2 : 1, ['x', 'y', 'z']))
+          for (const task of await queue.claim(order.length === 0 ? 2 : 1, from(['x', 'y', 'z'])))
             order.push(task.project)
         }
         expect(order).toEqual(['x', 'y', 'z', 'x', 'y', 'x'])
@@ -88,9 +88,9 @@ export function leaseContract(bench: BenchRunner): void {
       bench(async ({ store, queue, running, claimAgain }) => {
         const task = await running()
         await queue.finish(reportOf(task, 'failed', { retryAfterMs: 1_000 }))
-        store.advance(999)
-        expect(await queue.claim(1, ['run'])).toEqual([])
-        store.advance(1)
+        await store.advance(999)
+        expect(await queue.claim(1, from(['run']))).toEqual([])
+        await store.advance(1)
         expect(await claimAgain(task)).toMatchObject({ attempt: 2, startedAt: task.startedAt })
       }),
     )
@@ -102,21 +102,22 @@ export function leaseContract(bench: BenchRunner): void {
       bench(async ({ store, queue, other, running, read }) => {
         const mine = await running()
         const theirs = await running(other)
-        store.advance(1_000)
+        await store.advance(1_000)
         const leases = [
           { taskId: mine.id, attempt: 1 },
           { taskId: mine.id, attempt: 2 },
           { taskId: theirs.id, attempt: 1 },
           { taskId: 'nobody', attempt: 1 },
         ]
+        const now = await store.now()
         const refused = { ok: false, cancel: false, expiresAt: null }
         expect(await queue.heartbeat(leases)).toEqual(
           leases.map((lease, index) => ({
             ...lease,
-            ...(index === 0 ? { ok: true, cancel: false, expiresAt: store.now() + LEASE_MS } : refused),
+            ...(index === 0 ? { ok: true, cancel: false, expiresAt: now + LEASE_MS } : refused),
           })),
         )
-        expect((await read(mine.id)).leaseExpiresAt).toBe(store.now() + LEASE_MS)
+        expect((await read(mine.id)).leaseExpiresAt).toBe((await store.now()) + LEASE_MS)
         expect((await read(theirs.id)).leaseExpiresAt).toBe(theirs.leaseExpiresAt)
       }),
     )
@@ -125,7 +126,7 @@ export function leaseContract(bench: BenchRunner): void {
       'still renews a lease that has run out, as long as nobody took the task back',
       bench(async ({ store, queue, other, running }) => {
         const task = await running()
-        store.advance(LEASE_MS + GRACE_MS * 2)
+        await store.advance(LEASE_MS + GRACE_MS * 2)
         expect(await queue.heartbeat([{ taskId: task.id, attempt: 1 }])).toMatchObject([{ ok: true }])
         expect(await other.reap()).toEqual([])
       }),
@@ -149,9 +150,9 @@ export function leaseContract(bench: BenchRunner): void {
       'takes a task back when its lease and the grace are over, not before',
       bench(async ({ store, other, running, claimAgain, read }) => {
         const task = await running()
-        store.advance(LEASE_MS + GRACE_MS - 1)
+        await store.advance(LEASE_MS + GRACE_MS - 1)
         expect(await other.reap()).toEqual([])
-        store.advance(1)
+        await store.advance(1)
         const [back] = await other.reap()
         expect(back).toEqual({
           ...task,
@@ -159,7 +160,7 @@ export function leaseContract(bench: BenchRunner): void {
           worker: null,
           lostLeases: 1,
           leaseExpiresAt: null,
-          scheduledAt: store.now(),
+          scheduledAt: await store.now(),
         })
         expect(await read(task.id)).toEqual(back)
         expect(await other.reap()).toEqual([])
@@ -171,9 +172,9 @@ export function leaseContract(bench: BenchRunner): void {
       'a heartbeat in time keeps the task',
       bench(async ({ store, queue, other, running }) => {
         const task = await running()
-        store.advance(LEASE_MS)
+        await store.advance(LEASE_MS)
         await queue.heartbeat([{ taskId: task.id, attempt: 1 }])
-        store.advance(LEASE_MS)
+        await store.advance(LEASE_MS)
         expect(await other.reap()).toEqual([])
       }),
     )
@@ -183,14 +184,19 @@ export function leaseContract(bench: BenchRunner): void {
       bench(async ({ store, queue, other, running, claimAgain, read }) => {
         let task = await running()
         for (const status of ['queued', 'queued', 'dead']) {
-          store.advance(LEASE_MS + GRACE_MS)
+          await store.advance(LEASE_MS + GRACE_MS)
           expect(await other.reap()).toMatchObject([{ id: task.id, status, failures: 0 }])
           if (status === 'queued') task = await claimAgain(task)
         }
         const dead = await read(task.id)
-        expect(dead).toMatchObject({ status: 'dead', lostLeases: 3, attempt: 3, finishedAt: store.now() })
+        expect(dead).toMatchObject({
+          status: 'dead',
+          lostLeases: 3,
+          attempt: 3,
+          finishedAt: await store.now(),
+        })
         expect(dead.error).toContain('lost 3 times')
-        expect(await queue.claim(1, ['run'])).toEqual([])
+        expect(await queue.claim(1, from(['run']))).toEqual([])
       }),
     )
   })
@@ -199,8 +205,8 @@ export function leaseContract(bench: BenchRunner): void {
     test(
       'each process of a worker is newer than the one before',
       bench(async ({ store }) => {
-        const first = await store.process('c').register()
-        const second = await store.process('c').register()
+        const first = await store.worker('c').register()
+        const second = await store.worker('c').register()
         expect(second).toBe(first + 1)
       }),
     )
@@ -210,15 +216,15 @@ export function leaseContract(bench: BenchRunner): void {
       bench(async ({ store, queue, other, running, unchangedBy }) => {
         const task = await running()
         await queue.insert(newTask({ project: 'run' }))
-        await store.process('a').register()
+        await store.worker('a').register()
         const stale = expect.objectContaining({ code: 'STALE_LEASE' })
         await unchangedBy(async () => {
-          await expect(queue.claim(1, ['run'])).rejects.toThrow(stale)
+          await expect(queue.claim(1, from(['run']))).rejects.toThrow(stale)
           await expect(queue.heartbeat([{ taskId: task.id, attempt: 1 }])).rejects.toThrow(stale)
           await expect(queue.finish(reportOf(task, 'succeeded'))).rejects.toThrow(stale)
           await expect(queue.mine()).rejects.toThrow(stale)
         })
-        expect(await other.claim(1, ['run'])).toHaveLength(1)
+        expect(await other.claim(1, from(['run']))).toHaveLength(1)
       }),
     )
 
@@ -226,7 +232,7 @@ export function leaseContract(bench: BenchRunner): void {
       'a process that never registered may not write',
       bench(async ({ store, queue }) => {
         await queue.insert(newTask())
-        await expect(store.process('a').claim(1, ['app'])).rejects.toMatchObject({ code: 'STALE_LEASE' })
+        await expect(store.worker('a').claim(1, from(['app']))).rejects.toMatchObject({ code: 'STALE_LEASE' })
       }),
     )
 
@@ -235,7 +241,7 @@ export function leaseContract(bench: BenchRunner): void {
       bench(async ({ store, other, running }) => {
         const task = await running()
         const theirs = await running(other)
-        const next = store.process('a')
+        const next = store.worker('a')
         await next.register()
         expect(await next.mine()).toEqual([task])
         expect(await next.heartbeat([{ taskId: task.id, attempt: 1 }])).toMatchObject([{ ok: true }])

@@ -2,7 +2,7 @@ import { deepEqual, equal, ok } from 'node:assert/strict'
 import { CcmError } from '../../src/core/errors.ts'
 import type { FinishReply, Outcome, Queue, Report } from '../../src/core/queue.ts'
 import { TASK_STATUSES, isFinal, type Task } from '../../src/core/task.ts'
-import { GRACE_MS, newTask, reportOf, type QueueStore } from './bench.ts'
+import { GRACE_MS, from, newTask, reportOf, type QueueStore } from './bench.ts'
 
 export const PROJECTS = ['x', 'y']
 
@@ -35,7 +35,7 @@ export async function playHistory(store: QueueStore, steps: Step[]): Promise<voi
   const processes: Process[] = []
   const newest = new Map<string, Process>()
   const start = async (worker: string): Promise<Process> => {
-    const process = { worker, queue: store.process(worker) }
+    const process = { worker, queue: store.worker(worker) }
     await process.queue.register()
     processes.push(process)
     newest.set(worker, process)
@@ -43,7 +43,7 @@ export async function playHistory(store: QueueStore, steps: Step[]): Promise<voi
   }
   await start('a')
   await start('b')
-  const reader = store.process('reader')
+  const reader = store.worker('reader')
 
   const claims: Task[] = []
   const valid = new Map<string, Task>()
@@ -76,12 +76,13 @@ export async function playHistory(store: QueueStore, steps: Step[]): Promise<voi
     },
     claim: async ({ who, limit }) => {
       const process = pick(processes, who)
-      const claimed = (await fenced(process, process.queue.claim(limit, PROJECTS))) ?? []
+      const claimed = (await fenced(process, process.queue.claim(limit, from(PROJECTS)))) ?? []
+      const now = await store.now()
       for (const task of claimed) {
         const old = before.get(task.id)
         ok(!valid.has(task.id), 'a claimed task has no other valid attempt')
         equal(task.attempt, (old?.attempt ?? 0) + 1, 'a claim is the next attempt')
-        ok((old?.scheduledAt ?? 0) <= store.now(), 'no task starts before its time')
+        ok((old?.scheduledAt ?? 0) <= now, 'no task starts before its time')
         valid.set(task.id, task)
         claims.push(task)
       }
@@ -123,12 +124,13 @@ export async function playHistory(store: QueueStore, steps: Step[]): Promise<voi
       return !isFinal(task.status)
     },
     advance: async ({ ms }) => {
-      store.advance(ms)
+      await store.advance(ms)
       return false
     },
     reap: async ({ who }) => {
+      const now = await store.now()
       const due = [...before.values()].filter(
-        (task) => task.status === 'running' && (task.leaseExpiresAt ?? 0) + GRACE_MS <= store.now(),
+        (task) => task.status === 'running' && (task.leaseExpiresAt ?? 0) + GRACE_MS <= now,
       )
       const moved = await pick(processes, who).queue.reap()
       deepEqual(moved.map(({ id }) => id).sort(), due.map(({ id }) => id).sort(), 'exactly what is due')
@@ -165,7 +167,7 @@ export async function playHistory(store: QueueStore, steps: Step[]): Promise<voi
   const who = 0
   // Three lost leases at most, and no wait is longer than an hour.
   for (let round = 0; round < 3; round += 1) {
-    store.advance(3_600_000)
+    await store.advance(3_600_000)
     await check(await act({ do: 'reap', who }))
     const known = claims.length
     await check(await act({ do: 'claim', who, limit: 1_000 }))

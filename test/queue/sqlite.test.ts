@@ -2,18 +2,18 @@ import { expect, test } from 'vitest'
 import { createSqliteQueue } from '../../src/queue/sqlite.ts'
 import type { Database } from '../../src/store/database.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
-import { GRACE_MS, LEASE_MS, MAX_QUEUED, newTask, type QueueStore } from './bench.ts'
+import { GRACE_MS, LEASE_MS, MAX_QUEUED, from, newTask, type QueueStore } from './bench.ts'
 import { queueContract } from './contract.ts'
 import { queueInterleavings } from './interleavings.ts'
 
 /** Each process has a connection of its own, as on a real machine. */
-async function openStore(system = 's'): Promise<QueueStore> {
+async function openStore(): Promise<QueueStore> {
   const home = temporaryHome()
   const connections: Database[] = []
   let now = Date.UTC(2026, 0, 1)
   let seed = 1
   return {
-    process: (worker) => {
+    worker: (worker, system = 's') => {
       const db = openForTest(home.file)
       connections.push(db)
       // These tests are about order, not about power loss, and make thousands of commits.
@@ -30,8 +30,9 @@ async function openStore(system = 's'): Promise<QueueStore> {
         maxQueued: MAX_QUEUED,
       })
     },
-    now: () => now,
-    advance: (ms) => {
+    now: async () => now,
+    slackMs: 0,
+    advance: async (ms) => {
       now += ms
     },
     close: async () => {
@@ -58,10 +59,10 @@ test('two systems in one database do not see each other', async () => {
   expect(await right.list({ limit: 9 })).toEqual([])
   expect(await right.idsByPrefix('')).toEqual([])
   expect(await right.count('queued')).toBe(0)
-  expect(await right.claim(1, ['app'])).toEqual([])
+  expect(await right.claim(1, from(['app']))).toEqual([])
   expect(await right.cancel(task.id, '')).toBe('unknown')
   expect(await right.insert(newTask({ dedupeKey: 'k' }))).toMatchObject({ inserted: true })
-  await left.claim(1, ['app'])
+  await left.claim(1, from(['app']))
   expect(await right.mine()).toEqual([])
   expect(await right.heartbeat([{ taskId: task.id, attempt: 1 }])).toMatchObject([{ ok: false }])
   db.close()

@@ -63,6 +63,14 @@ export function taskRoutes(deps: AppDeps): Route[] {
           allowedTools: body.allowed_tools,
           disallowedTools: body.disallowed_tools,
           dedupeKey: body.dedupe_key ?? null,
+          dependsOn: [],
+          scheduledAt: null,
+          labels: [],
+          maxTokens: null,
+          maxCostUsd: null,
+          inPlace: null,
+          source: 'api',
+          onlyWorker: null,
           trust: body.trust,
         })
         return context.json(toJson(view), inserted ? 201 : 200)
