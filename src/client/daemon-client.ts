@@ -134,10 +134,10 @@ function queryOf(values: Query): string {
 
 async function problemOf(response: Response, baseUrl: string): Promise<CcmError> {
   const problem = (await response.json().catch(() => null)) as Partial<ProblemJson> | null
-  if (typeof problem?.code !== 'string' || typeof problem.message !== 'string')
+  if (typeof problem?.code !== 'string' || typeof problem.detail !== 'string')
     return unreachable(baseUrl, null)
   const options = problem.remedy === undefined ? {} : { remedy: problem.remedy }
-  return new CcmError(problem.code as ErrorCode, problem.message, options)
+  return new CcmError(problem.code as ErrorCode, problem.detail, options)
 }
 
 function unreachable(baseUrl: string, cause: unknown): CcmError {

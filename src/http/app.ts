@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { Hono, type Context } from 'hono'
+import { CcmError } from '../core/errors.ts'
 import type { AppDeps } from './deps.ts'
 import { credentialRequired, jsonBody, localOnly } from './guards.ts'
 import { answerError } from './problem.ts'
@@ -10,6 +12,15 @@ import type { HttpContext, Route } from './routes/route.ts'
 import { taskRoutes } from './routes/tasks.ts'
 
 const BODY_MAX_BYTES = 1024 * 1024
+
+/** Of every answer: it is for its caller only, and a browser that shows it loads, frames and guesses nothing. */
+const HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+}
 
 /** The daemon's HTTP side: `fetch` answers a request; `request` is for tests. */
 export type App = Hono<HttpContext extends Context<infer E> ? E : never>
@@ -27,18 +38,22 @@ export function routesOf(deps: AppDeps): Route[] {
 
 /**
  * Builds the app from its routes and their guards: this machine only, credential, body type and size, in this
- * order, so that nothing is read from a stranger. Every error is JSON (ProblemJson).
+ * order, so that nothing is read from a stranger. Every error is a problem document (ProblemJson).
  */
 export function createApp(deps: AppDeps): App {
   const app: App = new Hono()
   app.onError((error, context) => answerError(context, error, deps.logger))
-  app.notFound((context) => context.json({ code: 'NOT_FOUND', message: 'There is no such route.' }, 404))
-  app.use(localOnly(deps.port))
+  app.notFound((context) =>
+    answerError(context, new CcmError('NOT_FOUND', 'There is no such route.'), deps.logger),
+  )
   app.use(async (context, next) => {
+    const requestId = randomBytes(9).toString('base64url')
+    context.set('requestId', requestId)
     await next()
-    context.header('cache-control', 'no-store')
-    context.header('x-content-type-options', 'nosniff')
+    for (const [name, value] of Object.entries(HEADERS)) context.header(name, value)
+    context.header('x-request-id', requestId)
   })
+  app.use(localOnly(deps.port))
   for (const { method, path, access, maxBytes, handle } of routesOf(deps)) {
     const guards = [
       ...(access === 'open' || access === 'own' ? [] : [credentialRequired(deps.authenticate, access)]),

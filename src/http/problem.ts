@@ -1,10 +1,11 @@
-import type { Context } from 'hono'
+import { STATUS_CODES } from 'node:http'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { Logger } from 'pino'
 import type { z } from 'zod'
 import { CcmError, type ErrorCode } from '../core/errors.ts'
 import { faultsOf } from '../protocol/faults.ts'
 import type { ProblemJson } from '../protocol/rest.ts'
+import type { HttpContext } from './routes/route.ts'
 
 const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   BAD_INPUT: 400,
@@ -19,31 +20,48 @@ const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   QUEUE_FULL: 429,
 }
 
+type Fault = { code: ErrorCode; message: string; remedy?: string; field?: string }
+
 /** An error answer with a status of its own, where the code's usual one does not say enough. */
 export class Problem extends Error {
   readonly status: ContentfulStatusCode
-  readonly body: ProblemJson
+  readonly fault: Fault
 
-  constructor(status: ContentfulStatusCode, body: ProblemJson & { code: ErrorCode }) {
-    super(body.message)
+  constructor(status: ContentfulStatusCode, fault: Fault) {
+    super(fault.message)
     this.status = status
-    this.body = body
+    this.fault = fault
   }
 }
 
 /** The answer for anything a route threw: our own sentences as they are, everything else without details. */
-export function answerError(context: Context, error: unknown, logger: Logger): Response {
-  if (error instanceof Problem) return context.json(error.body, error.status)
+export function answerError(context: HttpContext, error: unknown, logger: Logger): Response {
+  if (error instanceof Problem) return answer(context, error.status, error.fault)
+  const requestId = context.get('requestId')
   if (error instanceof CcmError) {
     const status = STATUS[error.code] ?? 500
-    if (status === 500) logger.error({ err: error, code: error.code }, 'request failed')
-    const body: ProblemJson = { code: error.code, message: error.message }
-    if (error.remedy !== undefined) body.remedy = error.remedy
-    return context.json(body, status)
+    if (status === 500) logger.error({ err: error, code: error.code, requestId }, 'request failed')
+    const { code, message, remedy } = error
+    return answer(context, status, remedy === undefined ? { code, message } : { code, message, remedy })
   }
-  logger.error({ err: error, code: 'INTERNAL' }, 'request failed')
-  const message = 'The daemon could not do this because of a fault of its own.'
-  return context.json({ code: 'INTERNAL', message, remedy: 'Its log says what happened.' }, 500)
+  logger.error({ err: error, code: 'INTERNAL', requestId }, 'request failed')
+  return answer(context, 500, {
+    code: 'INTERNAL',
+    message: 'The daemon could not do this because of a fault of its own.',
+    remedy: 'Its log says what happened, under the request id.',
+  })
+}
+
+/** A problem document (RFC 9457); `detail` is for a person, `code` for a program. */
+function answer(context: HttpContext, status: ContentfulStatusCode, { message, ...fault }: Fault): Response {
+  const problem: ProblemJson = {
+    title: STATUS_CODES[status] ?? 'Error',
+    status,
+    detail: message,
+    ...fault,
+    request_id: context.get('requestId'),
+  }
+  return context.json(problem, status, { 'content-type': 'application/problem+json' })
 }
 
 /** Parses what a caller sent; throws a Problem 400 with one sentence per fault and the first one's field. */
@@ -52,11 +70,11 @@ export function parseInput<T extends z.ZodType>(schema: T, value: unknown): z.ou
   if (parsed.success) return parsed.data
   const shape = 'shape' in schema ? Object.keys(schema.shape as object) : []
   const faults = faultsOf(parsed.error.issues.slice(0, 10), (path) => (path.length === 0 ? shape : []))
-  const body: ProblemJson & { code: ErrorCode } = {
+  const fault: Fault = {
     code: 'BAD_INPUT',
-    message: faults.map((fault) => fault.sentence).join(' '),
+    message: faults.map(({ sentence }) => sentence).join(' '),
   }
   const field = faults[0]?.path.join('.') ?? ''
-  if (field !== '') body.field = field.slice(0, 100)
-  throw new Problem(400, body)
+  if (field !== '') fault.field = field.slice(0, 100)
+  throw new Problem(400, fault)
 }

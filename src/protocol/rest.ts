@@ -167,8 +167,18 @@ export type ScreenJson = { screen: string | null }
 /** `POST /api/shutdown`. */
 export type ShutdownJson = { stopping: true; agents: 'keep' | 'end' }
 
-/** Every error answer. `code` is stable. */
-export type ProblemJson = { code: string; message: string; remedy?: string; field?: string }
+/** Every error answer (RFC 9457). `code` is stable; `detail` is a sentence for a person. */
+export type ProblemJson = {
+  title: string
+  status: number
+  detail: string
+  code: string
+  remedy?: string
+  /** The first field that is wrong, as a path. */
+  field?: string
+  /** Under this id the daemon's log tells more. */
+  request_id: string
+}
 
 /**
  * `GET /api/events[?task=ID]` (SSE): `event: hook` (HookEventJson), `event: state` (StateChangeJson),

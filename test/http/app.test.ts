@@ -129,7 +129,15 @@ test.each<[string, unknown, string, string | undefined]>([
   const { ask, calls } = start()
   const refused = await ask('POST', '/api/tasks', body)
   expect(refused.status).toBe(400)
-  expect(refused.body).toEqual({ code: 'BAD_INPUT', message, ...(field === undefined ? {} : { field }) })
+  expect(refused.headers.get('content-type')).toBe('application/problem+json')
+  expect(refused.body).toEqual({
+    title: 'Bad Request',
+    status: 400,
+    code: 'BAD_INPUT',
+    detail: message,
+    request_id: refused.headers.get('x-request-id'),
+    ...(field === undefined ? {} : { field }),
+  })
   expect(calls).toEqual([])
 })
 
@@ -164,9 +172,9 @@ test('tasks are listed newest first, and a bad filter is refused', async () => {
   const ids = (await ask<TaskJson[]>('GET', '/api/tasks?limit=2')).body.map((task) => task.id)
   expect(ids).toEqual(['c', 'b'])
   expect((await ask('GET', '/api/tasks?limit=none')).body).toMatchObject({
-    message: 'limit must be a number.',
+    detail: 'limit must be a number.',
   })
-  expect((await ask('GET', '/api/tasks?stat=x')).body.message).toBe('stat is not known; did you mean status?')
+  expect((await ask('GET', '/api/tasks?stat=x')).body.detail).toBe('stat is not known; did you mean status?')
 })
 
 test('hook events are given by name and after an id; explain gives the chain', async () => {
@@ -221,7 +229,7 @@ test('an answer nobody waits for is a conflict, with the reason where there is o
     body: { code: 'CONFLICT' },
   })
   const refused = await reply.ask('POST', '/api/tasks/a/deny')
-  expect(refused).toMatchObject({ status: 409, body: { message: 'The agent asks a question; use send.' } })
+  expect(refused).toMatchObject({ status: 409, body: { detail: 'The agent asks a question; use send.' } })
   expect((await reply.ask('POST', '/api/tasks/a/send', { text: 'x' })).status).toBe(404)
   expect(await reply.ask('POST', '/api/tasks/a/cancel')).toMatchObject({
     status: 200,
@@ -242,7 +250,19 @@ test.each([
     },
   })
   const reply = await ask('POST', '/api/tasks', { prompt: 'x', dir: '/x' })
-  expect(reply).toMatchObject({ status, body: { code, message: 'What happened.', remedy: 'What helps.' } })
+  expect(reply).toMatchObject({ status, body: { code, detail: 'What happened.', remedy: 'What helps.' } })
+})
+
+test('every answer has an id of its own, and nothing in it may be framed, guessed or kept', async () => {
+  const { ask } = start()
+  const replies = await Promise.all(
+    ['/health', '/api/tasks', '/api/tasks/none', '/nowhere'].map((path) => ask('GET', path)),
+  )
+  expect(new Set(replies.map(({ headers }) => headers.get('x-request-id'))).size).toBe(4)
+  for (const { headers } of replies) {
+    expect(headers.get('content-security-policy')).toBe("default-src 'none'; frame-ancestors 'none'")
+    expect(headers.get('x-content-type-options')).toBe('nosniff')
+  }
 })
 
 test('a fault of the daemon shows neither its message nor a stack, but is logged', async () => {
@@ -256,6 +276,7 @@ test('a fault of the daemon shows neither its message nor a stack, but is logged
   expect(reply.body.code).toBe('INTERNAL')
   expect(JSON.stringify(reply.body)).not.toMatch(/secret detail|\.ts/)
   expect(log.join('')).toContain('secret detail')
+  expect(log.join('')).toContain(reply.body.request_id)
 })
 
 test('health says ok only when every part is, and is an answer even when nothing works', async () => {
@@ -289,7 +310,7 @@ test('a project is shown, changed by what is named, and removed; a wrong name is
     ['PATCH', '/api/projects/ap'],
     ['DELETE', '/api/projects/ap'],
   ] as const) {
-    expect((await ask(method, path)).body.message).toBe('There is no project ap; did you mean app?')
+    expect((await ask(method, path)).body.detail).toBe('There is no project ap; did you mean app?')
   }
   expect(await ask('DELETE', '/api/projects/busy')).toMatchObject({ status: 409 })
   expect(await ask('DELETE', '/api/projects/app')).toMatchObject({ status: 200, body: { name: 'app' } })
@@ -307,7 +328,7 @@ test.each<[string, unknown, string]>([
   const { ask, calls } = start()
   const refused = await ask('PATCH', '/api/projects/app', body)
   expect(refused.status).toBe(400)
-  expect(refused.body.message).toContain(sentence)
+  expect(refused.body.detail).toContain(sentence)
   expect(calls).toEqual([])
 })
 

@@ -199,7 +199,7 @@ test('a body above 1 MiB is refused, also when its length is not announced', asy
   })
   const response = await app.request(request)
   expect(response.status).toBe(413)
-  expect(((await response.json()) as ProblemJson).message).toContain('1048576')
+  expect(((await response.json()) as ProblemJson).detail).toContain('1048576')
   expect(calls).toEqual([])
 })
 

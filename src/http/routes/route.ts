@@ -6,7 +6,10 @@ import type { Principal, Scope } from '../../core/principal.ts'
  * `bindings` are absent where a request never came over a socket, as in tests. `principal` is set before the
  * handler of every route that needs a scope.
  */
-export type HttpContext = Context<{ Bindings: Partial<HttpBindings>; Variables: { principal: Principal } }>
+export type HttpContext = Context<{
+  Bindings: Partial<HttpBindings>
+  Variables: { principal: Principal; requestId: string }
+}>
 
 /** One line of the list of routes. */
 export type Route = {
