@@ -18,7 +18,7 @@ const seconds = z
 const tokens = z.int().min(1).max(1_000_000_000_000)
 const dollars = z.number().positive().max(1_000_000)
 
-const SETTINGS = {
+const SETTINGS = z.strictObject({
   model: z
     .string()
     .min(1)
@@ -41,14 +41,14 @@ const SETTINGS = {
   max_cost_usd: dollars.nullable(),
   max_tokens_per_day: tokens.nullable(),
   max_cost_usd_per_day: dollars.nullable(),
-}
+})
 
 /** Body of `PATCH /api/projects/:name`: what is named changes, all at once; null: no value of its own. */
-export const ProjectChangesBody = z.strictObject(SETTINGS).partial()
+export const ProjectChangesBody = SETTINGS.partial()
 export type ProjectChangesBody = z.input<typeof ProjectChangesBody>
 
 /** The settings of a project on the wire; their meaning is ProjectSettings'. */
-export type ProjectSettingsJson = Required<z.output<typeof ProjectChangesBody>>
+export type ProjectSettingsJson = z.output<typeof SETTINGS>
 
 /** A project on the wire. */
 export type ProjectJson = ProjectSettingsJson & {

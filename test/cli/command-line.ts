@@ -189,7 +189,7 @@ export function createCommandLine(
 ) {
   const printed = { stdout: '', stderr: '' }
   const interrupts = new Set<() => void>()
-  const stdin = Object.assign(new PassThrough(), { isTTY: given.terminal === true })
+  const stdin = Object.assign(new PassThrough(), { isTTY: given.terminal === true, setRawMode: () => {} })
   if (given.piped !== undefined) stdin.end(given.piped)
   const stream = (name: 'stdout' | 'stderr') =>
     Object.assign(
