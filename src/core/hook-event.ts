@@ -1,4 +1,4 @@
-/** One stored hook event. `payload` is Claude Code's own JSON. */
+/** One hook event. `payload` is Claude Code's own JSON; stored, it is redacted and bounded. */
 export type HookEvent = {
   id: number
   taskId: string

@@ -109,15 +109,21 @@ export function closeBlock(block: ToolBlock, input: Record<string, unknown>, end
     error: error === null ? null : clip(error, CLIP),
     duration_ms: ending.durationMs ?? block.duration_ms,
   }
-  if (block.kind === 'command') {
-    ended.exit_code = wasInterrupted ? null : error === null ? exitCodeOf(response) : exitCodeIn(error)
-  }
+  if (block.kind === 'command') ended.exit_code = endedExitCode(ending)
   if ((block.kind === 'write' || block.kind === 'edit') && error === null) {
-    const [added, removed] = linesOf(response, input)
+    const [added, removed] = linesChanged(response, input)
     ended.lines_added = added
     ended.lines_removed = removed
   }
   return ended
+}
+
+/** The exit code of a command that ended; null where nobody knows one: interrupted, or in the background. */
+export function endedExitCode(ending: ToolEnding): number | null {
+  const response = isRecord(ending.response) ? ending.response : {}
+  if (ending.interrupted === true || response['interrupted'] === true) return null
+  const error = ending.error ?? textOr(response['error'], null)
+  return error === null ? exitCodeOf(response) : exitCodeIn(error)
 }
 
 function within(path: string, dir: string | null): string {
@@ -136,7 +142,8 @@ function exitCodeIn(error: string): number | null {
   return match ? Number(match[1]) : null
 }
 
-function linesOf(
+/** Lines added and removed by a file tool, by its response; null where that does not say. */
+export function linesChanged(
   response: Record<string, unknown>,
   input: Record<string, unknown>,
 ): [added: number | null, removed: number | null] {

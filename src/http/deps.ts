@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { StateChange } from '../core/attempt.ts'
-import type { HookEvent } from '../core/hook-event.ts'
+import type { RecordedEvent } from '../core/hook-kind.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply } from '../core/queue.ts'
 import type { NewTask, Task, TaskStatus } from '../core/task.ts'
@@ -61,7 +61,7 @@ export type AppDeps = {
     screen: (id: string) => Promise<string | null>
   }
   /** Stored hook events by ascending id, `id > after`; `taskId` null: of all tasks. */
-  events: (filter: EventQuery & { name?: string }) => Promise<HookEvent[]>
+  events: (filter: EventQuery & { name?: string }) => Promise<RecordedEvent[]>
   /** Stored state changes, likewise. */
   changes: (filter: EventQuery) => Promise<StateChange[]>
   /** The highest ids stored so far, 0 when there are none. */

@@ -1,5 +1,5 @@
 import type { StateChange } from '../core/attempt.ts'
-import type { HookEvent } from '../core/hook-event.ts'
+import type { RecordedEvent } from '../core/hook-kind.ts'
 import { toHookEventJson, toStateChangeJson, toTaskJson } from '../protocol/rest.ts'
 import type { AppDeps, LiveCursor } from './deps.ts'
 
@@ -102,8 +102,8 @@ async function* rowsAfter(deps: AppDeps, taskId: string | null, cursor: LiveCurs
 }
 
 /** Both lists by time; a hook event before a change of the same millisecond, which it may have caused. */
-function inOrder(hooks: HookEvent[], changes: StateChange[]): (HookEvent | StateChange)[] {
-  const rows: (HookEvent | StateChange)[] = []
+function inOrder(hooks: RecordedEvent[], changes: StateChange[]): (RecordedEvent | StateChange)[] {
+  const rows: (RecordedEvent | StateChange)[] = []
   let next = 0
   for (const change of changes) {
     for (let hook = hooks[next]; hook !== undefined && hook.at <= change.at; hook = hooks[next]) {

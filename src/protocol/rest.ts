@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { AgentState, WaitKind } from '../core/agent-state.ts'
 import type { StateChange } from '../core/attempt.ts'
-import type { HookEvent } from '../core/hook-event.ts'
+import type { RecordedEvent } from '../core/hook-kind.ts'
 import { PERMISSION_MODES, TASK_STATUSES, promptFault, type Task, type TaskResult } from '../core/task.ts'
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
@@ -141,13 +141,24 @@ export type StatusJson = {
   found_at_start: string[]
 }
 
-/** A hook event on the wire: Claude Code's own payload with what ccm knows around it. */
-export type HookEventJson = HookEvent['payload'] & {
+/** A hook event on the wire: Claude Code's own payload, redacted and bounded, with what ccm knows around it (docs/events.md). */
+export type HookEventJson = RecordedEvent['payload'] & {
   id: number
   task_id: string
   attempt: number
   at: string
   hook_event_name: string
+  kind: RecordedEvent['kind']
+  phase: RecordedEvent['phase']
+  tool: string | null
+  path: string | null
+  started: string
+  exit_code: number | null
+  detail: RecordedEvent['detail']
+  /** Bytes of the payload as it came. */
+  size: number
+  truncated: boolean
+  suspect: RecordedEvent['suspect']
 }
 
 export type StateChangeJson = Omit<StateChange, 'at' | 'taskId'> & { at: string; task_id: string }
@@ -229,14 +240,25 @@ export function toTaskJson(
   }
 }
 
-export function toHookEventJson(event: HookEvent): HookEventJson {
+export function toHookEventJson(event: RecordedEvent): HookEventJson {
+  const { id, attempt, kind, phase, tool, path, detail, size, truncated, suspect } = event
   return {
     ...event.payload,
-    id: event.id,
+    id,
     task_id: event.taskId,
-    attempt: event.attempt,
+    attempt,
     at: toIso(event.at),
     hook_event_name: event.hookEventName,
+    kind,
+    phase,
+    tool,
+    path,
+    started: toIso(event.started),
+    exit_code: event.exitCode,
+    detail,
+    size,
+    truncated,
+    suspect,
   }
 }
 

@@ -1,20 +1,33 @@
 import type { HookEvent, HookPayload } from '../core/hook-event.ts'
+import { columnsOf, type EventColumns, type EventKind, type RecordedEvent } from '../core/hook-kind.ts'
 import type { Lease } from '../core/queue.ts'
 import type { Database } from './database.ts'
 
 /** A hook event before it is stored. `fileName` is its identity: its spool file's name, unique for ever. */
-export type NewHookEvent = Omit<HookEvent, 'id'> & { fileName: string }
+export type NewHookEvent = Omit<HookEvent, 'id'> & {
+  fileName: string
+  /** What is stored of it, where that is not simply its payload: redacted, bounded. */
+  record?: {
+    /** JSON of an object. */
+    text: string
+    columns: EventColumns
+    size: number
+    truncated: boolean
+    sha256: string | null
+    suspect: RecordedEvent['suspect']
+  }
+}
 
 /** The record of what Claude Code's hooks reported. */
 export type HookEvents = {
-  /** Stores all of them or none; those whose file name is known are left out. Returns the new ones, in order. */
+  /** Stores all of them or none; those whose file name is known are left out. Returns the new ones as given, in order. */
   insertBatch: (events: readonly NewHookEvent[]) => HookEvent[]
   /** Events of a task with an id above `afterId`, oldest first; `name` is Claude's hook_event_name. */
-  ofTask: (taskId: string, filter: { afterId?: number; limit: number; name?: string }) => HookEvent[]
+  ofTask: (taskId: string, filter: { afterId?: number; limit: number; name?: string }) => RecordedEvent[]
   /** Events with a greater id, oldest first; `taskId` null: of all tasks. */
-  after: (id: number, taskId: string | null, limit: number) => HookEvent[]
+  after: (id: number, taskId: string | null, limit: number) => RecordedEvent[]
   /** Events of one attempt, oldest first, read in steps: they may be many and large. */
-  ofAttempt: (lease: Lease) => Iterable<HookEvent>
+  ofAttempt: (lease: Lease) => Iterable<RecordedEvent>
   /** The newest event's id; 0 when there is none. */
   lastId: () => number
 }
@@ -23,20 +36,37 @@ type Row = {
   id: number
   task_id: string
   attempt: number
-  claude_session_id: string | null
+  session: string | null
   hook_event_name: string
   at: number
   payload: string
+  agent_id: string | null
+  kind: string
+  phase: string | null
+  tool: string | null
+  tool_use_id: string | null
+  path: string | null
+  started: number
+  duration_ms: number | null
+  exit_code: number | null
+  detail: string | null
+  size: number
+  truncated: number
+  sha256: string | null
+  suspect: string | null
 }
 
-const COLUMNS = 'id, task_id, attempt, claude_session_id, hook_event_name, at, payload'
+const COLUMNS = `id, task_id, attempt, session, hook_event_name, at, payload, agent_id, kind, phase, tool, tool_use_id,
+  path, started, duration_ms, exit_code, detail, size, truncated, sha256, suspect`
 
 /** Hook events on the local database. */
 export function createHookEvents(db: Database): HookEvents {
-  const insert = db.prepare<Omit<NewHookEvent, 'payload'> & { payload: string }, { id: number }>(
+  const insert = db.prepare<Omit<Row, 'id'> & { file_name: string }, { id: number }>(
     `INSERT INTO hook_events
-       (file_name, task_id, attempt, claude_session_id, hook_event_name, at, payload)
-     VALUES (:fileName, :taskId, :attempt, :claudeSessionId, :hookEventName, :at, :payload)
+       (file_name, task_id, attempt, session, hook_event_name, at, payload, agent_id, kind, phase, tool, tool_use_id,
+        path, started, duration_ms, exit_code, detail, size, truncated, sha256, suspect)
+     VALUES (:file_name, :task_id, :attempt, :session, :hook_event_name, :at, :payload, :agent_id, :kind, :phase,
+        :tool, :tool_use_id, :path, :started, :duration_ms, :exit_code, :detail, :size, :truncated, :sha256, :suspect)
      ON CONFLICT (file_name) DO NOTHING RETURNING id`,
   )
   const ofTask = db.prepare<{ taskId: string; id: number; limit: number }, Row>(
@@ -60,8 +90,8 @@ export function createHookEvents(db: Database): HookEvents {
   return {
     insertBatch: (events) =>
       db.transaction(() =>
-        events.flatMap(({ fileName, ...event }) => {
-          const row = insert.get({ ...event, fileName, payload: JSON.stringify(event.payload) })
+        events.flatMap(({ fileName, record, ...event }) => {
+          const row = insert.get({ ...toRow(event, record), file_name: fileName })
           return row === undefined ? [] : [{ ...event, id: row.id }]
         }),
       ),
@@ -69,13 +99,13 @@ export function createHookEvents(db: Database): HookEvents {
       (name === undefined
         ? ofTask.all({ taskId, id: afterId, limit })
         : ofTaskNamed.all({ taskId, id: afterId, limit, name })
-      ).map(toHookEvent),
+      ).map(toRecorded),
     after: (id, taskId, limit) =>
-      (taskId === null ? all.all({ id, limit }) : ofTask.all({ taskId, id, limit })).map(toHookEvent),
+      (taskId === null ? all.all({ id, limit }) : ofTask.all({ taskId, id, limit })).map(toRecorded),
     *ofAttempt({ taskId, attempt }) {
       for (let id = 0; ;) {
         const rows = ofAttempt.all({ taskId, attempt, id })
-        for (const row of rows) yield toHookEvent(row)
+        for (const row of rows) yield toRecorded(row)
         const last = rows.at(-1)
         if (last === undefined) return
         id = last.id
@@ -85,14 +115,55 @@ export function createHookEvents(db: Database): HookEvents {
   }
 }
 
-function toHookEvent(row: Row): HookEvent {
+function toRow(event: Omit<HookEvent, 'id'>, given: NewHookEvent['record']): Omit<Row, 'id'> {
+  const text = given?.text ?? JSON.stringify(event.payload)
+  const columns = given?.columns ?? columnsOf(event.payload, event.at, null)
+  return {
+    task_id: event.taskId,
+    attempt: event.attempt,
+    session: event.claudeSessionId,
+    hook_event_name: event.hookEventName,
+    at: event.at,
+    payload: text,
+    agent_id: columns.agentId,
+    kind: columns.kind,
+    phase: columns.phase,
+    tool: columns.tool,
+    tool_use_id: columns.toolUseId,
+    path: columns.path,
+    started: columns.started,
+    duration_ms: columns.durationMs,
+    exit_code: columns.exitCode,
+    detail: columns.detail === null ? null : JSON.stringify(columns.detail),
+    size: given?.size ?? text.length,
+    truncated: given?.truncated === true ? 1 : 0,
+    sha256: given?.sha256 ?? null,
+    suspect: given?.suspect ?? null,
+  }
+}
+
+function toRecorded(row: Row): RecordedEvent {
   return {
     id: row.id,
     taskId: row.task_id,
     attempt: row.attempt,
-    claudeSessionId: row.claude_session_id,
+    claudeSessionId: row.session,
     hookEventName: row.hook_event_name,
     at: row.at,
     payload: JSON.parse(row.payload) as HookPayload,
+    agentId: row.agent_id,
+    kind: row.kind as EventKind,
+    phase: row.phase as RecordedEvent['phase'],
+    tool: row.tool,
+    toolUseId: row.tool_use_id,
+    path: row.path,
+    started: row.started,
+    durationMs: row.duration_ms,
+    exitCode: row.exit_code,
+    detail: row.detail === null ? null : (JSON.parse(row.detail) as RecordedEvent['detail']),
+    size: row.size,
+    truncated: row.truncated === 1,
+    sha256: row.sha256,
+    suspect: row.suspect as RecordedEvent['suspect'],
   }
 }

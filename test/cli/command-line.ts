@@ -10,8 +10,9 @@ import { createDaemonAccess } from '../../src/cli/daemon-access.ts'
 import type { AgentState } from '../../src/core/agent-state.ts'
 import type { StateChange } from '../../src/core/attempt.ts'
 import { CcmError } from '../../src/core/errors.ts'
+import type { HookPayload } from '../../src/core/hook-event.ts'
+import { columnsOf, type RecordedEvent } from '../../src/core/hook-kind.ts'
 import { LOCAL } from '../../src/core/principal.ts'
-import type { HookEvent, HookPayload } from '../../src/core/hook-event.ts'
 import type { Task } from '../../src/core/task.ts'
 import { createApp } from '../../src/http/app.ts'
 import type { AppDeps, Notice, TaskRequest, TaskView } from '../../src/http/deps.ts'
@@ -35,7 +36,7 @@ export async function serveDaemon(
 ) {
   const home = temporaryFolder()
   const tasks = new Map<string, TaskView>()
-  const events: HookEvent[] = []
+  const events: RecordedEvent[] = []
   const changes: StateChange[] = []
   const listeners = new Set<(notice: Notice) => void>()
   const calls: unknown[][] = []
@@ -62,7 +63,9 @@ export async function serveDaemon(
     },
     hook(taskId: string, hookEventName: string, payload: HookPayload = {}) {
       const id = events.length + 1
-      events.push({ id, taskId, attempt: 1, claudeSessionId: null, hookEventName, at: id, payload })
+      const columns = columnsOf(payload, id, null)
+      const event = { id, taskId, attempt: 1, claudeSessionId: null, hookEventName, at: id, payload }
+      events.push({ ...event, ...columns, size: 2, truncated: false, sha256: null, suspect: null })
       tell({ kind: 'hook', taskId })
     },
     change(taskId: string, change: Partial<StateChange>) {

@@ -1,7 +1,7 @@
 import { pino } from 'pino'
 import type { StateChange } from '../../src/core/attempt.ts'
+import { columnsOf, type RecordedEvent } from '../../src/core/hook-kind.ts'
 import { LOCAL, SCOPES, type Principal } from '../../src/core/principal.ts'
-import type { HookEvent } from '../../src/core/hook-event.ts'
 import type { Task } from '../../src/core/task.ts'
 import type { AppDeps, EventQuery, Notice, TaskView } from '../../src/http/deps.ts'
 import { createFakeProjects } from './fake-projects.ts'
@@ -24,7 +24,7 @@ const CREDENTIALS: Record<string, Principal> = {
 /** A daemon of arrays behind the HTTP side's ports. Override what a test is about. */
 export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
   const tasks = new Map<string, TaskView>()
-  const events: HookEvent[] = []
+  const events: RecordedEvent[] = []
   const changes: StateChange[] = []
   const listeners = new Set<(notice: Notice) => void>()
   const calls: unknown[][] = []
@@ -101,7 +101,9 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
     },
     addHook: (taskId: string, hookEventName: string, at = events.length) => {
       const id = events.length + 1
-      events.push({ id, taskId, attempt: 1, claudeSessionId: null, hookEventName, at, payload: {} })
+      const columns = columnsOf({}, at, null)
+      const event = { id, taskId, attempt: 1, claudeSessionId: null, hookEventName, at, payload: {} }
+      events.push({ ...event, ...columns, size: 2, truncated: false, sha256: null, suspect: null })
       tell({ kind: 'hook', taskId })
     },
     addChange: (taskId: string, to: StateChange['to'], at = changes.length) => {
