@@ -68,6 +68,7 @@ export const SECTIONS = {
     no_activity: duration('5m'),
     task: duration('30m'),
     waiting: duration('24h'),
+    ask: duration('24h'),
     start: duration('60s'),
     exit: duration('5s'),
     shutdown: duration('10s'),

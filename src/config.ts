@@ -36,6 +36,8 @@ export type Config = {
     noActivityMs: number
     taskMs: number
     waitingMs: number
+    /** How long a permission request is held for an answer before only its dialog is left. */
+    askMs: number
     /** From the launch until the prompt is confirmed. */
     startMs: number
     exitMs: number
@@ -110,6 +112,7 @@ function toConfig(
       noActivityMs: timeouts.no_activity,
       taskMs: timeouts.task,
       waitingMs: timeouts.waiting,
+      askMs: timeouts.ask,
       startMs: timeouts.start,
       exitMs: timeouts.exit,
       shutdownMs: timeouts.shutdown,

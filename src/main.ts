@@ -1,6 +1,6 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { inheritedEnvironment } from './agent/environment.ts'
@@ -22,6 +22,7 @@ import { openDatabase, type Database } from './store/database.ts'
 import { createHookEvents } from './store/hook-events.ts'
 import { acquireHomeLock } from './store/lock.ts'
 import { createOutbox } from './store/outbox.ts'
+import { createPermissionRules } from './store/permission-rules.ts'
 import { createProjects } from './store/projects.ts'
 import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
 import type { Settings } from './supervisor/settings.ts'
@@ -99,6 +100,7 @@ export async function runDaemon(config: Config, options: { background: boolean }
   const hookEvents = createHookEvents(db)
   const attempts = createAttempts(db)
   const projects = createProjects(db)
+  const rules = createPermissionRules(db)
   const supervisor = createSupervisor({
     settings,
     queue,
@@ -106,6 +108,7 @@ export async function runDaemon(config: Config, options: { background: boolean }
     hookEvents,
     outbox: createOutbox(db),
     projects,
+    rules,
     tmux,
     clock,
     logger,
@@ -154,6 +157,10 @@ export async function runDaemon(config: Config, options: { background: boolean }
       update: async (name, changes) => supervisor.updateProject(name, changes),
       remove: (name) => supervisor.removeProject(name),
       trust: async (name) => supervisor.trustProject(name),
+    },
+    rules: {
+      of: async (name) => rules.of(name),
+      change: async (name, changes) => rules.change(name, changes),
     },
     status: async () => ({
       pid: process.pid,
@@ -261,6 +268,7 @@ function toSettings(
   const { timeouts, agents } = config
   return {
     home: config.home,
+    userHome: inherited['HOME'] ?? homedir(),
     hookScript,
     inherited,
     claude: config.claude,
@@ -274,6 +282,7 @@ function toSettings(
       waitingMs: timeouts.waitingMs,
     },
     exitMs: timeouts.exitMs,
+    askMs: timeouts.askMs,
     heartbeatMs: config.queue.heartbeatMs,
     sweepMs: config.queue.sweepMs,
     look: config.sweep,

@@ -44,12 +44,18 @@ export function createAnswers(options: {
   /** Types a text as the next prompt; one at a time. */
   deliver: (text: string) => Promise<Delivery>
   answered: (ask: Ask | null, reason: string) => void
+  /** How long a request is held for an answer, and who hears that nobody gave one. */
+  holdMs: number
+  unanswered: (ask: Ask) => void
   clock: Clock
 }): Answers {
   const { pane, view, answered } = options
-  const held = createHeldAsks((ask) => {
-    if (view().state === 'waiting') answered(ask, `Answered in the window: ${describeAsk(ask)}`)
-  })
+  const held = createHeldAsks(
+    (ask) => {
+      if (view().state === 'waiting') answered(ask, `Answered in the window: ${describeAsk(ask)}`)
+    },
+    { holdMs: options.holdMs, onLate: options.unanswered },
+  )
 
   const current = () => held.of(view().asks) ?? view().asks[0] ?? null
 

@@ -121,7 +121,7 @@ test('an attempt’s settings hold our keys only, and every hook has a limit', (
 })
 
 test('a permission request is recorded and also held open, with the attempt’s secret', () => {
-  const ask = { url: 'http://127.0.0.1:1/x', secret: 'abc' }
+  const ask = { url: 'http://127.0.0.1:1/x', secret: 'abc', holdMs: 3_600_000 }
   const settings = attemptSettings({ hookScript: '/h', spoolFolder: '/s', ask }) as Settings
   const [record, held] = settings.hooks['PermissionRequest']?.[0]?.hooks ?? []
   expect(record).toMatchObject({ type: 'command' })
@@ -129,7 +129,7 @@ test('a permission request is recorded and also held open, with the attempt’s 
     type: 'http',
     url: ask.url,
     headers: { Authorization: 'Bearer abc' },
-    timeout: 86_400,
+    timeout: 3660,
   })
   expect(settings.hooks['Stop']?.[0]?.hooks).toHaveLength(1)
 })

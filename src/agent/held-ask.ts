@@ -20,8 +20,14 @@ export type HeldAsks = {
   release: () => void
 }
 
-/** `onGone` hears of each request that its client closed: somebody answered in the window. */
-export function createHeldAsks(onGone: (ask: Ask) => void): HeldAsks {
+/**
+ * `onGone` hears of each request that its client closed: somebody answered in the window. One that nobody
+ * answers within `holdMs` is let go, and `onLate` hears of it: only its dialog is left.
+ */
+export function createHeldAsks(
+  onGone: (ask: Ask) => void,
+  late: { holdMs: number; onLate: (ask: Ask) => void } | null = null,
+): HeldAsks {
   const held: { ask: Ask; announced: boolean; settle: (reply: AskReply) => void }[] = []
 
   return {
@@ -29,13 +35,28 @@ export function createHeldAsks(onGone: (ask: Ask) => void): HeldAsks {
       new Promise((resolve) => {
         // Closed while its body was still read: nobody would ever hear of the end of it.
         if (signal.aborted) return resolve({})
-        const entry = { ask, announced: false, settle: resolve }
+        const timer = late === null ? undefined : setTimeout(tooLate, late.holdMs)
+        const entry = {
+          ask,
+          announced: false,
+          settle: (reply: AskReply) => {
+            clearTimeout(timer)
+            resolve(reply)
+          },
+        }
         held.push(entry)
-        signal.addEventListener('abort', () => {
+        function tooLate(): void {
           const index = held.indexOf(entry)
           if (index < 0) return
           held.splice(index, 1)
           resolve({})
+          late?.onLate(ask)
+        }
+        signal.addEventListener('abort', () => {
+          const index = held.indexOf(entry)
+          if (index < 0) return
+          held.splice(index, 1)
+          entry.settle({})
           onGone(ask)
         })
       }),

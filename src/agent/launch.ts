@@ -40,7 +40,9 @@ export type LaunchOptions = {
   extra?: Record<string, string>
   markers: Markers
   hookScript: string
-  ask: { url: string; secret: string } | null
+  ask: { url: string; secret: string; holdMs: number } | null
+  /** Rules of things Claude Code has to ask for even where its mode would not: a rule of the project decides then. */
+  askFor: string[]
 }
 
 /**
@@ -63,6 +65,7 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
     hookScript: options.hookScript,
     spoolFolder: files.spool,
     ask: options.ask,
+    askFor: options.askFor,
   })
   writeFileSync(files.settings, JSON.stringify(settings), { mode: 0o600 })
   const allowed = prompt.inFile ? [...options.allowedTools, `Read(/${files.prompt})`] : options.allowedTools

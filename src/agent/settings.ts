@@ -35,8 +35,8 @@ const RECORDED = [
   'ElicitationResult',
 ]
 
-/** A held question may take a day. */
-const ASK_TIMEOUT_S = 86_400
+/** Claude Code must not give up before ccm lets go: a closed connection would read as an answer in the window. */
+const ASK_MARGIN_S = 60
 
 /**
  * The settings file of one attempt (`--settings`): our keys only, so that everything else of the user's own
@@ -46,7 +46,9 @@ export function attemptSettings(options: {
   hookScript: string
   spoolFolder: string
   /** Where a permission request is held open, with the attempt's secret; null: only the dialog asks. */
-  ask: { url: string; secret: string } | null
+  ask: { url: string; secret: string; holdMs: number } | null
+  /** Rules of things that are asked for even where the permission mode would not. */
+  askFor?: string[]
 }): object {
   const record = {
     type: 'command',
@@ -57,7 +59,12 @@ export function attemptSettings(options: {
   for (const name of RECORDED) hooks[name] = [{ hooks: [record] }]
   if (options.ask !== null) {
     const headers = { Authorization: `Bearer ${options.ask.secret}` }
-    const ask = { type: 'http', url: options.ask.url, headers, timeout: ASK_TIMEOUT_S }
+    const ask = {
+      type: 'http',
+      url: options.ask.url,
+      headers,
+      timeout: Math.ceil(options.ask.holdMs / 1000) + ASK_MARGIN_S,
+    }
     hooks['PermissionRequest'] = [{ hooks: [record, ask] }]
   }
   return {
@@ -66,6 +73,9 @@ export function attemptSettings(options: {
     // Asked by a dialog in the middle of the start otherwise. Who trusts a project trusts its tool servers, and is told so.
     enableAllProjectMcpServers: true,
     autoContinueAtUsageLimit: false,
+    ...(options.askFor === undefined || options.askFor.length === 0
+      ? {}
+      : { permissions: { ask: options.askFor } }),
     hooks,
   }
 }

@@ -45,6 +45,7 @@ function stage(more: Partial<WatcherOptions> = {}) {
     startedAt: now,
     markers: MARKERS,
     deadlines: { startMs: 60_000, noActivityMs: 300_000, totalMs: 1_800_000, waitingMs: 86_400_000 },
+    holdMs: 86_400_000,
     clock: () => now,
     logger: pino({ level: 'silent' }),
     record: (change) => void changes.push(change),

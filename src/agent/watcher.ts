@@ -20,7 +20,7 @@ import {
   type TurnEnd,
   type View,
 } from '../core/watch.ts'
-import { withoutAsk } from '../core/ask.ts'
+import { describeAsk, isSameAsk, withoutAsk } from '../core/ask.ts'
 import { createAnswers, type Answers } from './answers.ts'
 import { chooseOption, type Delivery, deliverText } from './deliver.ts'
 import { seenOf, stillText, type Look } from './look.ts'
@@ -52,6 +52,8 @@ export type WatcherOptions = {
   startedAt: number
   markers: Markers & { unmarked: 'fail' | 'succeed'; nudges: number }
   deadlines: Deadlines
+  /** How long a permission request is held for an answer from outside the window. */
+  holdMs: number
   clock: Clock
   logger: Logger
   /** Stores a change before anything is done about it. */
@@ -384,6 +386,15 @@ export function createWatcher(options: WatcherOptions): Watcher {
       const asks = ask === null ? view.asks.slice(1) : withoutAsk(view.asks, ask)
       view = { ...view, asks, turnEnd: null }
       if (asks.length === 0) moveBy('active', reason)
+    },
+    holdMs: options.holdMs,
+    unanswered: (ask) => {
+      const { state, waitKind, asks } = view
+      if (state !== 'waiting' || waitKind === null || asks[0] === undefined || !isSameAsk(asks[0], ask))
+        return
+      moveBy('asked', `Nobody answered in time; its dialog stays in the window: ${describeAsk(ask)}`, '', {
+        waitKind,
+      })
     },
   })
 

@@ -6,6 +6,7 @@ import { collect, createCommand } from './parse.ts'
 import { oneLine } from './printable.ts'
 import { addProjectCommand } from './project-add.ts'
 import { readChanges, settingsHelp, showSetting } from './project-settings.ts'
+import { rulesCommand } from './rules.ts'
 import { table } from './task-view.ts'
 import { createPaint } from './terminal.ts'
 
@@ -40,6 +41,7 @@ export const projectsCommand: DefineCommand = (context, done) => {
       subcommands: [
         createCommand('list', 'List the projects.', ['ccm projects list --json']).action(list),
         addProjectCommand(context, done),
+        rulesCommand(context, done),
         createCommand('show', 'Show a project and what it sets for its tasks.', ['ccm projects show app'])
           .argument('<name>', 'the name of the project')
           .action(async (name: string, options: Options) => {

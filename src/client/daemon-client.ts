@@ -13,6 +13,7 @@ import type {
   TaskJson,
 } from '../protocol/rest.ts'
 import type { ProjectChangesBody, ProjectJson } from '../protocol/project.ts'
+import type { PermissionRuleJson, RuleChangesBody } from '../protocol/rules.ts'
 import { readLiveEvents, type LiveMessage, type LiveOptions } from './live-events.ts'
 
 /**
@@ -46,6 +47,9 @@ export type DaemonClient = {
   /** Throws CONFLICT while tasks of it are alive. */
   removeProject: (name: string) => Promise<ProjectJson>
   trustProject: (name: string) => Promise<ProjectJson>
+  rules: (project: string) => Promise<PermissionRuleJson[]>
+  /** Answers the rules as they are then. */
+  changeRules: (project: string, changes: RuleChangesBody) => Promise<PermissionRuleJson[]>
   shutdown: (agents: 'keep' | 'end') => Promise<ShutdownJson>
   liveEvents: (options?: LiveOptions) => AsyncGenerator<LiveMessage>
 }
@@ -113,6 +117,8 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     updateProject: async (name, changes) => json(await request('PATCH', projectPath(name), changes)),
     removeProject: async (name) => json(await request('DELETE', projectPath(name))),
     trustProject: (name) => post(`${projectPath(name)}/trust`),
+    rules: (project) => get(`${projectPath(project)}/rules`),
+    changeRules: (project, changes) => post(`${projectPath(project)}/rules`, changes),
     shutdown: (agents) => post('/api/shutdown', { agents }),
     liveEvents: (options = {}) =>
       readLiveEvents(async (lastEventId, signal) => {

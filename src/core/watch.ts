@@ -1,8 +1,8 @@
 import { advance, isOver, type AgentState, type Cue, type WaitKind } from './agent-state.ts'
-import { type Ask, askOf, describeAsk, waitKindOf, withoutAsk } from './ask.ts'
+import { type Ask, askOf, describeAsk, isSameAsk, waitKindOf, withoutAsk } from './ask.ts'
 import type { EvidenceSource } from './attempt.ts'
 import { clip } from './clip.ts'
-import type { HookPayload } from './hook-event.ts'
+import { PERMISSION_DECIDED, type HookPayload } from './hook-event.ts'
 
 /** What the supervisor believes of one agent. A value: every function here returns a new one. */
 export type View = {
@@ -18,6 +18,8 @@ export type View = {
   turnEnd: TurnEnd | null
   /** What the permission dialogs on screen are about, oldest first. */
   asks: Ask[]
+  /** Requests that a rule has decided and whose own record has not come yet: the two travel apart. */
+  decided: Ask[]
   /** Ids of tool calls that run now. */
   openTools: string[]
   transcriptPath: string | null
@@ -67,6 +69,7 @@ export function initialView(at: number): View {
     prompts: 0,
     turnEnd: null,
     asks: [],
+    decided: [],
     openTools: [],
     transcriptPath: null,
     doubt: null,
@@ -114,7 +117,7 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
   switch (name) {
     case 'UserPromptSubmit':
       return active(
-        { ...view, prompts: view.prompts + 1, turnEnd: null, asks: [] },
+        { ...view, prompts: view.prompts + 1, turnEnd: null, asks: [], decided: [] },
         'It works on the prompt.',
       )
     case 'PreToolUse': {
@@ -129,7 +132,8 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
     case 'PermissionDenied': {
       const openTools = view.openTools.filter((id) => id !== payload.tool_use_id)
       const asks = withoutAsk(view.asks, askOf(payload))
-      const next = { ...view, openTools, asks, turnEnd: null }
+      const decided = withoutAsk(view.decided, askOf(payload))
+      const next = { ...view, openTools, asks, decided, turnEnd: null }
       if (view.state === 'waiting' && asks.length > 0) return asking(next, at, evidence)
       // Nobody answered through us, or the wait would be over by now.
       const byKey = view.state === 'waiting' && asks.length < view.asks.length
@@ -141,8 +145,12 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
       )
     }
     case 'PermissionRequest': {
+      const decided = withoutAsk(view.decided, askOf(payload))
+      if (decided.length < view.decided.length) return { view: { ...view, decided }, change: null }
       return asking({ ...view, asks: [...view.asks, askOf(payload)] }, at, evidence)
     }
+    case PERMISSION_DECIDED:
+      return onDecision(view, payload, at, evidence)
     case 'Stop': {
       if (payload.agent_id !== undefined) return { view, change: null }
       const background = (payload.background_tasks ?? []).map(
@@ -168,6 +176,26 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
     default:
       return { view, change: null }
   }
+}
+
+/** A rule of the project answered, or left it to a person. */
+function onDecision(view: View, payload: HookPayload, at: number, evidence: string): Step {
+  const ask = askOf(payload)
+  const rule = String(payload['rule'])
+  const asks = withoutAsk(view.asks, ask)
+  const why = { source: 'hook', evidence } as const
+  if (payload['decision'] === 'ask') {
+    const [first] = view.asks
+    if (first === undefined || !isSameAsk(first, ask)) return { view, change: null }
+    const reason = `The rule ${rule} leaves it to a person: ${describeAsk(ask)}`
+    return move(view, at, 'asked', { reason, waitKind: waitKindOf(ask.tool), ...why })
+  }
+  if (asks.length === view.asks.length)
+    return { view: { ...view, decided: [...view.decided, ask] }, change: null }
+  const next = { ...view, asks, turnEnd: null }
+  if (asks.length > 0) return asking(next, at, evidence)
+  const reason = `${payload['decision'] === 'granted' ? 'Allowed' : 'Denied'} by the rule ${rule}: ${describeAsk(ask)}`
+  return move(next, at, 'active', { reason, ...why })
 }
 
 /** A turn that is over waits for no dialog, even where the answer to it was never heard of. */

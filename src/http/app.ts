@@ -9,6 +9,7 @@ import { liveRoutes } from './routes/live.ts'
 import { permissionRoutes } from './routes/permission.ts'
 import { projectRoutes } from './routes/projects.ts'
 import type { HttpContext, Route } from './routes/route.ts'
+import { ruleRoutes } from './routes/rules.ts'
 import { taskRoutes } from './routes/tasks.ts'
 
 const BODY_MAX_BYTES = 1024 * 1024
@@ -30,6 +31,7 @@ export function routesOf(deps: AppDeps): Route[] {
   return [
     ...daemonRoutes(deps),
     ...projectRoutes(deps),
+    ...ruleRoutes(deps),
     ...taskRoutes(deps),
     ...liveRoutes(deps),
     ...permissionRoutes(deps),

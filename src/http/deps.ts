@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { StateChange } from '../core/attempt.ts'
 import type { RecordedEvent } from '../core/hook-kind.ts'
+import type { PermissionRule } from '../core/permission-rule.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply } from '../core/queue.ts'
 import type { NewTask, Task, TaskStatus } from '../core/task.ts'
@@ -80,6 +81,12 @@ export type AppDeps = {
     /** Forgets it; throws CONFLICT while tasks of it are alive. Its directory and finished tasks stay. */
     remove: (name: string) => Promise<Project | null>
     trust: (name: string) => Promise<Project | null>
+  }
+  rules: {
+    /** The permission rules of a project, oldest first. */
+    of: (project: string) => Promise<PermissionRule[]>
+    /** All or none of it; throws BAD_INPUT for a text that is no rule, NOT_FOUND for one to remove that is none. */
+    change: (project: string, changes: { set: PermissionRule[]; remove: string[] }) => Promise<void>
   }
   status: () => Promise<StatusJson>
   /** One word for each part, `ok` when it is well: shown without a token. */

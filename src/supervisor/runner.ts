@@ -19,6 +19,7 @@ import type { Lease } from '../core/queue.ts'
 import type { Task } from '../core/task.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
+import type { PermissionRules } from '../store/permission-rules.ts'
 import type { Project, Projects } from '../store/projects.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import type { Ingest, Spool } from './ingest.ts'
@@ -62,6 +63,7 @@ export type RunnerDeps = {
   attempts: Attempts
   hookEvents: HookEvents
   projects: Projects
+  rules: PermissionRules
   ingest: () => Ingest
   findClaude: () => Promise<Claude>
   clock: Clock
@@ -98,7 +100,7 @@ export function createRunner(deps: RunnerDeps): Runner {
     try {
       const { findClaude } = deps
       const windowName = nextWindowName(task.project)
-      const from = { settings, tmux, attempts, ingest: deps.ingest(), findClaude }
+      const from = { settings, tmux, attempts, rules: deps.rules, ingest: deps.ingest(), findClaude }
       started = await startWindow(from, { task, attempt, project, windowName })
     } catch (err) {
       const code = err instanceof CcmError ? err.code : 'INTERNAL'
@@ -159,6 +161,7 @@ export function createRunner(deps: RunnerDeps): Runner {
         ...settings.deadlines,
         totalMs: task.timeoutS === null ? settings.deadlines.totalMs : task.timeoutS * 1000,
       },
+      holdMs: settings.askMs,
       clock,
       logger: deps.logger.child({ taskId: task.id, attempt: attempt.attempt, pane: attempt.paneId }),
       record: (change) => {
@@ -305,7 +308,7 @@ export function createRunner(deps: RunnerDeps): Runner {
   }
 }
 
-function spoolOf({ taskId, attempt, folder }: Attempt): Spool {
+export function spoolOf({ taskId, attempt, folder }: Attempt): Spool {
   return { taskId, attempt, folder: attemptFiles(folder).spool }
 }
 

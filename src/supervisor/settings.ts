@@ -7,6 +7,8 @@ import type { Attempt } from '../core/attempt.ts'
 export type Settings = {
   /** Absolute folder of all state. */
   home: string
+  /** The home folder of the user agents run as. */
+  userHome: string
   hookScript: string
   /** What agents inherit of the daemon's environment. */
   inherited: Record<string, string>
@@ -24,6 +26,8 @@ export type Settings = {
   markers: Markers & { unmarked: 'fail' | 'succeed'; nudges: number }
   deadlines: Deadlines
   exitMs: number
+  /** How long a permission request is held for a person before only its dialog is left. */
+  askMs: number
   heartbeatMs: number
   /** How often the dispatcher looks without being nudged. */
   sweepMs: number

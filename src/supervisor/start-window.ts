@@ -4,13 +4,15 @@ import { join } from 'node:path'
 import { keepSnapshot, type Snapshot, snapshotTree } from '../agent/changes.ts'
 import type { Claude } from '../agent/claude.ts'
 import { hasOwnLogin } from '../agent/environment.ts'
-import { attemptFiles, prepareLaunch } from '../agent/launch.ts'
+import { attemptFiles, prepareLaunch, type LaunchOptions } from '../agent/launch.ts'
 import { killTree } from '../agent/process-tree.ts'
 import type { AgentEnd } from '../agent/watcher.ts'
 import type { Attempt } from '../core/attempt.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
+import type { PermissionRule } from '../core/permission-rule.ts'
 import type { Task } from '../core/task.ts'
 import type { Attempts } from '../store/attempts.ts'
+import type { PermissionRules } from '../store/permission-rules.ts'
 import type { Project } from '../store/projects.ts'
 import { listPanes } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
@@ -59,6 +61,7 @@ export async function startWindow(
     settings: Settings
     tmux: TmuxServer
     attempts: Attempts
+    rules: PermissionRules
     ingest: Ingest
     findClaude: () => Promise<Claude>
   },
@@ -74,7 +77,7 @@ export async function startWindow(
   const claude = await deps.findClaude()
   const [before, argv] = await Promise.all([
     snapshotTree(attempt.dir, files.before),
-    prepare(task, attempt, project, claude, settings),
+    prepare(task, attempt, project, claude, settings, deps.rules.of(project.name)),
   ])
   await keepSnapshot(files.before, before)
   attempts.setStarting(attempt)
@@ -94,6 +97,7 @@ function prepare(
   project: Project,
   claude: Claude,
   settings: Settings,
+  rules: PermissionRule[],
 ): Promise<string[]> {
   const own = settings.claude
   return prepareLaunch({
@@ -108,8 +112,14 @@ function prepare(
     claudeEnv: own.env,
     markers: settings.markers,
     hookScript: settings.hookScript,
-    ask: settings.ask(attempt),
+    ask: askOf(settings, attempt),
+    askFor: rules.filter(({ effect }) => effect !== 'allow').map(({ rule }) => rule),
   })
+}
+
+function askOf(settings: Settings, attempt: Attempt): LaunchOptions['ask'] {
+  const ask = settings.ask(attempt)
+  return ask === null ? null : { ...ask, holdMs: settings.askMs }
 }
 
 /** A window that could not be opened is not the task's fault; a directory that is gone is. */

@@ -14,6 +14,7 @@ import type { CancelReply, Queue } from '../core/queue.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
 import type { Outbox } from '../store/outbox.ts'
+import type { PermissionRules } from '../store/permission-rules.ts'
 import type { Project, Projects } from '../store/projects.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { adoptAll } from './adopt.ts'
@@ -23,7 +24,8 @@ import { createIngest } from './ingest.ts'
 import { projectOf } from './intake.ts'
 import { removeProject } from './project-removal.ts'
 import { createLeaseKeeper, endedBy } from './leases.ts'
-import { createRunner, type RunningAgent } from './runner.ts'
+import { createRuling } from './ruling.ts'
+import { createRunner, spoolOf, type RunningAgent } from './runner.ts'
 import type { Settings } from './settings.ts'
 import { createScreenSweep } from './sweep.ts'
 
@@ -85,6 +87,7 @@ export type SupervisorDeps = {
   hookEvents: HookEvents
   outbox: Outbox
   projects: Projects
+  rules: PermissionRules
   tmux: TmuxServer
   clock: Clock
   logger: Logger
@@ -126,7 +129,20 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       notify(lease.taskId, 'hook')
     },
   })
+  const ruling = createRuling({
+    rulesOf: (project) => deps.rules.of(project),
+    hookEvents,
+    readSpool: ({ attempt }) => ingest.read(spoolOf(attempt)),
+    onEvents: ({ attempt }, events) => {
+      runner.onEvents(attempt, events)
+      notify(attempt.taskId, 'hook')
+    },
+    userHome: settings.userHome,
+    clock,
+    logger,
+  })
   const runner = createRunner({
+    rules: deps.rules,
     settings,
     tmux,
     attempts,
@@ -273,7 +289,8 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       if (!agent?.watcher || agent.attempt.attempt !== attempt) return {}
       const { tool_name: tool, tool_input: input } = payload
       if (typeof tool !== 'string' || typeof input !== 'object' || input === null) return {}
-      return agent.watcher.answers.hold({ tool, input: input as Record<string, unknown> }, signal)
+      const ask = { tool, input: input as Record<string, unknown> }
+      return (await ruling.answer(agent, ask)) ?? agent.watcher.answers.hold(ask, signal)
     },
     factsOf(task) {
       const running = runner.agents.get(task.id)

@@ -68,6 +68,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+    rules: { of: async () => [], change: note('changeRules', undefined) },
     projects: createFakeProjects((...call) => void calls.push(call)),
     status: async () => ({
       pid: 1,

@@ -73,13 +73,13 @@ export function projectRoutes(deps: AppDeps): Route[] {
 }
 
 /** The projects the caller may enter. */
-async function visibleProjects(deps: AppDeps, context: HttpContext): Promise<Project[]> {
+export async function visibleProjects(deps: AppDeps, context: HttpContext): Promise<Project[]> {
   const principal = context.get('principal')
   return (await deps.projects.list()).filter(({ name }) => mayEnter(principal, name))
 }
 
 /** There is no such project; names the one that was probably meant. */
-async function noProject(deps: AppDeps, context: HttpContext, given: string): Promise<CcmError> {
+export async function noProject(deps: AppDeps, context: HttpContext, given: string): Promise<CcmError> {
   const near = nearestName(
     given,
     (await visibleProjects(deps, context)).map(({ name }) => name),

@@ -1,0 +1,38 @@
+import { RuleChangesBody, type PermissionRuleJson } from '../../protocol/rules.ts'
+import type { AppDeps } from '../deps.ts'
+import { parseInput } from '../problem.ts'
+import { readBody } from './body.ts'
+import { noProject, visibleProjects } from './projects.ts'
+import type { HttpContext, Route } from './route.ts'
+
+/** The permission rules of a project. */
+export function ruleRoutes(deps: AppDeps): Route[] {
+  const find = async (context: HttpContext): Promise<string> => {
+    const given = context.req.param('name') ?? ''
+    const known = (await visibleProjects(deps, context)).some(({ name }) => name === given)
+    if (!known) throw await noProject(deps, context, given)
+    return given
+  }
+  return [
+    {
+      method: 'GET',
+      path: '/api/projects/:name/rules',
+      access: 'read',
+      async handle(context) {
+        const rules = await deps.rules.of(await find(context))
+        return context.json(rules satisfies PermissionRuleJson[])
+      },
+    },
+    {
+      method: 'POST',
+      path: '/api/projects/:name/rules',
+      access: 'admin',
+      async handle(context) {
+        const changes = parseInput(RuleChangesBody, await readBody(context))
+        const name = await find(context)
+        await deps.rules.change(name, changes)
+        return context.json((await deps.rules.of(name)) satisfies PermissionRuleJson[])
+      },
+    },
+  ]
+}

@@ -1,0 +1,110 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { placeOf } from '../agent/place.ts'
+import type { AskReply } from '../agent/held-ask.ts'
+import { isSameAsk, waitKindOf, type Ask } from '../core/ask.ts'
+import type { Clock } from '../core/clock.ts'
+import { PERMISSION_DECIDED, type HookEvent } from '../core/hook-event.ts'
+import { judge, pathOf, type PermissionRule, type Verdict } from '../core/permission-rule.ts'
+import type { HookEvents } from '../store/hook-events.ts'
+import type { RunningAgent } from './runner.ts'
+
+/** What a request's own record is waited for, so that the chain of states tells both in their order: 100 ms, measured. */
+const RECORD_WITHIN_MS = 500
+
+/** Answers the permission requests of an agent by the rules of its project. */
+export type Ruling = {
+  /** The answer of the rules, stored as an event before it is given; null leaves the request to a person. */
+  answer: (agent: RunningAgent, ask: Ask) => Promise<AskReply | null>
+}
+
+export function createRuling(options: {
+  rulesOf: (project: string) => PermissionRule[]
+  hookEvents: HookEvents
+  /** Brings every event in the agent's spool to its watcher. */
+  readSpool: (agent: RunningAgent) => Promise<void>
+  onEvents: (agent: RunningAgent, events: HookEvent[]) => void
+  userHome: string
+  clock: Clock
+  logger: Logger
+}): Ruling {
+  const { hookEvents, logger } = options
+
+  function verdictOf(agent: RunningAgent, ask: Ask): Verdict | null {
+    const rules = options.rulesOf(agent.task.project)
+    if (rules.length === 0) return null
+    const path = pathOf(ask)
+    const place = path === null ? null : placeOf(path, agent.attempt.dir, options.userHome)
+    // What leads nobody knows where is for a person.
+    if (path !== null && place === null) return null
+    return judge(rules, ask, place)
+  }
+
+  async function recordComes(agent: RunningAgent, ask: Ask): Promise<void> {
+    const until = performance.now() + RECORD_WITHIN_MS
+    const isThere = () => agent.watcher?.view().asks.some((other) => isSameAsk(other, ask)) === true
+    while (!isThere() && performance.now() < until) {
+      await options.readSpool(agent)
+      await sleep(5)
+    }
+  }
+
+  function store(agent: RunningAgent, ask: Ask, { effect, rules }: Verdict): void {
+    const { taskId, attempt, claudeSessionId } = agent.attempt
+    const decision = { allow: 'granted', deny: 'denied', ask: 'ask' }[effect]
+    const payload = {
+      hook_event_name: PERMISSION_DECIDED,
+      session_id: claudeSessionId,
+      tool_name: ask.tool,
+      tool_input: ask.input,
+      decision,
+      by: 'rule',
+      rule: rules.join(', '),
+    }
+    const events = hookEvents.insertBatch([
+      {
+        fileName: `${taskId}.${attempt}/${PERMISSION_DECIDED}-${randomUUID()}`,
+        taskId,
+        attempt,
+        claudeSessionId,
+        hookEventName: PERMISSION_DECIDED,
+        at: options.clock(),
+        payload,
+      },
+    ])
+    options.onEvents(agent, events)
+  }
+
+  return {
+    async answer(agent, ask) {
+      const { taskId, attempt } = agent.attempt
+      try {
+        const verdict = verdictOf(agent, ask)
+        if (verdict === null) return null
+        await recordComes(agent, ask)
+        store(agent, ask, verdict)
+        logger.info(
+          { taskId, attempt, code: verdict.effect, rule: verdict.rules.join(', ') },
+          'a rule decided',
+        )
+        return verdict.effect === 'ask' ? null : toReply(verdict, ask)
+      } catch (err) {
+        // What cannot be recorded is not decided by a rule either: a person is still there.
+        logger.error({ err, taskId, attempt }, 'the rules of a project could not be used')
+        return null
+      }
+    },
+  }
+}
+
+function toReply({ effect, rules }: Verdict, ask: Ask): AskReply {
+  const deny = `The rules of this project deny it (${rules.join(', ')}). Do not try it again in another way; go on without it or end with the error line.`
+  // Claude Code takes an "allow" for a plan only with the input repeated (2.1.328).
+  const repeated = waitKindOf(ask.tool) === 'plan' ? { updatedInput: ask.input } : {}
+  const decision =
+    effect === 'allow'
+      ? { behavior: 'allow' as const, ...repeated }
+      : { behavior: 'deny' as const, message: deny }
+  return { hookSpecificOutput: { hookEventName: 'PermissionRequest', decision } }
+}
