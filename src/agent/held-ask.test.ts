@@ -75,3 +75,14 @@ test('what is asked for is shown in full', () => {
   expect(detailOf({ tool: 'ExitPlanMode', input: { plan: '# Plan' } })).toBe('# Plan')
   expect(detailOf({ tool: 'WebFetch', input: { url: 'https://x' } })).toContain('https://x')
 })
+
+test('a request that nobody answers is let go after its time, and somebody hears of it', async () => {
+  const late: Ask[] = []
+  const held = createHeldAsks(() => undefined, { holdMs: 20, onLate: (ask) => late.push(ask) })
+  const answered = held.hold(bash('answered'), alive)
+  held.decide(held.of([]), { behavior: 'allow' })
+  expect(await held.hold(bash('one'), alive)).toEqual({})
+  expect(await answered).not.toEqual({})
+  expect(late).toEqual([bash('one')])
+  expect(held.of([])).toBeNull()
+})

@@ -13,7 +13,7 @@ export type HookEvent = {
  * The name of ccm's own event among Claude Code's: a rule answered a permission request. Payload: `tool_name`,
  * `tool_input`, `decision` (`granted`, `denied`, `ask`), `by`, `rule`.
  */
-export const PERMISSION_DECIDED = 'PermissionDecided'
+export const PERMISSION_DECIDED = 'CcmPermission'
 
 /** The fields of Claude Code's hook payloads that ccm reads; anything may be missing. */
 export type HookPayload = {

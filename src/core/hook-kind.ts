@@ -1,4 +1,4 @@
-import type { HookEvent, HookPayload } from './hook-event.ts'
+import { PERMISSION_DECIDED, type HookEvent, type HookPayload } from './hook-event.ts'
 import { endedExitCode, linesChanged } from './tool-block.ts'
 
 /** The general name of a tool event, whatever the tool. */
@@ -151,9 +151,13 @@ export function columnsOf(
     exitCode: null,
     detail: null,
   }
-  if (name === 'CcmPermission') {
-    const granted = payload['decision'] === 'granted'
-    return { ...common, kind: granted ? 'permission_granted' : 'permission_denied' }
+  if (name === PERMISSION_DECIDED) {
+    const { decision } = payload
+    const kind =
+      decision === 'granted' || decision === 'denied'
+        ? (`permission_${decision}` as const)
+        : 'permission_asked'
+    return { ...common, kind }
   }
   if (phase === null) return { ...common, kind: plainKind(name) }
   if (tool === 'Bash') {

@@ -185,3 +185,38 @@ describe('session file, title and screen', () => {
     expect(onSeen(working, seen('working', { moved: true }), 60_000).view.activeAt).toBe(60_000)
   })
 })
+
+describe('a rule of the project', () => {
+  const asked = { hook_event_name: 'PermissionRequest', ...bash }
+  const decided = (decision: string) => ({
+    hook_event_name: 'CcmPermission',
+    decision,
+    rule: 'Bash(npm:*)',
+    ...bash,
+  })
+
+  test('ends the wait for what it decided, and its text is the reason', () => {
+    const before = after(prompt, asked)
+    expect(before.state).toBe('waiting')
+    const { view, change } = onHook(before, decided('granted'), 9)
+    expect(view).toMatchObject({ state: 'working', asks: [] })
+    expect(change?.reason).toBe('Allowed by the rule Bash(npm:*): Bash npm test')
+    expect(onHook(before, decided('denied'), 9).change?.reason).toMatch(/^Denied by the rule/)
+  })
+
+  test('whose decision is there first lets no wait begin, once', () => {
+    const view = after(prompt, decided('granted'), asked)
+    expect(view).toMatchObject({ state: 'working', asks: [], decided: [] })
+    expect(onHook(view, asked, 9).view.state).toBe('waiting')
+  })
+
+  test('of the turn before says nothing about this one', () => {
+    expect(after(prompt, decided('granted'), prompt, asked).state).toBe('waiting')
+  })
+
+  test('that leaves it to a person is named in the reason', () => {
+    expect(onHook(after(prompt, asked), decided('ask'), 9).change?.reason).toMatch(
+      /^The rule Bash\(npm:\*\) leaves/,
+    )
+  })
+})

@@ -139,6 +139,7 @@ export async function serveDaemon(
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+    rules: { of: async () => [], change: async () => undefined },
     projects: {
       ...projects,
       async trust(name) {

@@ -15,6 +15,8 @@ const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = 
   ['PATCH', '/api/projects/:name', 'admin'],
   ['DELETE', '/api/projects/:name', 'admin'],
   ['POST', '/api/projects/:name/trust', 'admin'],
+  ['GET', '/api/projects/:name/rules', 'read'],
+  ['POST', '/api/projects/:name/rules', 'admin'],
   ['POST', '/api/tasks', 'write'],
   ['GET', '/api/tasks', 'read'],
   ['GET', '/api/tasks/:id', 'read'],
