@@ -85,6 +85,13 @@ export const SECTIONS = {
     sweep: duration('15s'),
     max_queued: count(1, 1_000_000).default(100),
   }),
+  // 0: no limit.
+  budget: z.strictObject({
+    task_tokens: count(0, Number.MAX_SAFE_INTEGER).default(0),
+    task_usd: z.number().min(0).default(0),
+    day_tokens: count(0, Number.MAX_SAFE_INTEGER).default(0),
+    day_usd: z.number().min(0).default(0),
+  }),
   sweep: z.strictObject({ busy: duration('1s'), quiet: duration('5s') }),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }),
 }
@@ -96,6 +103,7 @@ export const CONFIG_FILE = z.strictObject({
   timeouts: SECTIONS.timeouts.prefault({}),
   markers: SECTIONS.markers.prefault({}),
   queue: SECTIONS.queue.prefault({}),
+  budget: SECTIONS.budget.prefault({}),
   sweep: SECTIONS.sweep.prefault({}),
   log: SECTIONS.log.prefault({}),
 })

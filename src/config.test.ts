@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'nod
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { SECTIONS } from './config-schema.ts'
 import { loadConfig } from './config.ts'
 import { CcmError } from './core/errors.ts'
 
@@ -63,6 +64,10 @@ test('without a file and variables every value is its default', () => {
     },
     markers: { done: '[DONE]', error: '[ERROR]', unmarked: 'fail', nudges: 1 },
     queue: { leaseMs: 600_000, heartbeatMs: 30_000, sweepMs: 15_000, maxQueued: 100 },
+    budget: {
+      task: { maxTokens: null, maxCostUsd: null },
+      day: { maxTokens: null, maxCostUsd: null },
+    },
     sweep: { busyMs: 1000, quietMs: 5000 },
     log: { level: 'info' },
   })
@@ -199,7 +204,7 @@ test.each<[string, string, string]>([
   [
     '[zzzzzzzz]',
     'no section',
-    'ccm.toml: zzzzzzzz is not known; known are http, claude, agents, timeouts, markers, queue, sweep, log.',
+    `ccm.toml: zzzzzzzz is not known; known are ${Object.keys(SECTIONS).join(', ')}.`,
   ],
 ])('%j, which is not %s, is refused with a sentence', (toml, _what, sentence) => {
   expect(place(toml).faults()[0]).toBe(sentence.trim())

@@ -4,6 +4,7 @@ import { isAbsolute, join, resolve } from 'node:path'
 import { TomlError, parse as parseToml } from 'smol-toml'
 import type { z } from 'zod'
 import { CONFIG_FILE, type LOG_LEVELS, SECTIONS, crossFaults } from './config-schema.ts'
+import type { Limits } from './core/budget.ts'
 import { CcmError, messageOf } from './core/errors.ts'
 import type { PermissionMode } from './core/task.ts'
 import { faultsOf, nearestName, shown } from './protocol/faults.ts'
@@ -46,6 +47,8 @@ export type Config = {
   /** `nudges`: how many neutral questions an agent gets that ended without a marker. */
   markers: { done: string; error: string; unmarked: 'fail' | 'succeed'; nudges: number }
   queue: { leaseMs: number; heartbeatMs: number; sweepMs: number; maxQueued: number }
+  /** What one task, and all of them in a day, may use; null: no limit. */
+  budget: { task: Limits; day: Limits }
   /** How often all screens are read while agents work, and when nothing moves. */
   sweep: { busyMs: number; quietMs: number }
   log: { level: (typeof LOG_LEVELS)[number] }
@@ -124,9 +127,17 @@ function toConfig(
       sweepMs: queue.sweep,
       maxQueued: queue.max_queued,
     },
+    budget: {
+      task: toLimits(data.budget.task_tokens, data.budget.task_usd),
+      day: toLimits(data.budget.day_tokens, data.budget.day_usd),
+    },
     sweep: { busyMs: sweep.busy, quietMs: sweep.quiet },
     log: data.log,
   }
+}
+
+function toLimits(tokens: number, usd: number): Limits {
+  return { maxTokens: tokens === 0 ? null : tokens, maxCostUsd: usd === 0 ? null : usd }
 }
 
 function readHome(env: Environment, cwd: string, faults: string[], origins: Record<string, Origin>): string {

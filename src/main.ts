@@ -4,6 +4,7 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { inheritedEnvironment } from './agent/environment.ts'
+import { costOf } from './agent/price.ts'
 import { findPackageRoot } from './cli/package-root.ts'
 import type { Config } from './config.ts'
 import { CcmError, messageOf } from './core/errors.ts'
@@ -24,6 +25,8 @@ import { acquireHomeLock } from './store/lock.ts'
 import { createOutbox } from './store/outbox.ts'
 import { createPermissionRules } from './store/permission-rules.ts'
 import { createProjects } from './store/projects.ts'
+import { createSpending } from './store/spending.ts'
+import { createBudgets } from './supervisor/budgets.ts'
 import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
 import type { Settings } from './supervisor/settings.ts'
 import { listPanes } from './tmux/pane.ts'
@@ -109,6 +112,13 @@ export async function runDaemon(config: Config, options: { background: boolean }
     outbox: createOutbox(db),
     projects,
     rules,
+    budgets: createBudgets({
+      settings: config.budget,
+      spending: createSpending(db),
+      projects,
+      costOf,
+      clock,
+    }),
     tmux,
     clock,
     logger,

@@ -3,6 +3,7 @@ import type { MessageUsage } from '../core/usage.ts'
 import { costOf } from './price.ts'
 
 const message = (model: string, extra: Partial<MessageUsage> = {}): MessageUsage => ({
+  id: 'msg',
   model,
   usage: {
     input_tokens: 1234,

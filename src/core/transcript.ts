@@ -77,7 +77,7 @@ export function createTranscriptReader(dir: string | null = null): TranscriptRea
     if (record['isApiErrorMessage'] === true) return readFailure(record, texts.join('\n'))
     if (id === null || model === null || model === '<synthetic>') return
     limit = null
-    messages.set(id, toMessageUsage(model, json(message['usage'])))
+    messages.set(id, toMessageUsage(id, model, json(message['usage'])))
     for (const block of blocks) {
       const toolId = block['type'] === 'tool_use' ? text(block['id']) : null
       if (toolId === null || tools.has(toolId)) continue
@@ -170,8 +170,9 @@ const MESSAGE_MAX = 2000
 
 type Json = Record<string, unknown>
 
-function toMessageUsage(model: string, usage: Json): MessageUsage {
+function toMessageUsage(id: string, model: string, usage: Json): MessageUsage {
   return {
+    id,
     model,
     usage: {
       input_tokens: number(usage['input_tokens']) ?? 0,

@@ -8,6 +8,7 @@ const usage = (input: number, output: number, read: number, created: number) => 
   cache_creation_input_tokens: created,
 })
 const message = (model: string, tokens: MessageUsage['usage']): MessageUsage => ({
+  id: 'msg',
   model,
   usage: tokens,
   cacheCreation1hTokens: 0,

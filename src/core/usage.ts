@@ -2,6 +2,8 @@ import type { ModelUsage } from './task.ts'
 
 /** What one API message used. The two extra counts are part of its price, not of a task's result. */
 export type MessageUsage = {
+  /** The API's own id of the message. */
+  id: string
   /** The exact id the API answered with. */
   model: string
   usage: ModelUsage

@@ -35,15 +35,16 @@ export function createLeaseKeeper(options: {
 
 /** The end of an attempt that a person or the queue decided. */
 export function endedBy(
-  kind: 'cancelled' | 'lost_lease' | 'drain',
+  kind: 'cancelled' | 'lost_lease' | 'drain' | 'budget',
   error: string,
 ): {
-  outcome: 'cancelled' | 'released'
+  outcome: 'cancelled' | 'released' | 'failed_permanent'
   kind: string
   error: string
   message: string
   retryAfterMs: number | null
 } {
-  const outcome = kind === 'cancelled' ? 'cancelled' : 'released'
+  const outcomes = { cancelled: 'cancelled', budget: 'failed_permanent' } as const
+  const outcome = kind === 'cancelled' || kind === 'budget' ? outcomes[kind] : 'released'
   return { outcome, kind, error, message: '', retryAfterMs: kind === 'drain' ? 0 : null }
 }

@@ -70,6 +70,8 @@ export type RunnerDeps = {
   logger: Logger
   /** Something of this task was stored. */
   notify: (taskId: string, kind: 'state' | 'task') => void
+  /** Takes in what the agent used since the last time. Never rejects. */
+  spend: (agent: RunningAgent) => Promise<void>
   /** The attempt's outcome is in the outbox. */
   settled: (end: AgentEnd) => void
 }
@@ -227,6 +229,7 @@ export function createRunner(deps: RunnerDeps): Runner {
   }
 
   async function settle(agent: RunningAgent, before: Snapshot | null, end: AgentEnd): Promise<void> {
+    await deps.spend(agent)
     await outcomes.store(agent.attempt, end, { before, transcriptPath: transcriptOf(agent).path })
     forget(agent)
     deps.settled(end)

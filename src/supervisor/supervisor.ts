@@ -10,7 +10,7 @@ import type { Clock } from '../core/clock.ts'
 import { isFinal, type NewTask, type Task } from '../core/task.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { ProjectSettings } from '../core/project.ts'
-import type { CancelReply, Queue } from '../core/queue.ts'
+import type { CancelReply, Queue, Report } from '../core/queue.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
 import type { Outbox } from '../store/outbox.ts'
@@ -18,6 +18,7 @@ import type { PermissionRules } from '../store/permission-rules.ts'
 import type { Project, Projects } from '../store/projects.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { adoptAll } from './adopt.ts'
+import type { Budgets } from './budgets.ts'
 import { createDelivery } from './deliver.ts'
 import { createDispatcher, type Hold } from './dispatcher.ts'
 import { createIngest } from './ingest.ts'
@@ -88,6 +89,7 @@ export type SupervisorDeps = {
   outbox: Outbox
   projects: Projects
   rules: PermissionRules
+  budgets: Budgets
   tmux: TmuxServer
   clock: Clock
   logger: Logger
@@ -101,7 +103,7 @@ const LIMIT_PAUSE_MS = 5 * 60_000
 const MEMORY_SETTLES_MS = 30_000
 
 export function createSupervisor(deps: SupervisorDeps): Supervisor {
-  const { settings, queue, attempts, hookEvents, projects, tmux, clock, logger } = deps
+  const { settings, queue, attempts, hookEvents, projects, budgets, tmux, clock, logger } = deps
   const listeners = new Set<(notice: Notice) => void>()
   const found: string[] = []
   let loginFailures = 0
@@ -157,6 +159,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       // A waiting agent has freed its slot, or one that goes on has taken it again.
       dispatcher.nudge()
     },
+    spend,
     settled,
   })
   const delivery = createDelivery({
@@ -172,7 +175,14 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const dispatcher = createDispatcher({
     queue,
     renew: () => leases.renew(),
-    filter: () => ({ projects: projects.trustedNames(), roles: null, labels: [] }),
+    filter: () => ({
+      projects:
+        budgets.dayOver() === null
+          ? projects.trustedNames().filter((name) => budgets.projectOver(name) === null)
+          : [],
+      roles: null,
+      labels: [],
+    }),
     occupied: () =>
       [...runner.agents.values()].filter(({ watcher }) => occupiesSlot(watcher?.view().state ?? 'spawning'))
         .length,
@@ -184,7 +194,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       await ensureTmux()
       await claude()
     },
-    start: (task) => void runner.start(task).catch((err: unknown) => giveBack(task, err)),
+    start: begin,
     sweepMs: settings.sweepMs,
     clock,
     logger,
@@ -197,35 +207,63 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     logger,
     onTick: () => {
       ingest.rescan()
-      for (const { usage, task } of runner.agents.values()) {
-        void usage?.update().then((changed) => changed && notify(task.id, 'task'))
-      }
+      for (const agent of runner.agents.values()) void spend(agent)
     },
   })
   const leases = createLeaseKeeper({ queue, runner, everyMs: settings.heartbeatMs, logger })
   // A task that comes in meanwhile waits, until every agent of before is known.
   dispatcher.hold({ kind: 'starting', sentence: 'The daemon is starting.', until: null })
 
+  /** Stores what an agent has used since the last time, and ends it where a budget is used up. Never rejects. */
+  async function spend({ usage, task }: RunningAgent): Promise<void> {
+    const messages = (await usage?.update()) ?? []
+    if (messages.length === 0) return
+    try {
+      await budgets.record(task, messages)
+      notify(task.id, 'task')
+      const why = budgets.over(task)
+      if (why !== null) runner.end(task.id, endedBy('budget', why))
+    } catch (err) {
+      logger.error({ err, taskId: task.id }, 'what an agent used could not be stored; it is tried again')
+      usage?.again(messages)
+    }
+  }
+
+  /** Begins a claimed task, unless its budget was used up by its attempts of before. */
+  function begin(task: Task): void {
+    const why = budgets.over(task)
+    if (why !== null) giveBack(task, { outcome: 'failed_permanent', error: why })
+    else {
+      runner.start(task).catch((err: unknown) => {
+        logger.error({ err, taskId: task.id }, 'a claimed task could not be begun')
+        giveBack(task, {
+          outcome: 'released',
+          error: `The attempt could not be recorded: ${messageOf(err)}`,
+        })
+      })
+    }
+  }
+
   // While no agent works nobody looks at tmux, so its end is noticed here.
   async function ensureTmux(): Promise<void> {
     await tmux.run([['display-message', '-p', '']], { readOnly: true }).catch(() => tmux.start())
   }
 
-  // Its attempt could not even be recorded, so nothing of it exists. Should this fail too, its lease runs out.
-  function giveBack(task: Task, err: unknown): void {
-    logger.error({ err, taskId: task.id }, 'a claimed task could not be begun')
-    const error = `The attempt could not be recorded: ${messageOf(err)}`
+  // Nothing of its attempt exists. Should this fail too, its lease runs out.
+  function giveBack(task: Task, end: Pick<Report, 'outcome' | 'error'>): void {
     queue
       .finish({
         taskId: task.id,
         attempt: task.attempt,
-        outcome: 'released',
         result: null,
-        error,
         retryAfterMs: null,
         resume: null,
+        ...end,
       })
-      .catch((again: unknown) => logger.error({ err: again, taskId: task.id }, 'nor could it be given back'))
+      .then(() => notify(task.id, 'task'))
+      .catch((err: unknown) =>
+        logger.error({ err, taskId: task.id }, 'a claimed task could not be given back'),
+      )
   }
 
   function settled(end: AgentEnd): void {
@@ -249,6 +287,8 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     if (!project.trusted) {
       return `trust: ${project.dir} is not trusted yet; its own hooks and servers could run. To trust it: ccm projects trust ${project.name}`
     }
+    const spent = budgets.dayOver() ?? budgets.projectOver(task.project)
+    if (spent !== null) return `budget: ${spent} It goes on tomorrow, or with a larger budget.`
     const hold = dispatcher.holds()[0]
     if (hold !== undefined) return `${hold.kind}: ${hold.sentence}`
     if (task.scheduledAt > clock()) {
@@ -334,7 +374,12 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       return project
     },
     agents: () => [...runner.agents.values()],
-    holds: () => dispatcher.holds(),
+    holds: () => {
+      const spent = budgets.dayOver()
+      return spent === null
+        ? dispatcher.holds()
+        : [...dispatcher.holds(), { kind: 'budget', sentence: spent, until: budgets.dayEndsAt() }]
+    },
     claude,
     foundAtStart: () => found,
     subscribe(listener) {

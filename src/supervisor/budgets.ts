@@ -1,0 +1,83 @@
+import { narrower, overBudget, type Limits } from '../core/budget.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Task } from '../core/task.ts'
+import type { MessageUsage } from '../core/usage.ts'
+import type { Projects } from '../store/projects.ts'
+import type { Spending } from '../store/spending.ts'
+
+/** What this machine may spend: on one task over its attempts, and in a day of its own time zone. */
+export type BudgetSettings = { task: Limits; day: Limits }
+
+/** Keeps what is spent, and says when to stop. */
+export type Budgets = {
+  /** Stores what an agent has used. */
+  record: (task: Task, messages: readonly MessageUsage[]) => Promise<void>
+  /** Why this task may spend nothing more, as a sentence, or null. */
+  over: (task: Task) => string | null
+  /** Why nothing at all may be started today; null: it may. */
+  dayOver: () => string | null
+  /** Why nothing of this project may be started today; null: it may. */
+  projectOver: (project: string) => string | null
+  /** The next midnight: when a day's budget begins anew. */
+  dayEndsAt: () => number
+}
+
+export function createBudgets(deps: {
+  settings: BudgetSettings
+  spending: Spending
+  projects: Projects
+  /** US dollars for these messages, null when a price is not known. */
+  costOf: (messages: MessageUsage[]) => Promise<number | null>
+  clock: Clock
+}): Budgets {
+  const { settings, spending, projects, clock } = deps
+
+  const dayOver = () =>
+    isUnlimited(settings.day)
+      ? null
+      : overBudget('of this machine for today', spending.since(midnight(clock(), 0), null), settings.day)
+
+  const projectOver = (name: string) => {
+    const project = projects.byName(name)
+    if (project === null) return null
+    const limits = { maxTokens: project.maxTokensPerDay, maxCostUsd: project.maxCostUsdPerDay }
+    if (isUnlimited(limits)) return null
+    return overBudget(`of project ${name} for today`, spending.since(midnight(clock(), 0), name), limits)
+  }
+
+  const taskOver = (task: Task) => {
+    const project = projects.byName(task.project)
+    // A task's own budget may only be narrower than its project's, and that than the machine's.
+    const limits = [settings.task, project ?? NO_LIMITS, task].reduce<Limits>(narrower, NO_LIMITS)
+    return isUnlimited(limits) ? null : overBudget('of this task', spending.ofTask(task.id), limits)
+  }
+
+  return {
+    async record(task, messages) {
+      const at = clock()
+      const spent = await Promise.all(
+        messages.map(async (message) => {
+          const { id, model, usage } = message
+          return { id, model, usage, costUsd: await deps.costOf([message]), at }
+        }),
+      )
+      spending.record(task.id, task.project, spent)
+    },
+    over: (task) => taskOver(task) ?? projectOver(task.project) ?? dayOver(),
+    dayOver,
+    projectOver,
+    dayEndsAt: () => midnight(clock(), 1),
+  }
+}
+
+const NO_LIMITS: Limits = { maxTokens: null, maxCostUsd: null }
+
+function isUnlimited({ maxTokens, maxCostUsd }: Limits): boolean {
+  return maxTokens === null && maxCostUsd === null
+}
+
+/** Local midnight of today plus `days`; a day of 23 or 25 hours is one too. */
+function midnight(now: number, days: number): number {
+  const date = new Date(now)
+  return new Date(date.getFullYear(), date.getMonth(), date.getDate() + days).getTime()
+}
