@@ -33,6 +33,10 @@ const COMMANDS: Record<string, Entry> = {
   deny: entry('refuse what an agent asks for', async () => (await import('./cli/deny.ts')).denyCommand),
   send: entry("answer an agent's question", async () => (await import('./cli/send.ts')).sendCommand),
   cancel: entry('end a task', async () => (await import('./cli/cancel.ts')).cancelCommand),
+  retry: entry(
+    'try a failed, cancelled or dead task again',
+    async () => (await import('./cli/retry.ts')).retryCommand,
+  ),
   projects: entry(
     'list, add, trust directories',
     async () => (await import('./cli/projects.ts')).projectsCommand,

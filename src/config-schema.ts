@@ -5,20 +5,20 @@ import type { Fault } from './protocol/faults.ts'
 /** What `log.level` may be, most talkative first. */
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
 
-/** Node's timers take at most 2^31-1 ms (24.8 days); a longer one fires at once. */
-const DURATION_MAX_MS = 24 * 86_400_000
+/** Node's timers take at most 2^31-1 ms (24.8 days), a longer one fires at once: so 24 unless it is no timer. */
+const DAY_MS = 86_400_000
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-const duration = (fallback: string) =>
+const duration = (fallback: string, mostDays = 24) =>
   z
     .unknown()
     .transform((value, context) => {
       const ms = readDurationMs(value)
-      if (ms !== null && ms > 0 && ms <= DURATION_MAX_MS) return ms
+      if (ms !== null && ms > 0 && ms <= mostDays * DAY_MS) return ms
       context.addIssue(
         ms === null
           ? 'must be a duration such as "30s", "5m" or "24h", or a number of seconds'
-          : 'must be more than 0 and at most 24 days',
+          : `must be more than 0 and at most ${mostDays} days`,
       )
       return z.NEVER
     })
@@ -84,6 +84,7 @@ export const SECTIONS = {
     heartbeat: duration('30s'),
     sweep: duration('15s'),
     max_queued: count(1, 1_000_000).default(100),
+    keep: duration('30d', 3650),
   }),
   // 0: no limit.
   budget: z.strictObject({

@@ -63,7 +63,13 @@ test('without a file and variables every value is its default', () => {
       shutdownMs: 10_000,
     },
     markers: { done: '[DONE]', error: '[ERROR]', unmarked: 'fail', nudges: 1 },
-    queue: { leaseMs: 600_000, heartbeatMs: 30_000, sweepMs: 15_000, maxQueued: 100 },
+    queue: {
+      leaseMs: 600_000,
+      heartbeatMs: 30_000,
+      sweepMs: 15_000,
+      maxQueued: 100,
+      keepMs: 30 * 86_400_000,
+    },
     budget: {
       task: { maxTokens: null, maxCostUsd: null },
       day: { maxTokens: null, maxCostUsd: null },

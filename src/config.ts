@@ -46,7 +46,7 @@ export type Config = {
   }
   /** `nudges`: how many neutral questions an agent gets that ended without a marker. */
   markers: { done: string; error: string; unmarked: 'fail' | 'succeed'; nudges: number }
-  queue: { leaseMs: number; heartbeatMs: number; sweepMs: number; maxQueued: number }
+  queue: { leaseMs: number; heartbeatMs: number; sweepMs: number; maxQueued: number; keepMs: number }
   /** What one task, and all of them in a day, may use; null: no limit. */
   budget: { task: Limits; day: Limits }
   /** How often all screens are read while agents work, and when nothing moves. */
@@ -126,6 +126,7 @@ function toConfig(
       heartbeatMs: queue.heartbeat,
       sweepMs: queue.sweep,
       maxQueued: queue.max_queued,
+      keepMs: queue.keep,
     },
     budget: {
       task: toLimits(data.budget.task_tokens, data.budget.task_usd),

@@ -126,7 +126,7 @@ export async function runDaemon(config: Config, options: { background: boolean }
 
   const ending = Promise.withResolvers<'keep' | 'end'>()
   const startedAt = clock()
-  const viewOf = (task: Task): TaskView => ({ task, agent: supervisor.factsOf(task) })
+  const viewOf = async (task: Task): Promise<TaskView> => ({ task, agent: await supervisor.factsOf(task) })
   const deps: AppDeps = {
     authenticate: createAuthenticate({
       token,
@@ -140,15 +140,16 @@ export async function runDaemon(config: Config, options: { background: boolean }
     tasks: {
       insert: async (request) => {
         const { task, inserted } = await supervisor.insert(request)
-        return { view: viewOf(task), inserted }
+        return { view: await viewOf(task), inserted }
       },
       get: async (id) => {
         const task = await queue.get(id)
         return task === null ? null : viewOf(task)
       },
       idsByPrefix: (prefix) => queue.idsByPrefix(prefix),
-      list: async (filter) => (await queue.list(filter)).map(viewOf),
+      list: async (filter) => Promise.all((await queue.list(filter)).map(viewOf)),
       cancel: (id, reason) => supervisor.cancel(id, reason),
+      retry: (id) => supervisor.retry(id),
       approve: (id, ask) => supervisor.answer(id, (answers) => answers.approve(ask)),
       deny: (id, reason, ask) => supervisor.answer(id, (answers) => answers.deny(reason, ask)),
       send: (id, text, ask) => supervisor.answer(id, (answers) => answers.send(text, ask)),
@@ -295,6 +296,8 @@ function toSettings(
     askMs: timeouts.askMs,
     heartbeatMs: config.queue.heartbeatMs,
     sweepMs: config.queue.sweepMs,
+    worker: WORKER,
+    keepMs: config.queue.keepMs,
     look: config.sweep,
   }
 }

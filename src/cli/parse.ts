@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError } from 'commander'
 import { PERMISSION_MODES, type PermissionMode } from '../core/task.ts'
 import { nearestName } from '../protocol/faults.ts'
 import { readSeconds } from './duration.ts'
+import { readTime } from './time.ts'
 
 /** A command with the options that all have, and an example at the end of its help. */
 export function createCommand(name: string, summary: string, examples: string[]): Command {
@@ -32,6 +33,30 @@ export function parseTimeout(text: string): number {
     throw new InvalidArgumentError('It must be a duration such as 90s, 30m or 1h30m, at most 7d.')
   }
   return seconds
+}
+
+/** `--at`: when to start, as milliseconds since 1970. */
+export function parseAt(text: string): number {
+  const at = readTime(text.trim(), Date.now())
+  if (at !== null) return at
+  throw new InvalidArgumentError(
+    'It must be a time such as 07:30 or "2030-01-31 07:30", or a duration from now such as 2h.',
+  )
+}
+
+/** `--max-tokens`: a whole number above 0; `k` and `M` stand for thousands and millions. */
+export function parseTokens(text: string): number {
+  const [, digits, unit] = /^(\d+)([kM]?)$/.exec(text) ?? []
+  const value = Number(digits) * { '': 1, k: 1000, M: 1_000_000 }[(unit ?? '') as '' | 'k' | 'M']
+  if (Number.isSafeInteger(value) && value > 0) return value
+  throw new InvalidArgumentError('It must be a whole number above 0, such as 200000, 200k or 2M.')
+}
+
+/** `--max-cost`: US dollars above 0. */
+export function parseCost(text: string): number {
+  const value = Number(text.replace(/^\$/, ''))
+  if (/^\$?\d+(\.\d+)?$/.test(text) && value >= 0.01 && value <= 1_000_000) return value
+  throw new InvalidArgumentError('It must be a number of US dollars from 0.01, such as 2.50.')
 }
 
 /** `--permission-mode`: one of Claude Code's own. */

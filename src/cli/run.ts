@@ -8,7 +8,16 @@ import { createAnswer, createAskLine, waitHints } from './ask.ts'
 import { printJson, type CliContext, type DefineCommand } from './context.ts'
 import { EXIT, exitCodeOf } from './exit-code.ts'
 import { follow } from './follow.ts'
-import { collect, createCommand, parsePermissionMode, parsePriority, parseTimeout } from './parse.ts'
+import {
+  collect,
+  createCommand,
+  parseAt,
+  parseCost,
+  parsePermissionMode,
+  parsePriority,
+  parseTimeout,
+  parseTokens,
+} from './parse.ts'
 import { summaryLines } from './task-view.ts'
 import { createLive, createPaint } from './terminal.ts'
 
@@ -23,7 +32,12 @@ export type RunOptions = {
   permissionMode?: NonNullable<NewTaskBody['permission_mode']>
   allow?: string[]
   deny?: string[]
-  dedupeKey?: string
+  after?: string[]
+  at?: number
+  label?: string[]
+  key?: string
+  maxTokens?: number
+  maxCost?: number
   trust?: boolean
   wait: boolean
   input: boolean
@@ -49,7 +63,12 @@ export const runCommand: DefineCommand = (context, done) =>
     .option('--permission-mode <mode>', "Claude Code's own permission mode", parsePermissionMode)
     .option('--allow <rule>', 'allow a tool, such as "Bash(npm test *)"; may be repeated', collect)
     .option('--deny <rule>', 'forbid a tool; may be repeated', collect)
-    .option('--dedupe-key <key>', 'join a queued or running task with this key instead of adding one')
+    .option('--after <id>', 'start when this task has succeeded; may be repeated', collect)
+    .option('--at <time>', 'start at 07:30, at "2030-01-31 07:30", or in 2h', parseAt)
+    .option('--label <label>', 'only on a worker that has this label; may be repeated', collect)
+    .option('--key <key>', 'join the queued or running task with this key instead of adding one')
+    .option('--max-tokens <n>', 'budget of the task in tokens: 200000, 200k, 2M', parseTokens)
+    .option('--max-cost <usd>', 'budget of the task in US dollars', parseCost)
     .option('--trust', 'trust the directory: its own hooks, servers and settings may run')
     .option('--no-wait', 'print the id and do not follow')
     .option('--no-input', 'ask nothing: exit 5 when a person is needed (implied off a terminal)')
@@ -69,7 +88,12 @@ export async function run(context: CliContext, promptArgument: string, options: 
 
   const body = toBody(context.cwd, prompt, options)
   const { api } = await context.daemon({ start: true })
-  const { task } = await api.createTask(body)
+  const { task, inserted } = await api.createTask(body)
+  const note = (sentence: string) => void context.stderr.write(`ccm: ${sentence}\n`)
+  if (!inserted) note(`Task ${task.id} has this key and is ${task.status}; none was added.`)
+  else if (options.at !== undefined && options.at < Date.parse(task.created_at)) {
+    note(`${new Date(options.at).toISOString()} has passed: task ${task.id} starts now.`)
+  }
   if (!options.wait) {
     if (options.json) printJson(context, task)
     else context.stdout.write(`${task.id}\n`)
@@ -142,7 +166,13 @@ export function toBody(cwd: string, prompt: string, options: RunOptions): NewTas
     ...(options.permissionMode !== undefined && { permission_mode: options.permissionMode }),
     ...(options.allow !== undefined && { allowed_tools: options.allow }),
     ...(options.deny !== undefined && { disallowed_tools: options.deny }),
-    ...(options.dedupeKey !== undefined && { dedupe_key: options.dedupeKey }),
+    ...(options.key !== undefined && { dedupe_key: options.key }),
+    ...(options.after !== undefined && { depends_on: options.after }),
+    ...(options.at !== undefined && { scheduled_at: new Date(options.at).toISOString() }),
+    ...(options.label !== undefined && { labels: options.label }),
+    ...(options.maxTokens !== undefined && { max_tokens: options.maxTokens }),
+    ...(options.maxCost !== undefined && { max_cost_usd: options.maxCost }),
+    source: 'cli',
     ...(options.trust === true && { trust: true }),
   }
 }

@@ -7,6 +7,7 @@ import type {
   HookEventJson,
   NewTaskBody,
   ProblemJson,
+  RetryJson,
   ScreenJson,
   ShutdownJson,
   StatusJson,
@@ -27,13 +28,20 @@ export type DaemonClient = {
   /** `inserted` false: a living task has this dedupe key, and this is that task. */
   createTask: (body: NewTaskBody) => Promise<{ task: TaskJson; inserted: boolean }>
   /** Newest first; 50 unless told. */
-  tasks: (filter?: { status?: TaskStatus; limit?: number }) => Promise<TaskJson[]>
+  tasks: (filter?: {
+    status?: TaskStatus
+    project?: string
+    before?: string
+    limit?: number
+  }) => Promise<TaskJson[]>
   task: (id: string) => Promise<TaskJson>
   /** Oldest first with ids above `after`; 1000 unless told, 5000 at most. */
   events: (id: string, filter?: { name?: string; after?: number; limit?: number }) => Promise<HookEventJson[]>
   explain: (id: string) => Promise<ExplainJson>
   screen: (id: string) => Promise<ScreenJson>
   cancel: (id: string, reason?: string) => Promise<CancelJson>
+  /** Throws CONFLICT when it runs, has succeeded or cannot be retried. */
+  retry: (id: string) => Promise<RetryJson>
   /** The three answers to a waiting agent throw CONFLICT when it does not wait for one. */
   /** `ask`, here and below: the id of what is answered, `waiting_for.id`. */
   approve: (id: string, ask?: string) => Promise<TaskJson>
@@ -108,6 +116,7 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     explain: (id) => get(`${taskPath(id)}/explain`),
     screen: (id) => get(`${taskPath(id)}/screen`),
     cancel: (id, reason) => post(`${taskPath(id)}/cancel`, { reason }),
+    retry: (id) => post(`${taskPath(id)}/retry`),
     approve: (id, ask) => post(`${taskPath(id)}/approve`, { ask }),
     deny: (id, reason, ask) => post(`${taskPath(id)}/deny`, { reason, ask }),
     send: (id, text, ask) => post(`${taskPath(id)}/send`, { text, ask }),
@@ -142,7 +151,10 @@ async function problemOf(response: Response, baseUrl: string): Promise<CcmError>
   const problem = (await response.json().catch(() => null)) as Partial<ProblemJson> | null
   if (typeof problem?.code !== 'string' || typeof problem.detail !== 'string')
     return unreachable(baseUrl, null)
-  const options = problem.remedy === undefined ? {} : { remedy: problem.remedy }
+  const options = {
+    ...(problem.remedy !== undefined && { remedy: problem.remedy }),
+    ...(problem.retry_after_s !== undefined && { retryAfterMs: problem.retry_after_s * 1000 }),
+  }
   return new CcmError(problem.code as ErrorCode, problem.detail, options)
 }
 

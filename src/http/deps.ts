@@ -3,8 +3,8 @@ import type { StateChange } from '../core/attempt.ts'
 import type { RecordedEvent } from '../core/hook-kind.ts'
 import type { PermissionRule } from '../core/permission-rule.ts'
 import type { ProjectSettings } from '../core/project.ts'
-import type { CancelReply } from '../core/queue.ts'
-import type { NewTask, Task, TaskStatus } from '../core/task.ts'
+import type { CancelReply, RetryReply, TaskQuery } from '../core/queue.ts'
+import type { NewTask, Task } from '../core/task.ts'
 import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
 import type { Authenticate } from './identity/authenticate.ts'
 
@@ -49,9 +49,10 @@ export type AppDeps = {
     /** At most 2 ids that start with the prefix. */
     idsByPrefix: (prefix: string) => Promise<string[]>
     /** Newest first. */
-    list: (filter: { status?: TaskStatus; limit: number }) => Promise<TaskView[]>
+    list: (filter: TaskQuery) => Promise<TaskView[]>
     /** Idempotent. */
     cancel: (id: string, reason: string) => Promise<CancelReply>
+    retry: (id: string) => Promise<RetryReply>
     /** Allows what the agent asks for. `ask`, here and below: the id of what was asked, or null for whatever it is. */
     approve: (id: string, ask: string | null) => Promise<AnswerReply>
     /** Denies it; the reason goes to the agent. */

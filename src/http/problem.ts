@@ -20,7 +20,7 @@ const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   QUEUE_FULL: 429,
 }
 
-type Fault = { code: ErrorCode; message: string; remedy?: string; field?: string }
+type Fault = { code: ErrorCode; message: string; remedy?: string; field?: string; retry_after_s?: number }
 
 /** An error answer with a status of its own, where the code's usual one does not say enough. */
 export class Problem extends Error {
@@ -41,8 +41,15 @@ export function answerError(context: HttpContext, error: unknown, logger: Logger
   if (error instanceof CcmError) {
     const status = STATUS[error.code] ?? 500
     if (status === 500) logger.error({ err: error, code: error.code, requestId }, 'request failed')
-    const { code, message, remedy } = error
-    return answer(context, status, remedy === undefined ? { code, message } : { code, message, remedy })
+    const { code, message, remedy, retryAfterMs } = error
+    const seconds = retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000)
+    if (seconds !== undefined) context.header('retry-after', String(seconds))
+    return answer(context, status, {
+      code,
+      message,
+      ...(remedy !== undefined && { remedy }),
+      ...(seconds !== undefined && { retry_after_s: seconds }),
+    })
   }
   logger.error({ err: error, code: 'INTERNAL', requestId }, 'request failed')
   return answer(context, 500, {

@@ -33,6 +33,30 @@ export const NewTaskBody = z
     allowed_tools: z.array(toolRule).max(200).default([]),
     disallowed_tools: z.array(toolRule).max(200).default([]),
     dedupe_key: z.string().min(1).max(200).optional(),
+    /** Ids, or their beginnings, of tasks that have to succeed first. */
+    depends_on: z
+      .array(z.string().regex(/^[\w-]{1,64}$/, 'is not the id of a task'))
+      .max(50)
+      .default([]),
+    /** ISO 8601 with a zone; a time that has passed means now, as `scheduled_at` of the answer shows. */
+    scheduled_at: z.iso
+      .datetime({ offset: true, error: 'must be a time such as 2030-01-31T07:00:00Z' })
+      .optional(),
+    /** A worker must have all of them. */
+    labels: z
+      .array(
+        z.string().regex(/^[a-z0-9][a-z0-9._:-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, ".", "_", ":", "-"'),
+      )
+      .max(20)
+      .default([]),
+    /** The task's budget over all its attempts. */
+    max_tokens: z.int().min(1).optional(),
+    max_cost_usd: z.number().min(0.01).max(1_000_000).optional(),
+    in_place: z.boolean().optional(),
+    source: z
+      .string()
+      .regex(/^[a-z][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
+      .default('api'),
     /** Trusts the directory: its own hooks, servers and settings may run. */
     trust: z.boolean().default(false),
   })
@@ -51,6 +75,7 @@ export const SendBody = z.strictObject({
     .min(1)
     .max(100 * 1024),
 })
+export const RetryBody = z.strictObject({})
 export const CancelBody = z.strictObject({ reason: z.string().max(1000).optional() })
 export const NewProjectBody = z.strictObject({
   dir: z.string().min(1).max(4096),
@@ -59,6 +84,9 @@ export const NewProjectBody = z.strictObject({
 })
 export const TaskFilter = z.strictObject({
   status: z.enum(TASK_STATUSES).optional(),
+  project: name.optional(),
+  /** The id of a task: only older ones, to page on. */
+  before: z.string().min(1).max(64).optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(50),
 })
 
@@ -106,6 +134,14 @@ export type TaskJson = {
   dedupe_key: string | null
   timeout_s: number | null
   permission_mode: string | null
+  depends_on: string[]
+  labels: string[]
+  max_tokens: number | null
+  max_cost_usd: number | null
+  in_place: boolean | null
+  source: string
+  /** Not started before this time. */
+  scheduled_at: string
   result: TaskResult | null
   error: string | null
   created_at: string
@@ -166,6 +202,9 @@ export type StateChangeJson = Omit<StateChange, 'at' | 'taskId'> & { at: string;
 /** `GET /health`, without a token and so in words only. `degraded`: it serves, but a part is not `ok`. */
 export type HealthJson = { status: 'ok' | 'degraded'; [part: string]: string }
 
+/** `POST /api/tasks/:id/retry`: `queued_already` means that it waits anyway. */
+export type RetryJson = { reply: 'queued' | 'queued_already'; task: TaskJson }
+
 /** `POST /api/tasks/:id/cancel`: `requested` means that its agent is being ended now. */
 export type CancelJson = { reply: 'cancelled' | 'requested' | 'already_final'; task: TaskJson }
 
@@ -187,6 +226,8 @@ export type ProblemJson = {
   remedy?: string
   /** The first field that is wrong, as a path. */
   field?: string
+  /** When the same may succeed; also in the header Retry-After. */
+  retry_after_s?: number
   /** Under this id the daemon's log tells more. */
   request_id: string
 }
@@ -227,6 +268,13 @@ export function toTaskJson(
     dedupe_key: task.dedupeKey,
     timeout_s: task.timeoutS,
     permission_mode: task.permissionMode,
+    depends_on: task.dependsOn,
+    labels: task.labels,
+    max_tokens: task.maxTokens,
+    max_cost_usd: task.maxCostUsd,
+    in_place: task.inPlace,
+    source: task.source,
+    scheduled_at: toIso(task.scheduledAt),
     result: task.result,
     error: task.error,
     created_at: toIso(task.createdAt),

@@ -26,7 +26,7 @@ function prepare(names: string[], more: Partial<Options> = {}) {
   const dispatcher = createDispatcher({
     queue,
     renew: async () => void order.push('renew'),
-    filter: () => ({ projects: ['app'], roles: null, labels: [] }),
+    filter: async () => ({ projects: ['app'], roles: null, labels: [] }),
     occupied: () => started.length,
     starting: () => 0,
     maxConcurrent: 3,

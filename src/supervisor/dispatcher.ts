@@ -27,7 +27,7 @@ export function createDispatcher(options: {
   /** Renews the leases of all agents of ours; throws when it cannot. */
   renew: () => Promise<void>
   /** What this worker can take now. */
-  filter: () => ClaimFilter
+  filter: () => Promise<ClaimFilter>
   /** Agents that occupy a slot now. */
   occupied: () => number
   /** Agents that started so lately that their memory is not taken yet. */
@@ -68,7 +68,7 @@ export function createDispatcher(options: {
       for (const [kind, hold] of held) if (hold.until !== null && hold.until <= clock()) held.delete(kind)
       const room = await measureRoom()
       if (room <= 0 || closed) return
-      const tasks = await queue.claim(room, options.filter())
+      const tasks = await queue.claim(room, await options.filter())
       for (const task of tasks) options.start(task)
       if (tasks.length < room) return
     }

@@ -29,6 +29,10 @@ export type Settings = {
   /** How long a permission request is held for a person before only its dialog is left. */
   askMs: number
   heartbeatMs: number
+  /** As the queue knows this daemon. */
+  worker: string
+  /** How long a task that is over is kept. */
+  keepMs: number
   /** How often the dispatcher looks without being nudged. */
   sweepMs: number
   /** How often screens are read while agents work, and when all of them only wait. */

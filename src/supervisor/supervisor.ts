@@ -10,7 +10,7 @@ import type { Clock } from '../core/clock.ts'
 import { isFinal, type NewTask, type Task } from '../core/task.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { ProjectSettings } from '../core/project.ts'
-import type { CancelReply, Queue, Report } from '../core/queue.ts'
+import type { CancelReply, Queue, Report, RetryReply } from '../core/queue.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
 import type { Outbox } from '../store/outbox.ts'
@@ -19,16 +19,19 @@ import type { Project, Projects } from '../store/projects.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { adoptAll } from './adopt.ts'
 import type { Budgets } from './budgets.ts'
+import { createClaimFilter } from './claim-filter.ts'
 import { createDelivery } from './deliver.ts'
 import { createDispatcher, type Hold } from './dispatcher.ts'
 import { createIngest } from './ingest.ts'
 import { projectOf } from './intake.ts'
 import { removeProject } from './project-removal.ts'
+import { createRetention, type Retention } from './retention.ts'
 import { createLeaseKeeper, endedBy } from './leases.ts'
 import { createRuling } from './ruling.ts'
 import { createRunner, spoolOf, type RunningAgent } from './runner.ts'
 import type { Settings } from './settings.ts'
 import { createScreenSweep } from './sweep.ts'
+import { whyQueued } from './why-queued.ts'
 
 /** Something of this task was stored. */
 export type Notice = { kind: 'hook' | 'state' | 'task'; taskId: string }
@@ -56,6 +59,7 @@ export type Supervisor = {
     request: Omit<NewTask, 'project'> & { dir: string | null; project: string | null; trust: boolean },
   ) => Promise<{ task: Task; inserted: boolean }>
   cancel: (id: string, reason: string) => Promise<CancelReply>
+  retry: (id: string) => Promise<RetryReply>
   answer: (id: string, how: (answers: Answers) => Promise<AnswerReply>) => Promise<AnswerReply>
   /** A permission request of an attempt; {} leaves it to the dialog. */
   hold: (
@@ -65,7 +69,7 @@ export type Supervisor = {
     signal: AbortSignal,
   ) => Promise<Record<string, unknown>>
   /** The task's newest agent, or why it has none. */
-  factsOf: (task: Task) => AgentFacts
+  factsOf: (task: Task) => Promise<AgentFacts>
   screen: (id: string) => Promise<string | null>
   trustProject: (name: string) => Project | null
   updateProject: (name: string, changes: Partial<ProjectSettings>) => Project | null
@@ -107,6 +111,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const listeners = new Set<(notice: Notice) => void>()
   const found: string[] = []
   let loginFailures = 0
+  let retention: Retention | null = null
   let known: { claude: Claude; print: string } | null = null
 
   const notify = (taskId: string, kind: Notice['kind']) => {
@@ -175,14 +180,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const dispatcher = createDispatcher({
     queue,
     renew: () => leases.renew(),
-    filter: () => ({
-      projects:
-        budgets.dayOver() === null
-          ? projects.trustedNames().filter((name) => budgets.projectOver(name) === null)
-          : [],
-      roles: null,
-      labels: [],
-    }),
+    filter: createClaimFilter({ queue, projects, spent }),
     occupied: () =>
       [...runner.agents.values()].filter(({ watcher }) => occupiesSlot(watcher?.view().state ?? 'spawning'))
         .length,
@@ -281,22 +279,9 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     delivery.nudge()
   }
 
-  function whyQueued(task: Task): string | null {
-    const project = projects.byName(task.project)
-    if (project === null) return `project: this machine has no project ${task.project}.`
-    if (!project.trusted) {
-      return `trust: ${project.dir} is not trusted yet; its own hooks and servers could run. To trust it: ccm projects trust ${project.name}`
-    }
-    const spent = budgets.dayOver() ?? budgets.projectOver(task.project)
-    if (spent !== null) return `budget: ${spent} It goes on tomorrow, or with a larger budget.`
-    const hold = dispatcher.holds()[0]
-    if (hold !== undefined) return `${hold.kind}: ${hold.sentence}`
-    if (task.scheduledAt > clock()) {
-      const last = attempts.newestOf(task.id)
-      const why = last === null ? '' : ` Last time: ${last.stateReason}`
-      return `scheduled: it starts at ${new Date(task.scheduledAt).toISOString()}.${why}`
-    }
-    return null
+  /** Why no task of this project may start today, or null. */
+  function spent(project: string): string | null {
+    return budgets.dayOver() ?? budgets.projectOver(project)
   }
 
   return {
@@ -305,6 +290,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       for (const sentence of found) logger.info(sentence)
       delivery.nudge()
       dispatcher.lift('starting')
+      retention = createRetention({ queue, keepMs: settings.keepMs, logger })
     },
     async insert({ dir, project: name, trust, ...task }) {
       const project = projectOf(projects, clock, { dir, name, trust })
@@ -317,6 +303,12 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       const reply = await queue.cancel(id, reason)
       if (reply === 'requested') runner.end(id, endedBy('cancelled', reason || 'Cancelled.'))
       notify(id, 'task')
+      return reply
+    },
+    async retry(id) {
+      const reply = await queue.retry(id)
+      notify(id, 'task')
+      dispatcher.nudge()
       return reply
     },
     async answer(id, how) {
@@ -332,7 +324,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       const ask = { tool, input: input as Record<string, unknown> }
       return (await ruling.answer(agent, ask)) ?? agent.watcher.answers.hold(ask, signal)
     },
-    factsOf(task) {
+    async factsOf(task) {
       const running = runner.agents.get(task.id)
       const attempt = attempts.newestOf(task.id)
       // Within one state only the watcher knows the newest reason: the tool that runs now, say.
@@ -347,7 +339,19 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
         tokens: running?.usage?.tokens() ?? null,
       }
       if (task.status === 'queued')
-        return { ...facts, reason: whyQueued(task) ?? (attempt === null ? null : facts.reason) }
+        return {
+          ...facts,
+          reason:
+            (await whyQueued(task, {
+              queue,
+              projects,
+              worker: settings.worker,
+              spent,
+              holds: dispatcher.holds,
+              lastReason: () => attempt?.stateReason ?? null,
+              clock,
+            })) ?? (attempt === null ? null : facts.reason),
+        }
       return isFinal(task.status) ? { ...facts, waitingFor: null } : facts
     },
     async screen(id) {
@@ -397,6 +401,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
         if (runner.agents.size > 0)
           throw new CcmError('INTERNAL', `${runner.agents.size} agents did not end in time.`)
       }
+      await retention?.close()
       leases.close()
       await sweep.close()
       await ingest.close()

@@ -104,13 +104,23 @@ export async function serveDaemon(
       async insert(request) {
         const id = `t${tasks.size + 1}`
         requests.push(request)
+        const alive = [...tasks.values()].find(
+          ({ task }) => task.dedupeKey !== null && task.dedupeKey === request.dedupeKey,
+        )
+        if (alive !== undefined) return { view: alive, inserted: false }
         if (request.dir === '/missing')
           throw new CcmError('DIR_UNUSABLE', 'The directory /missing does not exist.')
         const trusted = request.trust || request.dir === '/trusted'
-        const { prompt, model, priority } = request
+        const { prompt, model, priority, dedupeKey } = request
         daemon.move(
           id,
-          { prompt, model, priority },
+          {
+            prompt,
+            model,
+            priority,
+            dedupeKey,
+            ...(request.scheduledAt !== null && { createdAt: Date.now() }),
+          },
           { dir: request.dir, reason: trusted ? null : 'trust: the directory is not trusted' },
         )
         if (trusted) setTimeout(() => options.onInsert?.(daemon, id), 20)
@@ -124,6 +134,13 @@ export async function serveDaemon(
         if (tasks.get(id)?.task.status === 'succeeded') return 'already_final'
         daemon.move(id, { status: 'cancelled', error: reason })
         return 'cancelled'
+      },
+      async retry(id) {
+        calls.push(['retry', id])
+        const status = tasks.get(id)?.task.status
+        if (status === 'running' || status === 'succeeded') return status
+        daemon.move(id, { status: 'queued', error: null })
+        return 'queued'
       },
       approve: answer('approve'),
       deny: answer('deny'),

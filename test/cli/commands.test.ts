@@ -35,7 +35,7 @@ test('a usage error with --json is a JSON document too', async () => {
 })
 
 const ALL =
-  'run tasks show events explain attach approve deny send cancel projects status start stop daemon demo'.split(
+  'run tasks show events explain attach approve deny send cancel retry projects status start stop daemon demo'.split(
     ' ',
   )
 
@@ -148,6 +148,25 @@ test('approve, deny and send settle a question; without one they exit 1 and say 
   const { code, stderr } = await createCommandLine(daemon.home).ccm('approve', 't1')
   expect(code).toBe(1)
   expect(stderr).toContain('not waiting')
+})
+
+test('retry puts a failed task back, and says why another cannot be', async () => {
+  const daemon = await serveDaemon()
+  daemon.move('t1', { status: 'failed', error: 'It crashed.' })
+  daemon.move('t2', { status: 'running' })
+  daemon.move('t3', { status: 'succeeded' })
+  const retry = async (id: string) => createCommandLine(daemon.home).ccm('retry', id)
+  expect(await retry('t1')).toMatchObject({
+    code: 0,
+    stdout: 'Task t1 is queued again. Watch it: ccm show t1\n',
+  })
+  const running = await retry('t2')
+  expect(running.code).toBe(1)
+  expect(running.stderr).toContain('Task t2 is still running, so there is nothing to retry.')
+  expect(running.stderr).toContain('ccm cancel t2')
+  const succeeded = await retry('t3')
+  expect(succeeded.code).toBe(1)
+  expect(succeeded.stderr).toContain('Task t3 succeeded')
 })
 
 test('cancel says what it did, and exits 1 when the task was over before', async () => {

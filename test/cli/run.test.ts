@@ -293,16 +293,22 @@ test('every option of run reaches the daemon', async () => {
   const daemon = await serveDaemon()
   const options = ['--project', 'app', '--role', 'tester', '--model', 'claude-x', '--priority', '-5']
   const more = ['--timeout', '1h30m', '--permission-mode', 'plan', '--allow', 'Read', '--allow', 'Bash(ls)']
-  const rest = ['--deny', 'WebFetch', '--dedupe-key', 'k', '--trust', '--no-wait', '--dir', '/code']
+  const rest = ['--deny', 'WebFetch', '--key', 'k', '--trust', '--no-wait', '--dir', '/code']
+  daemon.move('abc1', { status: 'running' })
+  daemon.move('abd1', { status: 'running' })
+  const when = ['--after', 'abc', '--after', 'abd1', '--at', '2030-01-31T07:30:00Z']
+  const limits = ['--label', 'gpu', '--label', 'eu', '--max-tokens', '200k', '--max-cost', '2.5']
   const { code, stdout } = await createCommandLine(daemon.home).ccm(
     'run',
     ...options,
     ...more,
     ...rest,
+    ...when,
+    ...limits,
     '--',
     '-p x',
   )
-  expect({ code, stdout }).toEqual({ code: 0, stdout: 't1\n' })
+  expect({ code, stdout }).toEqual({ code: 0, stdout: 't3\n' })
   expect(daemon.requests).toEqual([
     {
       prompt: '-p x',
@@ -316,9 +322,48 @@ test('every option of run reaches the daemon', async () => {
       allowedTools: ['Read', 'Bash(ls)'],
       disallowedTools: ['WebFetch'],
       dedupeKey: 'k',
+      dependsOn: ['abc1', 'abd1'],
+      scheduledAt: Date.UTC(2030, 0, 31, 7, 30),
+      labels: ['gpu', 'eu'],
+      maxTokens: 200_000,
+      maxCostUsd: 2.5,
+      inPlace: null,
+      source: 'cli',
+      onlyWorker: null,
       trust: true,
     },
   ])
+})
+
+test('a time that has passed means now, and is said', async () => {
+  const daemon = await serveDaemon()
+  const past = ['--at', '2020-01-01T00:00Z', '--no-wait', '--trust']
+  const { code, stdout, stderr } = await createCommandLine(daemon.home).ccm('run', 'x', ...past)
+  expect({ code, stdout }).toEqual({ code: 0, stdout: 't1\n' })
+  expect(stderr).toBe('ccm: 2020-01-01T00:00:00.000Z has passed: task t1 starts now.\n')
+})
+
+test('a key that is alive prints the id of its task, and says so', async () => {
+  const daemon = await serveDaemon()
+  const options = ['--key', 'k', '--no-wait', '--trust']
+  await createCommandLine(daemon.home).ccm('run', 'x', ...options)
+  const again = await createCommandLine(daemon.home).ccm('run', 'y', ...options)
+  expect(again).toMatchObject({ code: 0, stdout: 't1\n' })
+  expect(again.stderr).toBe('ccm: Task t1 has this key and is queued; none was added.\n')
+  expect(daemon.requests).toHaveLength(2)
+})
+
+test.each([
+  ['--at', 'soon', 'It must be a time such as 07:30'],
+  ['--max-tokens', '0', 'It must be a whole number above 0'],
+  ['--max-cost', '-1', 'It must be a number of US dollars from 0.01'],
+  ['--priority', '1000', 'It must be a whole number from -100 to 100'],
+])('%s %s is refused with what is wrong', async (option, value, sentence) => {
+  const daemon = await serveDaemon()
+  const { code, stderr } = await createCommandLine(daemon.home).ccm('run', 'x', `${option}=${value}`)
+  expect(code).toBe(2)
+  expect(stderr).toContain(sentence)
+  expect(daemon.requests).toEqual([])
 })
 
 test('the prompt "-" is standard input, byte for byte', async () => {

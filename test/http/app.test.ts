@@ -81,6 +81,83 @@ test('a new task goes to the queue with every field it was given', async () => {
   ])
 })
 
+test('a new task may wait for others, for a time and for a worker with labels, and has budgets', async () => {
+  const { ask, calls, addTask } = start()
+  addTask('abcdef')
+  addTask('abxyz')
+  const made = await ask<TaskJson>('POST', '/api/tasks', {
+    prompt: 'x',
+    dir: '/x',
+    depends_on: ['abc', 'abxyz'],
+    scheduled_at: '2030-01-31T07:30:00+02:00',
+    labels: ['gpu'],
+    max_tokens: 1000,
+    max_cost_usd: 0.5,
+    in_place: true,
+    source: 'dashboard',
+  })
+  expect(made.status).toBe(201)
+  expect(calls[0]?.[1]).toMatchObject({
+    dependsOn: ['abcdef', 'abxyz'],
+    scheduledAt: Date.UTC(2030, 0, 31, 5, 30),
+    labels: ['gpu'],
+    maxTokens: 1000,
+    maxCostUsd: 0.5,
+    inPlace: true,
+    source: 'dashboard',
+  })
+})
+
+test.each([
+  [{ priority: 1000 }, 'priority', 'priority must be at most 100.'],
+  [
+    { depends_on: Array.from({ length: 51 }, () => 'a') },
+    'depends_on',
+    'depends_on must have at most 50 entries.',
+  ],
+  [{ depends_on: ['a b'] }, 'depends_on.0', 'depends_on.0 is not the id of a task.'],
+  [{ scheduled_at: 'tomorrow' }, 'scheduled_at', 'scheduled_at must be a time such as 2030-01-31T07:00:00Z.'],
+  [{ max_tokens: 0 }, 'max_tokens', 'max_tokens must be at least 1.'],
+  [{ max_cost_usd: 0 }, 'max_cost_usd', 'max_cost_usd must be at least 0.01.'],
+])('%o is refused with its field named', async (more, field, message) => {
+  const { ask, calls } = start()
+  const refused = await ask('POST', '/api/tasks', { prompt: 'x', dir: '/x', ...more })
+  expect(refused).toMatchObject({ status: 400, body: { code: 'BAD_INPUT', field, detail: message } })
+  expect(calls).toEqual([])
+})
+
+test('an unknown dependency is refused before anything is added', async () => {
+  const { ask, calls } = start()
+  const refused = await ask('POST', '/api/tasks', { prompt: 'x', dir: '/x', depends_on: ['nobody'] })
+  expect(refused).toMatchObject({ status: 404, body: { detail: 'There is no task nobody.' } })
+  expect(calls).toEqual([])
+})
+
+test('a full queue says when to try again, in the answer and in its header', async () => {
+  const full = new CcmError('QUEUE_FULL', 'The queue is full.', { retryAfterMs: 29_001 })
+  const { ask } = withTasks({ insert: () => Promise.reject(full) })
+  const refused = await ask('POST', '/api/tasks', { prompt: 'x', dir: '/x' })
+  expect(refused).toMatchObject({ status: 429, body: { code: 'QUEUE_FULL', retry_after_s: 30 } })
+  expect(refused.headers.get('retry-after')).toBe('30')
+})
+
+test.each([
+  ['queued', 200, undefined],
+  ['queued_already', 200, undefined],
+  ['running', 409, 'Task abc is still running, so there is nothing to retry.'],
+  ['succeeded', 409, 'Task abc succeeded, so there is nothing to retry.'],
+  [{ refused: 'It cannot.' }, 409, 'It cannot.'],
+  ['unknown', 404, 'There is no task abc.'],
+] as const)('a retry that the queue answers with %o is a %i', async (reply, status, message) => {
+  const { ask, addTask } = withTasks({ retry: async () => reply })
+  addTask('abc')
+  const answer = await ask('POST', '/api/tasks/a/retry')
+  expect(answer.status).toBe(status)
+  expect(answer.body).toMatchObject(
+    message === undefined ? { reply, task: { id: 'abc' } } : { detail: message },
+  )
+})
+
 test('a task that was there already answers 200', async () => {
   const daemon = start()
   const { insert } = daemon.deps.tasks

@@ -55,6 +55,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
       list: async ({ limit }) => [...tasks.values()].toReversed().slice(0, limit),
       cancel: note('cancel', 'cancelled'),
+      retry: note('retry', 'queued'),
       approve: note('approve', 'done'),
       deny: note('deny', 'done'),
       send: note('send', 'done'),

@@ -24,6 +24,7 @@ const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = 
   ['GET', '/api/tasks/:id/explain', 'read'],
   ['GET', '/api/tasks/:id/screen', 'read'],
   ['POST', '/api/tasks/:id/cancel', 'write'],
+  ['POST', '/api/tasks/:id/retry', 'write'],
   ['POST', '/api/tasks/:id/approve', 'operate'],
   ['POST', '/api/tasks/:id/deny', 'operate'],
   ['POST', '/api/tasks/:id/send', 'write'],

@@ -6,6 +6,7 @@ import {
   DenyBody,
   EventFilter,
   NewTaskBody,
+  RetryBody,
   SendBody,
   TaskFilter,
   toHookEventJson,
@@ -13,6 +14,7 @@ import {
   toTaskJson,
   type CancelJson,
   type ExplainJson,
+  type RetryJson,
   type ScreenJson,
   type TaskJson,
 } from '../../protocol/rest.ts'
@@ -28,6 +30,12 @@ const CHAIN_MAX = 10_000
 /** Everything about tasks but the live stream. */
 export function taskRoutes(deps: AppDeps): Route[] {
   const find = (context: HttpContext) => findTask(deps, context, context.req.param('id') ?? '')
+
+  /** The whole ids of what a new task waits for. */
+  const dependenciesOf = async (context: HttpContext, given: string[]): Promise<string[]> => {
+    const found = await Promise.all(given.map((id) => findTask(deps, context, id)))
+    return found.map(({ task }) => task.id)
+  }
 
   /** Gives an answer to a waiting agent and replies with the task as it is then. */
   const answer = async (context: HttpContext, give: (id: string) => Promise<AnswerReply>) => {
@@ -63,13 +71,13 @@ export function taskRoutes(deps: AppDeps): Route[] {
           allowedTools: body.allowed_tools,
           disallowedTools: body.disallowed_tools,
           dedupeKey: body.dedupe_key ?? null,
-          dependsOn: [],
-          scheduledAt: null,
-          labels: [],
-          maxTokens: null,
-          maxCostUsd: null,
-          inPlace: null,
-          source: 'api',
+          dependsOn: await dependenciesOf(context, body.depends_on),
+          scheduledAt: body.scheduled_at === undefined ? null : Date.parse(body.scheduled_at),
+          labels: body.labels,
+          maxTokens: body.max_tokens ?? null,
+          maxCostUsd: body.max_cost_usd ?? null,
+          inPlace: body.in_place ?? null,
+          source: body.source,
           onlyWorker: null,
           trust: body.trust,
         })
@@ -81,8 +89,13 @@ export function taskRoutes(deps: AppDeps): Route[] {
       path: '/api/tasks',
       access: 'read',
       async handle(context) {
-        const { status, limit } = parseInput(TaskFilter, context.req.query())
-        const views = await deps.tasks.list(status === undefined ? { limit } : { status, limit })
+        const { status, project, before, limit } = parseInput(TaskFilter, context.req.query())
+        const views = await deps.tasks.list({
+          ...(status !== undefined && { status }),
+          ...(project !== undefined && { project }),
+          ...(before !== undefined && { before }),
+          limit,
+        })
         const principal = context.get('principal')
         return context.json(views.filter(({ task }) => mayEnter(principal, task.project)).map(toJson))
       },
@@ -135,6 +148,31 @@ export function taskRoutes(deps: AppDeps): Route[] {
         if (reply === 'unknown') throw notFound(before.task.id)
         const view = (await deps.tasks.get(before.task.id)) ?? before
         return context.json({ reply, task: toJson(view) } satisfies CancelJson)
+      },
+    },
+    {
+      method: 'POST',
+      path: '/api/tasks/:id/retry',
+      access: 'write',
+      async handle(context) {
+        parseInput(RetryBody, await readBody(context))
+        const before = await find(context)
+        const { id } = before.task
+        const reply = await deps.tasks.retry(id)
+        if (reply === 'unknown') throw notFound(id)
+        if (reply === 'running') {
+          throw new CcmError('CONFLICT', `Task ${id} is still running, so there is nothing to retry.`, {
+            remedy: `Watch it: ccm attach ${id}. To end it first: ccm cancel ${id}.`,
+          })
+        }
+        if (reply === 'succeeded') {
+          throw new CcmError('CONFLICT', `Task ${id} succeeded, so there is nothing to retry.`, {
+            remedy: `Its result: ccm show ${id}. To do the same again: ccm run.`,
+          })
+        }
+        if (typeof reply === 'object') throw new CcmError('CONFLICT', reply.refused)
+        const view = (await deps.tasks.get(id)) ?? before
+        return context.json({ reply, task: toJson(view) } satisfies RetryJson)
       },
     },
     {

@@ -1,0 +1,26 @@
+import type { ClaimFilter, Queue } from '../core/queue.ts'
+import type { Projects } from '../store/projects.ts'
+
+/**
+ * What this worker can take now. Before it answers, the queue knows the limits of each trusted project as they
+ * are set here: also after a crash between the two, and for a project that came back under an old name.
+ */
+export function createClaimFilter(deps: {
+  queue: Pick<Queue, 'configureProject'>
+  projects: Pick<Projects, 'list'>
+  /** Why a project's tasks may not start for the money they would cost; null: they may. */
+  spent: (project: string) => string | null
+}): () => Promise<ClaimFilter> {
+  const told = new Map<string, string>()
+  return async () => {
+    const trusted = deps.projects.list().filter((project) => project.trusted)
+    for (const { name, maxRunning, paused } of trusted) {
+      const limits = `${maxRunning} ${paused}`
+      if (told.get(name) === limits) continue
+      await deps.queue.configureProject({ name, maxRunning, paused })
+      told.set(name, limits)
+    }
+    const affordable = trusted.filter(({ name }) => deps.spent(name) === null)
+    return { projects: affordable.map(({ name }) => name), roles: null, labels: [] }
+  }
+}

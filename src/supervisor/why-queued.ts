@@ -1,0 +1,64 @@
+import type { Clock } from '../core/clock.ts'
+import type { Queue } from '../core/queue.ts'
+import type { Task } from '../core/task.ts'
+import type { Projects } from '../store/projects.ts'
+import type { Hold } from './dispatcher.ts'
+
+/**
+ * Why a queued task waits: a word, a colon and a sentence with the command that helps where there is one; null
+ * when nothing keeps it. What lasts longest is said first.
+ */
+export async function whyQueued(
+  task: Task,
+  deps: {
+    queue: Pick<Queue, 'dependencies' | 'list'>
+    projects: Pick<Projects, 'byName'>
+    /** As the queue knows this worker. */
+    worker: string
+    /** Why no task of a project may start today, for its costs; null: they may. */
+    spent: (project: string) => string | null
+    holds: () => Hold[]
+    /** What its last attempt ended with; null before the first. */
+    lastReason: () => string | null
+    clock: Clock
+  },
+): Promise<string | null> {
+  const project = deps.projects.byName(task.project)
+  if (project === null) return `project: this machine has no project ${task.project}.`
+  const { name, dir, maxRunning } = project
+  if (!project.trusted) {
+    return `trust: ${dir} is not trusted yet; its own hooks and servers could run. To trust it: ccm projects trust ${name}`
+  }
+  if (project.paused) return `paused: project ${name} is paused. To go on: ccm projects set ${name} paused=no`
+  if (task.onlyWorker !== null && task.onlyWorker !== deps.worker) {
+    return `worker: it is for worker ${task.onlyWorker} only.`
+  }
+  if (task.dependsOn.length > 0) {
+    const open = (await deps.queue.dependencies(task.id)).filter(({ status }) => status !== 'succeeded')
+    const [first] = open
+    if (first !== undefined) {
+      const more = open.length === 1 ? '' : ` and ${open.length - 1} more`
+      return `dependency: it waits for task ${first.id} (${first.status})${more}.`
+    }
+  }
+  const now = deps.clock()
+  if (task.scheduledAt > now) {
+    const last = deps.lastReason()
+    const why = last === null ? '' : ` Last time: ${last}`
+    return `scheduled: it starts at ${new Date(task.scheduledAt).toISOString()}.${why}`
+  }
+  if (task.resumeUntil !== null && task.resumeUntil > now && task.resumeWorker !== deps.worker) {
+    const until = new Date(task.resumeUntil).toISOString()
+    return `reserved: worker ${task.resumeWorker} has its session and may go on with it until ${until}.`
+  }
+  if (maxRunning !== null) {
+    const running = await deps.queue.list({ status: 'running', project: name, limit: maxRunning })
+    if (running.length >= maxRunning) {
+      return `limit: project ${name} runs ${maxRunning} at once, its max_running. To raise it: ccm projects set ${name} max_running=N`
+    }
+  }
+  const spent = deps.spent(name)
+  if (spent !== null) return `budget: ${spent} It goes on tomorrow, or with a larger budget.`
+  const hold = deps.holds()[0]
+  return hold === undefined ? null : `${hold.kind}: ${hold.sentence}`
+}
