@@ -30,7 +30,7 @@ const oneLanguage: Plugin = {
 const folder = import.meta.dirname
 const { metafile } = await build({
   absWorkingDir: folder,
-  entryPoints: { cli: 'src/cli.ts', daemon: 'src/main.ts' },
+  entryPoints: { cli: 'src/cli.ts', daemon: 'src/main.ts', watchdog: 'src/supervisor/watchdog-thread.ts' },
   outdir: 'dist',
   bundle: true,
   splitting: true,

@@ -47,6 +47,10 @@ const COMMANDS: Record<string, Entry> = {
     async () => (await import('./cli/start.ts')).startCommand,
   ),
   stop: entry('stop the daemon', async () => (await import('./cli/stop.ts')).stopCommand),
+  restart: entry(
+    'restart the daemon, agents live on',
+    async () => (await import('./cli/restart.ts')).restartCommand,
+  ),
   daemon: entry(
     'run the daemon in the foreground',
     async () => (await import('./cli/daemon.ts')).daemonCommand,
@@ -148,11 +152,14 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
   const launcher = [process.execPath, join(findPackageRoot(import.meta.url).folder, 'bin', 'ccm.js')]
   const access = createDaemonAccess(
     async () => {
-      const { home, file } = await loadConfig()
+      const { home, file, daemon } = await loadConfig()
       const onWait = () => {
         if (stderr.isTTY) stderr.write('Starting the daemon …\n')
       }
-      return { home, configFile: file, launcher, env, onWait }
+      const keeper = daemon.restart
+        ? join(findPackageRoot(import.meta.url).folder, 'bin/keep-daemon.sh')
+        : null
+      return { home, configFile: file, launcher, keeper, env, onWait }
     },
     { autostart: env['CCM_NO_AUTOSTART'] !== '1' },
   )
@@ -167,7 +174,9 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
     claudeCommand: async () => (await loadConfig()).claude.command,
     async runDaemon(options) {
       const { runDaemon } = await import('./main.ts')
-      return runDaemon(await loadConfig(), options)
+      const first = await loadConfig()
+      const { loadConfig: read } = await import('./config.ts')
+      return runDaemon(first, { ...options, reload: () => read(env, cwd) })
     },
     onInterrupt(listener) {
       if (listeners.size === 0) for (const signal of INTERRUPTS) process.on(signal, interrupt)

@@ -23,6 +23,15 @@ const duration = (fallback: string, mostDays = 24) =>
       return z.NEVER
     })
     .prefault(fallback)
+/** Of the watchdog: shorter ones would take a slow disk for a hang. */
+const limit = (fallback: string) =>
+  duration(fallback).refine((ms) => ms >= 2000, 'must be at least 2 s: a slow disk is no hang')
+/** As systemd writes sizes: bytes, or a number with K, M, G or T; "infinity" is no limit. */
+const size = (fallback: string) =>
+  z
+    .string()
+    .regex(/^([1-9]\d{0,15}[KMGT]?|infinity)$/, 'must be a size such as "512M" or "4G", or "infinity"')
+    .default(fallback)
 const count = (least: number, most: number) => z.int().min(least).max(most)
 // oxlint-disable-next-line no-control-regex -- no program argument can carry a NUL
 const argument = z.string().regex(/^[^\0]*$/, 'must not hold a NUL character')
@@ -93,6 +102,17 @@ export const SECTIONS = {
     day_tokens: count(0, Number.MAX_SAFE_INTEGER).default(0),
     day_usd: z.number().min(0).default(0),
   }),
+  watchdog: z.strictObject({ event_loop: limit('10s'), loop: limit('60s') }),
+  daemon: z.strictObject({
+    on_stop: z.enum(['keep', 'release']).default('keep'),
+    restart: z.boolean().default(true),
+  }),
+  scope: z.strictObject({
+    enabled: z.boolean().default(true),
+    memory_high: size('2G'),
+    memory_max: size('4G'),
+    tasks_max: count(16, 4_194_304).default(4096),
+  }),
   sweep: z.strictObject({ busy: duration('1s'), quiet: duration('5s') }),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }),
 }
@@ -105,6 +125,9 @@ export const CONFIG_FILE = z.strictObject({
   markers: SECTIONS.markers.prefault({}),
   queue: SECTIONS.queue.prefault({}),
   budget: SECTIONS.budget.prefault({}),
+  watchdog: SECTIONS.watchdog.prefault({}),
+  daemon: SECTIONS.daemon.prefault({}),
+  scope: SECTIONS.scope.prefault({}),
   sweep: SECTIONS.sweep.prefault({}),
   log: SECTIONS.log.prefault({}),
 })

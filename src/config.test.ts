@@ -75,6 +75,9 @@ test('without a file and variables every value is its default', () => {
       day: { maxTokens: null, maxCostUsd: null },
     },
     sweep: { busyMs: 1000, quietMs: 5000 },
+    watchdog: { eventLoopMs: 10_000, loopMs: 60_000 },
+    daemon: { onStop: 'keep', restart: true },
+    scope: { enabled: true, memoryHigh: '2G', memoryMax: '4G', tasksMax: 4096 },
     log: { level: 'info' },
   })
   expect(new Set(Object.values(origins).map(({ from }) => from))).toEqual(new Set(['default']))

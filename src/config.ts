@@ -51,6 +51,12 @@ export type Config = {
   budget: { task: Limits; day: Limits }
   /** How often all screens are read while agents work, and when nothing moves. */
   sweep: { busyMs: number; quietMs: number }
+  /** How long the event loop, and any other loop, may give no sign of life. */
+  watchdog: { eventLoopMs: number; loopMs: number }
+  /** What a signal does to agents; whether a daemon that died in the background is started again. */
+  daemon: { onStop: 'keep' | 'release'; restart: boolean }
+  /** Limits of each agent's scope, as systemd writes them; used where systemd runs. */
+  scope: { enabled: boolean; memoryHigh: string; memoryMax: string; tasksMax: number }
   log: { level: (typeof LOG_LEVELS)[number] }
   /** By key as in the file: `http.port`, `claude.env.FOO`; also `home` and `file`. */
   origins: Record<string, Origin>
@@ -133,6 +139,14 @@ function toConfig(
       day: toLimits(data.budget.day_tokens, data.budget.day_usd),
     },
     sweep: { busyMs: sweep.busy, quietMs: sweep.quiet },
+    watchdog: { eventLoopMs: data.watchdog.event_loop, loopMs: data.watchdog.loop },
+    daemon: { onStop: data.daemon.on_stop, restart: data.daemon.restart },
+    scope: {
+      enabled: data.scope.enabled,
+      memoryHigh: data.scope.memory_high,
+      memoryMax: data.scope.memory_max,
+      tasksMax: data.scope.tasks_max,
+    },
     log: data.log,
   }
 }

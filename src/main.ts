@@ -27,7 +27,11 @@ import { createPermissionRules } from './store/permission-rules.ts'
 import { createProjects } from './store/projects.ts'
 import { createSpending } from './store/spending.ts'
 import { createBudgets } from './supervisor/budgets.ts'
+import { changesOf, takeOver } from './reload.ts'
+import { createServiceNotifier, keeperOf } from './service/notify.ts'
+import { createBeats, createPulse, type Beats } from './supervisor/beats.ts'
 import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
+import { hangSentence, startWatchdog, takeHang } from './supervisor/watchdog.ts'
 import type { Settings } from './supervisor/settings.ts'
 import { listPanes } from './tmux/pane.ts'
 import { openTmuxServer, type TmuxServer } from './tmux/server.ts'
@@ -38,11 +42,20 @@ const WORKER = 'local'
 
 const TMUX_ANSWERS_MS = 500
 
+/** Ended at once, or out of time, but on purpose: whoever restarts daemons leaves it be. */
+const EXIT_FORCED = 143
+
+/** Fewer beats than that would make a loop's limit inexact; more would only cost. */
+const PULSE_MS = 5000
+
+/** How the daemon is started: where its words go, and how it reads its configuration again. */
+type DaemonOptions = { background: boolean; reload: () => Config }
+
 /**
  * Runs the daemon until it is told to end, and answers its exit code. Throws what keeps it from starting:
  * LOCKED, PORT_TAKEN, TMUX_MISSING, a database that cannot be used.
  */
-export async function runDaemon(config: Config, options: { background: boolean }): Promise<number> {
+export async function runDaemon(config: Config, options: DaemonOptions): Promise<number> {
   const { home } = config
   createHome(home)
   const clock = Date.now
@@ -50,6 +63,11 @@ export async function runDaemon(config: Config, options: { background: boolean }
   const logger = createLogger({ level: config.log.level })
   const { token, notice } = readOrCreateToken(join(home, 'token'))
   if (notice !== null) logger.warn(notice)
+  const hang = takeHang(join(home, 'hang.json'))
+  const hung = hang === null ? [] : [hangSentence(hang)]
+  for (const sentence of hung) logger.error({ code: 'HANG' }, sentence)
+  const notifier = createServiceNotifier(process.env, process.pid)
+  const keptBy = keeperOf(process.env, process)
 
   const inherited = inheritedEnvironment(process.env)
   // tmux takes 20 ms to come up; the database is opened meanwhile.
@@ -100,6 +118,10 @@ export async function runDaemon(config: Config, options: { background: boolean }
       secret: secretOf(attempt),
     }),
   }
+  // Only from here: opening a large database, or migrating it, may rightly take longer than a hang.
+  const beats = createBeats()
+  const { eventLoopMs, loopMs } = config.watchdog
+  const watchdog = startWatchdog({ beats, eventLoopMs, loopMs, reportFile: join(home, 'hang.json'), logger })
   const hookEvents = createHookEvents(db)
   const attempts = createAttempts(db)
   const projects = createProjects(db)
@@ -122,6 +144,7 @@ export async function runDaemon(config: Config, options: { background: boolean }
     tmux,
     clock,
     logger,
+    pulse: (loop, work) => createPulse(beats, loop, work, Math.min(PULSE_MS, loopMs / 4)),
   })
 
   const ending = Promise.withResolvers<'keep' | 'end'>()
@@ -187,7 +210,8 @@ export async function runDaemon(config: Config, options: { background: boolean }
       tmux: await tmuxState(tmux),
       tmux_socket: tmux.socketPath,
       claude: await supervisor.claude().catch((error: unknown) => ({ problem: messageOf(error) })),
-      found_at_start: [...db.notices, ...supervisor.foundAtStart()],
+      kept_by: keptBy,
+      found_at_start: [...hung, ...db.notices, ...supervisor.foundAtStart()],
     }),
     health: async () => healthOf(db, supervisor),
     askPermission: async (taskId, attempt, secret, payload, signal) => {
@@ -201,7 +225,14 @@ export async function runDaemon(config: Config, options: { background: boolean }
   const addressFile = join(home, 'daemon.json')
   writeWhole(
     addressFile,
-    JSON.stringify({ pid: process.pid, host: config.http.host, port, version: root.version, startedAt }),
+    JSON.stringify({
+      pid: process.pid,
+      host: config.http.host,
+      port,
+      version: root.version,
+      startedAt,
+      keeper: keptBy === 'shell' ? process.ppid : null,
+    }),
   )
   const greeting = `ccm ${root.version} listens on http://${host(config)}:${port} (home ${home})`
   if (options.background) logger.info(greeting)
@@ -210,20 +241,33 @@ export async function runDaemon(config: Config, options: { background: boolean }
       `${greeting}\nNext, in another terminal: ccm run "Fix the failing test" --dir ~/code/app\nCtrl-C ends the daemon; agents at work live on.\n`,
     )
 
-  const onSignal = endOnSignal(ending.resolve, logger)
+  let now = config
+  const onSignal = handleSignals({
+    end: () => ending.resolve(now.daemon.onStop === 'keep' ? 'keep' : 'end'),
+    reload: () => (now = reload(options.reload, now, settings, logger)),
+    logger,
+  })
   await supervisor.begin()
+  await notifier.ready(`serves http://${host(config)}:${port}`)
+  const stopBeating = notifier.watch(() => whySick({ beats, loopMs, tmux, db }))
   if (!options.background)
-    for (const sentence of supervisor.foundAtStart()) process.stderr.write(`${sentence}\n`)
+    for (const sentence of [...hung, ...supervisor.foundAtStart()]) process.stderr.write(`${sentence}\n`)
   const agents = await ending.promise
 
   const limit = setTimeout(
-    () => process.exit(1),
-    config.timeouts.shutdownMs + (agents === 'end' ? 30_000 : 0),
+    () => {
+      logger.error('the daemon did not end in time; what it left open is settled at the next start')
+      process.exit(EXIT_FORCED)
+    },
+    now.timeouts.shutdownMs + (agents === 'end' ? 30_000 : 0),
   )
+  stopBeating()
+  void notifier.stopping()
   await supervisor.close(agents)
   rmSync(addressFile, { force: true })
   await server.close()
   await (agents === 'end' ? tmux.kill() : tmux.close())
+  await watchdog.close()
   db.close()
   lock.release()
   onSignal.dispose()
@@ -310,19 +354,59 @@ function healthOf(db: Database, supervisor: Supervisor): Record<string, string> 
   }
 }
 
-function endOnSignal(end: (agents: 'keep') => void, logger: Logger): { dispose: () => void } {
+/** The first TERM or INT ends in order, a second at once; HUP reads the configuration again. */
+function handleSignals(on: { end: () => void; reload: () => void; logger: Logger }): { dispose: () => void } {
   let signals = 0
-  const onSignal = (signal: NodeJS.Signals) => {
-    if (++signals > 1) process.exit(1)
-    logger.info({ code: signal }, 'ending; agents live on')
-    end('keep')
+  const onEnd = (signal: NodeJS.Signals) => {
+    if (++signals > 1) process.exit(EXIT_FORCED)
+    on.logger.info({ code: signal }, 'ending')
+    on.end()
   }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal)
+  const ends = ['SIGINT', 'SIGTERM'] as const
+  for (const signal of ends) process.on(signal, onEnd)
+  process.on('SIGHUP', on.reload)
   return {
     dispose: () => {
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
+      for (const signal of ends) process.off(signal, onEnd)
+      process.off('SIGHUP', on.reload)
     },
   }
+}
+
+/** The configuration that counts from now on; a faulty one changes nothing and is told. */
+function reload(read: () => Config, before: Config, settings: Settings, logger: Logger): Config {
+  let after: Config
+  try {
+    after = read()
+  } catch (err) {
+    logger.error({ err, code: 'BAD_CONFIG' }, 'the configuration was not reloaded; the old one counts')
+    return before
+  }
+  const { taken, later } = changesOf(before, after)
+  takeOver(settings, after)
+  logger.level = after.log.level
+  logger.info(`configuration reloaded; changed: ${taken.join(', ') || 'nothing'}`)
+  if (later.length > 0) logger.warn(`these changes need a restart (ccm restart): ${later.join(', ')}`)
+  return after
+}
+
+/** Why systemd should end this process; null while loops, tmux and the database are fresh. */
+async function whySick(of: {
+  beats: Beats
+  loopMs: number
+  tmux: TmuxServer
+  db: Database
+}): Promise<string | null> {
+  const [silent] = of.beats.silent(of.loopMs)
+  if (silent !== undefined) return `the ${silent} stands still`
+  // While no agent works nobody else looks; one that is gone is started again.
+  if ((await tmuxState(of.tmux)) === 'down')
+    await of.tmux.start().catch((error: unknown) => {
+      throw new CcmError('TMUX_FAILED', `tmux does not answer: ${messageOf(error)}`)
+    })
+  // A real write with its fsync that changes nothing.
+  of.db.prepare('PRAGMA application_id = 6513517').run({})
+  return null
 }
 
 function host(config: Config): string {

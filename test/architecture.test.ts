@@ -15,8 +15,9 @@ const MAY_IMPORT: Record<string, string[]> = {
   supervisor: ['core', 'agent', 'tmux', 'store', 'queue'],
   http: ['core', 'protocol', 'supervisor', 'store'],
   client: ['core', 'protocol'],
-  cli: ['client', 'protocol', 'core', 'tmux', 'store', 'queue', 'demo'],
+  cli: ['client', 'protocol', 'core', 'tmux', 'store', 'queue', 'demo', 'service'],
   demo: ['core'],
+  service: ['core'],
 }
 /** Folders that stay free of node: and of packages, but for those named. */
 const MAY_USE: Record<string, string[]> = { core: [], protocol: ['zod', 'fastest-levenshtein'], client: [] }

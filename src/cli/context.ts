@@ -22,11 +22,14 @@ export type CliContext = {
   claudeCommand: () => Promise<string | null>
   /**
    * The daemon of this home; `start` starts one when there is none, else that is DAEMON_UNREACHABLE.
-   * `asked`: a person asked for the start itself, so CCM_NO_AUTOSTART does not forbid it.
+   * `asked`: a person asked for the start itself, so CCM_NO_AUTOSTART does not forbid it. `fresh`: whatever was
+   * known is no longer true.
    */
-  daemon: (options: { start: boolean; asked?: boolean }) => Promise<Daemon>
+  daemon: (options: { start: boolean; asked?: boolean; fresh?: boolean }) => Promise<Daemon>
   /** The daemon of this home, or null when none answers. */
   findDaemon: () => Promise<Daemon | null>
+  /** Pid of the shell that starts the daemon of this home again when it died; null when none runs. */
+  keeper: () => Promise<number | null>
   runDaemon: RunDaemon
   /** Calls back at SIGINT, SIGTERM and SIGHUP instead of ending; the answer switches that off again. */
   onInterrupt: (listener: () => void) => () => void

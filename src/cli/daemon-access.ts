@@ -2,6 +2,7 @@ import { createDaemonClient } from '../client/daemon-client.ts'
 import type { CliContext } from './context.ts'
 import {
   findDaemon,
+  findKeeper,
   notRunning,
   startDaemon,
   type DaemonAddress,
@@ -12,7 +13,7 @@ import {
 export function createDaemonAccess(
   readStart: () => Promise<DaemonStart>,
   options: { autostart: boolean },
-): Pick<CliContext, 'daemon' | 'findDaemon'> {
+): Pick<CliContext, 'daemon' | 'findDaemon' | 'keeper'> {
   let known: DaemonAddress | null = null
   const find = async () => (known ??= await findDaemon((await readStart()).home))
   const toDaemon = (address: DaemonAddress) => ({ pid: address.pid, api: createDaemonClient(address) })
@@ -21,7 +22,9 @@ export function createDaemonAccess(
       const address = await find()
       return address === null ? null : toDaemon(address)
     },
-    async daemon({ start, asked }) {
+    keeper: async () => findKeeper((await readStart()).home),
+    async daemon({ start, asked, fresh }) {
+      if (fresh === true) known = null
       const found = await find()
       if (found !== null) return toDaemon(found)
       const how = await readStart()

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,6 +15,8 @@ export type DaemonStart = {
   configFile: string | null
   /** Program and arguments, `node bin/ccm.js` say. */
   launcher: string[]
+  /** The script that starts the daemon again when it died; null: nothing does. */
+  keeper?: string | null
   env: Record<string, string | undefined>
   onWait?: () => void
   onSpawn?: (pid: number) => void
@@ -38,6 +40,24 @@ export async function findDaemon(home: string, fetch = globalThis.fetch): Promis
   try {
     const { pid } = await createDaemonClient({ ...address, fetch: impatient }).status()
     return pid === address.pid ? address : null
+  } catch {
+    return null
+  }
+}
+
+/**
+ * Pid of the shell that keeps this home's daemon, as that daemon wrote it down; null when it is gone. A pid that
+ * went to another program meanwhile does not count.
+ */
+export function findKeeper(home: string): number | null {
+  try {
+    const { keeper } = JSON.parse(readFileSync(join(home, 'daemon.json'), 'utf8')) as { keeper?: unknown }
+    if (typeof keeper !== 'number') return null
+    const command =
+      process.platform === 'linux'
+        ? readFileSync(`/proc/${keeper}/cmdline`, 'utf8').replaceAll('\0', ' ')
+        : execFileSync('ps', ['-o', 'args=', '-p', String(keeper)], { encoding: 'utf8' })
+    return command.includes(`keep-daemon.sh ${home} `) ? keeper : null
   } catch {
     return null
   }
@@ -87,7 +107,10 @@ export function notRunning(home: string): CcmError {
 }
 
 function spawnDaemon(start: DaemonStart, logFile: string) {
-  const [program = process.execPath, ...args] = start.launcher
+  const keeper = start.keeper ?? null
+  const run = [...start.launcher, 'daemon', '--background']
+  const [program = process.execPath, ...args] =
+    keeper === null ? run : ['/bin/sh', keeper, start.home, ...run]
   let log: number
   try {
     mkdirSync(start.home, { recursive: true, mode: 0o700 })
@@ -99,7 +122,7 @@ function spawnDaemon(start: DaemonStart, logFile: string) {
     })
   }
   try {
-    const child = spawn(program, [...args, 'daemon', '--background'], {
+    const child = spawn(program, args, {
       cwd: start.home,
       detached: true,
       env: {

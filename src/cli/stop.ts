@@ -16,13 +16,20 @@ export const stopCommand: DefineCommand = (context, done) =>
     .option('--keep-agents', 'leave the agents at work; the next daemon adopts them')
     .action(async (options: { keepAgents?: boolean; json?: boolean }) => {
       const daemon = await context.findDaemon()
+      const keeper = await context.keeper()
       if (daemon === null) {
+        // It died, and the shell that starts it again waits for that.
+        if (keeper !== null) {
+          process.kill(keeper, 'SIGTERM')
+          await waitUntilGone(keeper)
+        }
         if (options.json) printJson(context, { stopped: false, pid: null })
         else context.stdout.write('No daemon runs.\n')
         return done(EXIT.ok)
       }
       await daemon.api.shutdown(options.keepAgents === true ? 'keep' : 'end')
       await waitUntilGone(daemon.pid)
+      if (keeper !== null) await waitUntilGone(keeper)
       if (options.json) printJson(context, { stopped: true, pid: daemon.pid })
       else context.stdout.write(`The daemon (pid ${daemon.pid}) has stopped.\n`)
       done(EXIT.ok)

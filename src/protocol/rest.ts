@@ -174,6 +174,8 @@ export type StatusJson = {
   tmux_socket: string
   claude: { path: string; version: string } | { problem: string }
   /** What the last start found and did about it, one sentence each. */
+  /** Who starts the daemon again when it dies: `shell` is what `ccm start` left; null: nobody. */
+  kept_by: 'systemd' | 'launchd' | 'shell' | null
   found_at_start: string[]
 }
 

@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { Clock } from '../core/clock.ts'
 import type { Queue } from '../core/queue.ts'
 import type { Outbox } from '../store/outbox.ts'
+import type { StartPulse } from './beats.ts'
 
 /** Brings the outcomes in the outbox to the queue, each until the queue has answered. */
 export type Delivery = { nudge: () => void; close: () => Promise<void> }
@@ -15,11 +16,13 @@ export function createDelivery(options: {
   clock: Clock
   logger: Logger
   onDelivered: (taskId: string) => void
+  pulse?: StartPulse
 }): Delivery {
   const { outbox, queue, clock, logger } = options
   let running: Promise<void> = Promise.resolve()
   let timer: NodeJS.Timeout | null = null
   let closed = false
+  const pulse = options.pulse?.('delivery', () => running)
 
   async function deliver(): Promise<void> {
     for (const report of outbox.pending(100)) {
@@ -51,6 +54,7 @@ export function createDelivery(options: {
   return {
     nudge,
     async close() {
+      pulse?.close()
       await running
       closed = true
       if (timer !== null) clearTimeout(timer)

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { ClaimFilter, Queue } from '../core/queue.ts'
 import type { Task } from '../core/task.ts'
+import type { StartPulse } from './beats.ts'
 
 /** Why nothing is claimed: a kind (`starting`, `slots`, `memory`, `claude`, `tmux`, `login`, `limit`) and a sentence. */
 export type Hold = { kind: string; sentence: string; until: number | null }
@@ -32,8 +33,8 @@ export function createDispatcher(options: {
   occupied: () => number
   /** Agents that started so lately that their memory is not taken yet. */
   starting: () => number
-  maxConcurrent: number
-  minFreeMemoryMb: number
+  maxConcurrent: () => number
+  minFreeMemoryMb: () => number
   /** Throws while agents cannot be started at all. */
   ready: () => Promise<void>
   start: (task: Task) => void
@@ -41,6 +42,7 @@ export function createDispatcher(options: {
   clock: () => number
   logger: Logger
   freeMemoryMb?: () => number
+  pulse?: StartPulse
 }): Dispatcher {
   const { queue, clock, logger } = options
   const freeMemoryMb = options.freeMemoryMb ?? availableMemoryMb
@@ -49,6 +51,7 @@ export function createDispatcher(options: {
   let running: Promise<void> = Promise.resolve()
   let closed = false
   const timer = setInterval(nudge, options.sweepMs)
+  const pulse = options.pulse?.('dispatcher', () => running)
 
   function nudge(): void {
     if (wanted || closed) return
@@ -77,19 +80,19 @@ export function createDispatcher(options: {
   async function measureRoom(): Promise<number> {
     for (const kind of ['slots', 'memory']) held.delete(kind)
     if (held.size > 0) return 0
-    const slots = options.maxConcurrent - options.occupied()
+    const slots = options.maxConcurrent() - options.occupied()
     if (slots <= 0) {
       held.set('slots', {
         kind: 'slots',
-        sentence: `All ${options.maxConcurrent} agents are busy.`,
+        sentence: `All ${options.maxConcurrent()} agents are busy.`,
         until: null,
       })
       return 0
     }
-    const spareMb = freeMemoryMb() - options.minFreeMemoryMb - options.starting() * AGENT_MB
+    const spareMb = freeMemoryMb() - options.minFreeMemoryMb() - options.starting() * AGENT_MB
     const byMemory = Math.floor(spareMb / AGENT_MB)
     if (byMemory <= 0) {
-      const sentence = `A further agent would leave less than ${options.minFreeMemoryMb} MiB of memory free.`
+      const sentence = `A further agent would leave less than ${options.minFreeMemoryMb()} MiB of memory free.`
       held.set('memory', { kind: 'memory', sentence, until: null })
       return 0
     }
@@ -123,6 +126,7 @@ export function createDispatcher(options: {
     async close() {
       closed = true
       clearInterval(timer)
+      pulse?.close()
       await running
     },
   }

@@ -6,6 +6,7 @@ import { CcmError, messageOf } from '../core/errors.ts'
 import type { HookEvent, HookPayload } from '../core/hook-event.ts'
 import type { Lease } from '../core/queue.ts'
 import type { HookEvents, NewHookEvent } from '../store/hook-events.ts'
+import type { StartPulse } from './beats.ts'
 
 /** Reads the spools of all attempts into the database. */
 export type Ingest = {
@@ -42,6 +43,7 @@ export function createIngest(options: {
   hookEvents: HookEvents
   onEvents: (lease: Lease, events: HookEvent[]) => void
   logger: Logger
+  pulse?: StartPulse
 }): Ingest {
   const { hookEvents, logger } = options
   const spools = new Map<
@@ -55,6 +57,8 @@ export function createIngest(options: {
       work: Promise<void>
     }
   >()
+
+  const pulse = options.pulse?.('ingest', () => Promise.all([...spools.values()].map(({ work }) => work)))
 
   async function drain(spool: Spool, announced: Map<string, number>): Promise<void> {
     for (;;) {
@@ -133,6 +137,7 @@ export function createIngest(options: {
       for (const folder of spools.keys()) nudge(folder)
     },
     async close() {
+      pulse?.close()
       for (const { watcher } of spools.values()) watcher?.close()
       await Promise.all([...spools.values()].map(({ work }) => work))
       spools.clear()

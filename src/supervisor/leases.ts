@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Queue } from '../core/queue.ts'
+import type { StartPulse } from './beats.ts'
 import type { Runner } from './runner.ts'
 
 /**
@@ -11,10 +12,20 @@ export function createLeaseKeeper(options: {
   runner: Runner
   everyMs: number
   logger: Logger
+  pulse?: StartPulse
 }): { renew: () => Promise<void>; close: () => void } {
   const { queue, runner, logger } = options
 
-  async function renew(): Promise<void> {
+  let running: Promise<unknown> = Promise.resolve()
+  const pulse = options.pulse?.('leases', () => running)
+
+  function renew(): Promise<void> {
+    const work = renewAll()
+    running = Promise.allSettled([running, work])
+    return work
+  }
+
+  async function renewAll(): Promise<void> {
     const leases = [...runner.agents.values()].map(({ task }) => ({ taskId: task.id, attempt: task.attempt }))
     if (leases.length === 0) return
     for (const { taskId, attempt, ok, cancel } of await queue.heartbeat(leases)) {
@@ -30,7 +41,13 @@ export function createLeaseKeeper(options: {
       logger.warn({ err }, 'the leases could not be renewed; it is tried again'),
     )
   }, options.everyMs)
-  return { renew, close: () => clearInterval(timer) }
+  return {
+    renew,
+    close: () => {
+      pulse?.close()
+      clearInterval(timer)
+    },
+  }
 }
 
 /** The end of an attempt that a person or the queue decided. */

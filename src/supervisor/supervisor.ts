@@ -20,6 +20,7 @@ import type { TmuxServer } from '../tmux/server.ts'
 import { adoptAll } from './adopt.ts'
 import type { Budgets } from './budgets.ts'
 import { createClaimFilter } from './claim-filter.ts'
+import type { StartPulse } from './beats.ts'
 import { createDelivery } from './deliver.ts'
 import { createDispatcher, type Hold } from './dispatcher.ts'
 import { createIngest } from './ingest.ts'
@@ -97,6 +98,8 @@ export type SupervisorDeps = {
   tmux: TmuxServer
   clock: Clock
   logger: Logger
+  /** Watches each loop until it is closed. */
+  pulse?: StartPulse
 }
 
 /** How long claims pause after a refused login: 1 minute, doubled each time, at most 15. */
@@ -108,6 +111,7 @@ const MEMORY_SETTLES_MS = 30_000
 
 export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const { settings, queue, attempts, hookEvents, projects, budgets, tmux, clock, logger } = deps
+  const watched = deps.pulse === undefined ? {} : { pulse: deps.pulse }
   const listeners = new Set<(notice: Notice) => void>()
   const found: string[] = []
   let loginFailures = 0
@@ -129,6 +133,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   }
 
   const ingest = createIngest({
+    ...watched,
     hookEvents,
     logger,
     onEvents: (lease, events) => {
@@ -168,6 +173,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     settled,
   })
   const delivery = createDelivery({
+    ...watched,
     outbox: deps.outbox,
     queue,
     clock,
@@ -178,6 +184,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     },
   })
   const dispatcher = createDispatcher({
+    ...watched,
     queue,
     renew: () => leases.renew(),
     filter: createClaimFilter({ queue, projects, spent }),
@@ -186,8 +193,8 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
         .length,
     starting: () =>
       [...runner.agents.values()].filter(({ startedAt }) => clock() - startedAt < MEMORY_SETTLES_MS).length,
-    maxConcurrent: settings.maxConcurrent,
-    minFreeMemoryMb: settings.minFreeMemoryMb,
+    maxConcurrent: () => settings.maxConcurrent,
+    minFreeMemoryMb: () => settings.minFreeMemoryMb,
     ready: async () => {
       await ensureTmux()
       await claude()
@@ -198,6 +205,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     logger,
   })
   const sweep = createScreenSweep({
+    ...watched,
     tmux,
     agents: runner.agents,
     look: settings.look,
@@ -208,7 +216,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       for (const agent of runner.agents.values()) void spend(agent)
     },
   })
-  const leases = createLeaseKeeper({ queue, runner, everyMs: settings.heartbeatMs, logger })
+  const leases = createLeaseKeeper({ ...watched, queue, runner, everyMs: settings.heartbeatMs, logger })
   // A task that comes in meanwhile waits, until every agent of before is known.
   dispatcher.hold({ kind: 'starting', sentence: 'The daemon is starting.', until: null })
 
@@ -267,7 +275,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   function settled(end: AgentEnd): void {
     if (end.kind === 'auth') {
       const pauseMs = Math.min(LOGIN_PAUSE_MS * 2 ** loginFailures++, 15 * LOGIN_PAUSE_MS)
-      const sentence = `Claude Code's login was refused: ${end.error ?? ''} Log in (run claude), or mend the key in [claude.env] and run: ccm stop --keep-agents && ccm start`
+      const sentence = `Claude Code's login was refused: ${end.error ?? ''} Log in (run claude), or mend the key in [claude.env] and run: ccm restart`
       dispatcher.hold({ kind: 'login', sentence, until: clock() + pauseMs })
     } else if (end.kind === 'usage_limit') {
       const until = clock() + (end.retryAfterMs ?? LIMIT_PAUSE_MS)

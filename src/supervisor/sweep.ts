@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts'
 import { attachedWindows } from '../tmux/attached.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { createSweep, type SweepResult } from '../tmux/sweep.ts'
+import type { StartPulse } from './beats.ts'
 import type { RunningAgent } from './runner.ts'
 
 /** Reads the screens of all agents, one `list-panes` a tick, and tells each agent's watcher what it saw. */
@@ -20,6 +21,7 @@ export function createScreenSweep(options: {
   logger: Logger
   /** Between two ticks; for what else needs a regular look. */
   onTick: () => void
+  pulse?: StartPulse
 }): ScreenSweep {
   const { tmux, agents, clock, logger } = options
   let sweep = createSweep(tmux, clock)
@@ -78,10 +80,12 @@ export function createScreenSweep(options: {
   }
 
   schedule(options.look.quietMs)
+  const pulse = options.pulse?.('sweep', () => running)
   return {
     hurry: () => schedule(Math.min(200, options.look.busyMs)),
     async close() {
       closed = true
+      pulse?.close()
       if (timer !== null) clearTimeout(timer)
       await running
     },

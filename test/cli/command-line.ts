@@ -182,6 +182,7 @@ export async function serveDaemon(
       tmux: 'ok',
       tmux_socket: `${home}/tmux/socket`,
       claude: { path: '/bin/claude', version: '2.1.328' },
+      kept_by: null,
       found_at_start: [],
     }),
     health: async () => ({ database: 'ok' }),
@@ -231,6 +232,7 @@ export function createCommandLine(
     ...createDaemonAccess(async () => ({ home, configFile: null, launcher: ['false'], env: {} }), {
       autostart: false,
     }),
+    keeper: async () => null,
     runDaemon: async () => 0,
     onInterrupt(listener) {
       interrupts.add(listener)

@@ -103,6 +103,8 @@ export async function createStage(
     LANG: 'C.UTF-8',
     CCM_HOME: home,
     CCM_CONFIG: join(folder, 'ccm.toml'),
+    // Tests end daemons as crashes do, and start the next one themselves.
+    CCM__DAEMON__RESTART: 'false',
     CCM_TEST_MARK: mark,
   }
   if (options.git !== false) await initRepository(work, env)

@@ -85,6 +85,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       tmux: 'ok',
       tmux_socket: '/home/ccm/tmux/socket',
       claude: { path: '/bin/claude', version: '2.1.328' },
+      kept_by: null,
       found_at_start: [],
     }),
     health: async () => ({ database: 'ok', tmux: 'ok' }),

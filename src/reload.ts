@@ -1,0 +1,54 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Config } from './config.ts'
+import type { Settings } from './supervisor/settings.ts'
+
+/** What of the configuration counts for a running daemon from the next attempt on. */
+const RELOADED = [
+  'log.level',
+  'agents.maxConcurrent',
+  'agents.minFreeMemoryMb',
+  'timeouts.noActivityMs',
+  'timeouts.taskMs',
+  'timeouts.waitingMs',
+  'timeouts.startMs',
+  'timeouts.exitMs',
+  'timeouts.shutdownMs',
+  'claude.args',
+  'claude.model',
+  'claude.permissionMode',
+  'claude.allowedTools',
+  'claude.disallowedTools',
+  'claude.env',
+  'daemon.onStop',
+]
+
+/** Keys (as in Config) that differ: those that can be taken over, and those that need a restart. */
+export function changesOf(before: Config, after: Config): { taken: string[]; later: string[] } {
+  const changed = Object.entries(after).flatMap(([section, value]) => {
+    const old: unknown = before[section as keyof Config]
+    if (section === 'origins' || section === 'file') return []
+    if (typeof value !== 'object' || value === null) return value === old ? [] : [section]
+    return Object.keys({ ...(old as object), ...value })
+      .filter((key) => !isDeepStrictEqual((old as never)[key], (value as never)[key]))
+      .map((key) => `${section}.${key}`)
+  })
+  return {
+    taken: changed.filter((key) => RELOADED.includes(key)),
+    later: changed.filter((key) => !RELOADED.includes(key)),
+  }
+}
+
+/** Brings what can be taken over into the settings of the running supervisor; agents at work keep theirs. */
+export function takeOver(settings: Settings, config: Config): void {
+  const { timeouts, agents, claude } = config
+  settings.maxConcurrent = agents.maxConcurrent
+  settings.minFreeMemoryMb = agents.minFreeMemoryMb
+  settings.exitMs = timeouts.exitMs
+  settings.deadlines = {
+    startMs: timeouts.startMs,
+    noActivityMs: timeouts.noActivityMs,
+    totalMs: timeouts.taskMs,
+    waitingMs: timeouts.waitingMs,
+  }
+  settings.claude = { ...claude, command: settings.claude.command }
+}

@@ -1,0 +1,222 @@
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { execa } from 'execa'
+import { expect, test, type TestContext } from 'vitest'
+import { isAlive } from '../../src/cli/stop.ts'
+import type { StatusJson } from '../../src/protocol/rest.ts'
+
+const CCM = resolve(import.meta.dirname, '../../bin/ccm.js')
+
+/** A ccm of its own, without any agent: home, settings and an environment made from nothing. */
+function place({ onTestFinished }: Pick<TestContext, 'onTestFinished'>, toml = '') {
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-life-'))
+  const home = join(folder, 'home')
+  const config = join(folder, 'ccm.toml')
+  const write = (text: string) => writeFileSync(config, `[http]\nport = 0\n${text}`)
+  write(toml)
+  const env = {
+    PATH: process.env['PATH'] ?? '',
+    HOME: folder,
+    CCM_HOME: home,
+    CCM_CONFIG: config,
+    NODE_COMPILE_CACHE: join(folder, 'cache'),
+  }
+  const ccm = (...args: string[]) =>
+    execa(process.execPath, [CCM, ...args], { env, extendEnv: false, reject: false, stdin: 'ignore' })
+  const json = async <T>(...args: string[]): Promise<T> => {
+    const { stdout, stderr } = await ccm(...args, '--json')
+    if (stdout === '') throw new Error(stderr)
+    return JSON.parse(stdout) as T
+  }
+  onTestFinished(async () => {
+    write('')
+    await ccm('stop')
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  })
+  return { home, write, env, ccm, json, log: () => readFileSync(join(home, 'daemon.log'), 'utf8') }
+}
+
+async function eventually<T>(
+  what: string,
+  look: () => T | Promise<T>,
+  limitMs = 15_000,
+): Promise<NonNullable<T>> {
+  for (const until = Date.now() + limitMs; Date.now() < until; await sleep(50)) {
+    const found = await look()
+    if (found) return found
+  }
+  throw new Error(`${what}: not within ${limitMs} ms`)
+}
+
+const addressOf = (home: string) => {
+  try {
+    return JSON.parse(readFileSync(join(home, 'daemon.json'), 'utf8')) as {
+      pid: number
+      keeper: number | null
+    }
+  } catch {
+    return null
+  }
+}
+
+/** Every process that belongs to this home, by its command line or environment. */
+const processesOf = (home: string) =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter((name) => {
+      try {
+        return (
+          isAlive(Number(name)) &&
+          /keep-daemon|daemon --background/.test(
+            readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' '),
+          ) &&
+          readFileSync(`/proc/${name}/environ`, 'utf8').includes(`CCM_HOME=${home}\0`)
+        )
+      } catch {
+        return false
+      }
+    })
+
+test.concurrent(
+  'a daemon that was killed is started again by what `ccm start` left; `ccm stop` ends both',
+  async (context) => {
+    const { home, ccm, json, log } = place(context)
+    const first = await json<StatusJson>('start')
+    expect(first.kept_by).toBe('shell')
+    const keeper = addressOf(home)?.keeper ?? 0
+    expect(readFileSync(`/proc/${keeper}/status`, 'utf8')).toMatch(/^VmRSS:\s+\d{3,4} kB$/m)
+    process.kill(first.pid, 'SIGKILL')
+    const pid = await eventually('another daemon serves', () => {
+      const now = addressOf(home)?.pid
+      return now !== first.pid && now
+    })
+    expect(log()).toContain('the daemon died (status 137); it is started again in 1 s')
+    expect((await json<StatusJson>('status')).pid).toBe(pid)
+    expect((await ccm('stop')).exitCode).toBe(0)
+    expect(processesOf(home)).toEqual([])
+  },
+)
+
+test.concurrent(
+  '`ccm stop` between two starts ends the shell that would start the daemon again',
+  async (context) => {
+    const { home, ccm, json } = place(context)
+    const { pid } = await json<StatusJson>('start')
+    const keeper = addressOf(home)?.keeper ?? 0
+    process.kill(pid, 'SIGKILL')
+    await eventually('it is dead', () => !isAlive(pid))
+    expect((await ccm('stop')).exitCode).toBe(0)
+    expect(isAlive(keeper)).toBe(false)
+    await sleep(1500)
+    expect(processesOf(home)).toEqual([])
+  },
+)
+
+test.concurrent(
+  'the shell killed by -9 leaves the daemon at work, and a later stop leaves nothing',
+  async (context) => {
+    const { home, ccm, json } = place(context)
+    const { pid } = await json<StatusJson>('start')
+    process.kill(addressOf(home)?.keeper ?? 0, 'SIGKILL')
+    expect((await json<StatusJson>('status')).pid).toBe(pid)
+    expect((await ccm('stop')).exitCode).toBe(0)
+    expect(processesOf(home)).toEqual([])
+  },
+)
+
+test.concurrent(
+  'TERM to the shell drains the daemon; a second signal to a daemon ends it at once, for good',
+  async (context) => {
+    const { home, json } = place(context)
+    const { pid } = await json<StatusJson>('start')
+    const keeper = addressOf(home)?.keeper ?? 0
+    process.kill(keeper, 'SIGTERM')
+    await eventually('both are gone', () => !isAlive(pid) && !isAlive(keeper))
+    expect(existsSync(join(home, 'daemon.json'))).toBe(false)
+    const again = await json<StatusJson>('start')
+    const next = addressOf(home)?.keeper ?? 0
+    process.kill(again.pid, 'SIGTERM')
+    process.kill(again.pid, 'SIGINT')
+    await eventually('both are gone', () => !isAlive(again.pid) && !isAlive(next))
+  },
+)
+
+test.concurrent('without [daemon] restart nothing stays that starts it again', async (context) => {
+  const { home, json } = place(context, '[daemon]\nrestart = false\n')
+  expect((await json<StatusJson>('start')).kept_by).toBeNull()
+  expect(processesOf(home)).toHaveLength(1)
+})
+
+test.concurrent(
+  'HUP takes over what can be, names what needs a restart, and keeps the old settings when they are faulty',
+  async (context) => {
+    const { home, json, write, log } = place(context)
+    const { pid, max_concurrent } = await json<StatusJson>('start')
+    expect(max_concurrent).toBe(10)
+    const keeper = addressOf(home)?.keeper ?? 0
+    write('[agents]\nmax_concurrent = 3\n[queue]\nsweep = "20s"\n[log]\nlevel = "debug"\n')
+    // To the shell: it passes it on.
+    process.kill(keeper, 'SIGHUP')
+    await eventually('it is taken over', async () => (await json<StatusJson>('status')).max_concurrent === 3)
+    expect(log()).toContain('configuration reloaded; changed: agents.maxConcurrent, log.level')
+    expect(log()).toContain('these changes need a restart (ccm restart): queue.sweepMs')
+    write('[agents]\nmax_concurrent = "many"\n')
+    process.kill(pid, 'SIGHUP')
+    await eventually('the fault is told', () => log().includes('was not reloaded'))
+    expect(log()).toContain('agents.max_concurrent')
+    write('[agents]\nmax_concurrent = 4\n')
+    expect((await json<StatusJson>('status')).max_concurrent).toBe(3)
+  },
+)
+
+test.concurrent(
+  'a stopped event loop is found by the watchdog and told by the next daemon',
+  async (context) => {
+    const { home, json, log } = place(context, '[watchdog]\nevent_loop = "2s"\n')
+    const { pid } = await json<StatusJson>('start')
+    // From outside, as a debugger would: the main thread runs for ever.
+    process.kill(pid, 'SIGUSR1')
+    const url = await eventually('the inspector listens', () => /ws:\S+/.exec(log())?.[0])
+    const socket = new WebSocket(url)
+    await new Promise((resolve) => socket.addEventListener('open', resolve))
+    socket.send(
+      JSON.stringify({
+        id: 1,
+        method: 'Runtime.evaluate',
+        params: { expression: '(function stuckHere() { for (;;); })()' },
+      }),
+    )
+    await eventually('another daemon serves', () => addressOf(home)?.pid !== pid && addressOf(home))
+    const found = await eventually('it serves', async () => (await json<StatusJson>('status')).found_at_start)
+    expect(found.join()).toMatch(/hung and was ended .* its event loop gave no sign of life for 2 s/)
+    socket.close()
+  },
+)
+
+test.concurrent(
+  'restart brings another process; an address file of a dead daemon blocks nobody',
+  async (context) => {
+    const { home, json } = place(context)
+    const first = await json<StatusJson>('start')
+    const second = await json<StatusJson>('restart')
+    expect(second.pid).not.toBe(first.pid)
+    expect(isAlive(first.pid)).toBe(false)
+    process.kill(addressOf(home)?.keeper ?? 0, 'SIGKILL')
+    process.kill(second.pid, 'SIGKILL')
+    await eventually('it is dead', () => !isAlive(second.pid))
+    // Its pid may be another program's by now: ours.
+    writeFileSync(
+      join(home, 'daemon.json'),
+      JSON.stringify({ pid: process.pid, host: '127.0.0.1', port: 9, keeper: process.pid }),
+    )
+    const third = await json<StatusJson>('start')
+    expect(third.pid).not.toBe(process.pid)
+  },
+)
+
+test.each(['sh', 'bash', 'dash'])('the script parses in %s', async (shell) => {
+  const script = resolve(import.meta.dirname, '../../bin/keep-daemon.sh')
+  expect((await execa(shell, ['-n', script])).stderr).toBe('')
+})

@@ -1,0 +1,61 @@
+import { execFileSync } from 'node:child_process'
+import { pino } from 'pino'
+import Sqlite from 'better-sqlite3'
+import { createBeats, createPulse } from '../../src/supervisor/beats.ts'
+import { startWatchdog } from '../../src/supervisor/watchdog.ts'
+
+// A daemon in small that hangs in the way it is told: hang.ts WAY REPORT-FILE LIMIT-MS.
+const [, , way = '', reportFile = '', limit = ''] = process.argv
+const limitMs = Number(limit)
+let hanging = false
+const beats = createBeats()
+const watchdog = startWatchdog({
+  beats,
+  eventLoopMs: limitMs,
+  loopMs: limitMs,
+  reportFile,
+  logger: pino({ level: 'silent' }),
+})
+const never = new Promise<void>(() => undefined)
+createPulse(
+  beats,
+  'sweep',
+  () => (way === 'a stalled promise' && hanging ? never : Promise.resolve()),
+  limitMs / 5,
+)
+
+const ways: Record<string, () => void> = {
+  'an endless loop': function spinForEver() {
+    for (;;);
+  },
+  'a catastrophic regex': function matchForEver() {
+    ;/^(a+)+$/.test(`${'a'.repeat(60)}b`)
+  },
+  'a synchronous child': () => void execFileSync('sleep', ['20']),
+  'Atomics.wait': () => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0),
+  'an endless query': function askForEver() {
+    new Sqlite(':memory:').exec(
+      'WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c',
+    )
+  },
+  'a microtask flood': function floodForEver() {
+    void Promise.resolve().then(floodForEver)
+  },
+  'a stalled promise': () => undefined,
+  'nothing at all': () => setTimeout(() => process.stdout.write('alive\n'), limitMs * 3),
+  'a pause below the limit': () => {
+    const until = performance.now() + limitMs * 0.8
+    while (performance.now() < until);
+    setTimeout(() => process.stdout.write('alive\n'), limitMs * 1.5)
+  },
+  'an orderly end': () =>
+    void watchdog
+      .close()
+      .then(() => process.stdout.write('ended\n'))
+      .then(() => process.exit(0)),
+}
+
+setTimeout(() => {
+  hanging = true
+  process.stdout.write('hangs\n', () => ways[way]?.())
+}, 500)
