@@ -9,12 +9,12 @@ export type QueueStore = {
    * that worker's restart. Of the system `s` unless told.
    */
   worker: (name: string, system?: string) => Queue
-  /** Milliseconds since 1970 by the clock of the store itself. */
+  /**
+   * Milliseconds since 1970 by the clock of the store itself, which stands still: only `advance` moves it, for
+   * every process at once. A SQL store lets a function of the test take the place of its clock.
+   */
   now: () => Promise<number>
-  /** Moves that clock on for every process at once. */
   advance: (ms: number) => Promise<void>
-  /** How far the clock may run by itself within one test: 0 where only `advance` moves it. */
-  slackMs: number
   close: () => Promise<void>
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { CcmError } from '../../src/core/errors.ts'
 import type { Task } from '../../src/core/task.ts'
 import { GRACE_MS, LEASE_MS, MAX_QUEUED, from, newTask, reportOf, type BenchRunner } from './bench.ts'
 
@@ -18,6 +19,12 @@ export function insertContract(bench: BenchRunner): void {
           allowedTools: ['Bash(git log:*)'],
           disallowedTools: ['WebFetch'],
           dedupeKey: 'gh:1',
+          labels: ['gpu', 'eu-1'],
+          maxTokens: 200_000,
+          maxCostUsd: 2.5,
+          inPlace: false,
+          source: 'github',
+          onlyWorker: 'a',
         })
         const { task, inserted } = await queue.insert(asked)
         expect(inserted).toBe(true)
@@ -52,6 +59,16 @@ export function insertContract(bench: BenchRunner): void {
       [{ priority: 101 }, /-100 to 100/],
       [{ priority: 0.5 }, /-100 to 100/],
       [{ role: 'A b' }, /role/],
+      [{ labels: ['A b'] }, /labels/],
+      [{ labels: Array.from({ length: 21 }, (_, index) => `l${index}`) }, /labels/],
+      [{ maxTokens: 0 }, /tokens/],
+      [{ maxTokens: 1.5 }, /tokens/],
+      [{ maxCostUsd: 0 }, /dollars/],
+      [{ maxCostUsd: Number.NaN }, /dollars/],
+      [{ source: 'Some where' }, /source/],
+      [{ scheduledAt: -1 }, /time/],
+      [{ scheduledAt: 1e18 }, /time/],
+      [{ prompt: '', priority: 1000, source: '' }, /empty.*1000.*source/],
     ])('refuses %o with a sentence', (more, message) =>
       bench(async ({ queue }) => {
         const refusal = expect.objectContaining({
@@ -76,7 +93,9 @@ export function insertContract(bench: BenchRunner): void {
         expect(await queue.count('queued')).toBe(MAX_QUEUED)
         await queue.claim(1, from(['app']))
         await queue.insert(newTask())
-        await expect(queue.insert(newTask())).rejects.toMatchObject({ code: 'QUEUE_FULL' })
+        const refusal = await queue.insert(newTask()).catch((error: unknown) => error)
+        expect(refusal).toMatchObject({ code: 'QUEUE_FULL' })
+        expect((refusal as CcmError).retryAfterMs).toBeGreaterThan(0)
       }),
     )
 
@@ -133,6 +152,23 @@ export function insertContract(bench: BenchRunner): void {
         expect(await listed('queued', 2)).toEqual(ids.slice(0, 2))
         expect(await listed('running', 9)).toEqual(ids.slice(3))
         expect([await queue.count('queued'), await queue.count('running')]).toEqual([3, 1])
+      }),
+    )
+
+    test(
+      'lists by project, and page by page',
+      bench(async ({ queue }) => {
+        const ids: string[] = []
+        for (const project of ['x', 'y', 'x', 'x'])
+          ids.unshift((await queue.insert(newTask({ project }))).task.id)
+        const [fourth = '', third = '', second = '', first = ''] = ids
+        const listed = async (query: Parameters<typeof queue.list>[0]): Promise<string[]> =>
+          (await queue.list(query)).map(({ id }) => id)
+        expect(await listed({ project: 'x', limit: 9 })).toEqual([fourth, third, first])
+        expect(await listed({ project: 'x', status: 'running', limit: 9 })).toEqual([])
+        expect(await listed({ before: third, limit: 1 })).toEqual([second])
+        expect(await listed({ before: third, project: 'x', status: 'queued', limit: 9 })).toEqual([first])
+        expect(await listed({ before: first, limit: 9 })).toEqual([])
       }),
     )
 

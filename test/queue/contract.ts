@@ -1,7 +1,10 @@
 import { describe } from 'vitest'
 import { benchOf, type QueueStore } from './bench.ts'
+import { claimContract } from './contract-claim.ts'
+import { dependencyContract } from './contract-dependencies.ts'
 import { endContract } from './contract-end.ts'
 import { insertContract } from './contract-insert.ts'
+import { keepContract } from './contract-keep.ts'
 import { leaseContract } from './contract-lease.ts'
 
 /** The promises that every store of the queue keeps, as tests. `open` gives a new, empty store. */
@@ -10,6 +13,9 @@ export function queueContract(name: string, open: () => Promise<QueueStore>): vo
     const bench = benchOf(open)
     insertContract(bench)
     leaseContract(bench)
+    claimContract(bench)
+    dependencyContract(bench)
     endContract(bench)
+    keepContract(bench)
   })
 }

@@ -1,8 +1,7 @@
-import { expect, test } from 'vitest'
 import { createSqliteQueue } from '../../src/queue/sqlite.ts'
 import type { Database } from '../../src/store/database.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
-import { GRACE_MS, LEASE_MS, MAX_QUEUED, from, newTask, type QueueStore } from './bench.ts'
+import { GRACE_MS, LEASE_MS, MAX_QUEUED, type QueueStore } from './bench.ts'
 import { queueContract } from './contract.ts'
 import { queueInterleavings } from './interleavings.ts'
 
@@ -31,7 +30,6 @@ async function openStore(): Promise<QueueStore> {
       })
     },
     now: async () => now,
-    slackMs: 0,
     advance: async (ms) => {
       now += ms
     },
@@ -44,26 +42,3 @@ async function openStore(): Promise<QueueStore> {
 
 queueContract('sqlite', openStore)
 queueInterleavings('sqlite', openStore)
-
-test('two systems in one database do not see each other', async () => {
-  using home = temporaryHome()
-  const db = openForTest(home.file)
-  const [left, right] = ['left', 'right'].map((system) =>
-    createSqliteQueue({ db, system, worker: 'a', clock: () => 5, random: () => 0.5, maxQueued: 1 }),
-  )
-  if (left === undefined || right === undefined) throw new Error('no queues')
-  await left.register()
-  await right.register()
-  const { task } = await left.insert(newTask({ dedupeKey: 'k' }))
-  expect(await right.get(task.id)).toBeNull()
-  expect(await right.list({ limit: 9 })).toEqual([])
-  expect(await right.idsByPrefix('')).toEqual([])
-  expect(await right.count('queued')).toBe(0)
-  expect(await right.claim(1, from(['app']))).toEqual([])
-  expect(await right.cancel(task.id, '')).toBe('unknown')
-  expect(await right.insert(newTask({ dedupeKey: 'k' }))).toMatchObject({ inserted: true })
-  await left.claim(1, from(['app']))
-  expect(await right.mine()).toEqual([])
-  expect(await right.heartbeat([{ taskId: task.id, attempt: 1 }])).toMatchObject([{ ok: false }])
-  db.close()
-})
