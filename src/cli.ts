@@ -41,6 +41,10 @@ const COMMANDS: Record<string, Entry> = {
     'list, add, trust directories',
     async () => (await import('./cli/projects.ts')).projectsCommand,
   ),
+  incidents: entry(
+    'show what went wrong and what was done',
+    async () => (await import('./cli/incidents.ts')).incidentsCommand,
+  ),
   status: entry('show what the daemon is doing', async () => (await import('./cli/status.ts')).statusCommand),
   start: entry(
     'start the daemon in the background',

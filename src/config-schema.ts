@@ -38,6 +38,10 @@ const argument = z.string().regex(/^[^\0]*$/, 'must not hold a NUL character')
 // oxlint-disable-next-line no-control-regex -- control characters are what is refused
 const line = argument.regex(/^[^\x00-\x1f\x7f]*$/, 'must be one line without control characters')
 const marker = line.regex(/^\S(.{0,98}\S)?$/, 'must be 1 to 100 characters without blanks around it')
+const httpUrl = line.refine(
+  (text) => text === '' || /^https?:$/.test(URL.parse(text)?.protocol ?? ''),
+  'must be an http or https URL',
+)
 const environment = z.record(
   z
     .string()
@@ -115,6 +119,28 @@ export const SECTIONS = {
   }),
   sweep: z.strictObject({ busy: duration('1s'), quiet: duration('5s') }),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }),
+  limits: z.strictObject({ park: z.boolean().default(true) }),
+  breaker: z.strictObject({
+    failures: count(2, 20).default(5),
+    window: duration('10m'),
+    pause: duration('1m'),
+    max_pause: duration('15m'),
+  }),
+  alerts: z.strictObject({
+    daemon_down: duration('5m'),
+    failure_rate: count(1, 100).default(10),
+    window: duration('1h'),
+    start_failures: count(1, 1000).default(3),
+    queue_age: duration('30m'),
+    waiting: duration('30m'),
+    command: z.array(argument.min(1)).max(100).default([]),
+    webhook: httpUrl.default(''),
+    ntfy: httpUrl.default(''),
+    ntfy_token: line.default(''),
+    telegram_token: line.regex(/^[\w:-]*$/, 'is not a token of a Telegram bot').default(''),
+    telegram_chat: line.max(100).default(''),
+    telegram_api: httpUrl.default('https://api.telegram.org'),
+  }),
 }
 /** The whole file; unknown sections and keys are faults. */
 export const CONFIG_FILE = z.strictObject({
@@ -130,6 +156,9 @@ export const CONFIG_FILE = z.strictObject({
   scope: SECTIONS.scope.prefault({}),
   sweep: SECTIONS.sweep.prefault({}),
   log: SECTIONS.log.prefault({}),
+  limits: SECTIONS.limits.prefault({}),
+  breaker: SECTIONS.breaker.prefault({}),
+  alerts: SECTIONS.alerts.prefault({}),
 })
 
 /** `500ms`, `30s`, `5m`, `1h30m`, `2d`, or seconds as a number; null for anything else. */

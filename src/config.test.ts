@@ -79,6 +79,17 @@ test('without a file and variables every value is its default', () => {
     daemon: { onStop: 'keep', restart: true },
     scope: { enabled: true, memoryHigh: '2G', memoryMax: '4G', tasksMax: 4096 },
     log: { level: 'info' },
+    limits: { park: true },
+    breaker: { failures: 5, windowMs: 600_000, pauseMs: 60_000, maxPauseMs: 900_000 },
+    alerts: {
+      daemonDownMs: 300_000,
+      failureRate: 10,
+      windowMs: 3_600_000,
+      startFailures: 3,
+      queueAgeMs: 1_800_000,
+      waitingMs: 1_800_000,
+    },
+    notify: { command: [], webhook: null, ntfy: null, telegram: null },
   })
   expect(new Set(Object.values(origins).map(({ from }) => from))).toEqual(new Set(['default']))
 })

@@ -58,6 +58,25 @@ export type Config = {
   /** Limits of each agent's scope, as systemd writes them; used where systemd runs. */
   scope: { enabled: boolean; memoryHigh: string; memoryMax: string; tasksMax: number }
   log: { level: (typeof LOG_LEVELS)[number] }
+  /** `park`: a usage limit keeps its task until the reset instead of failing it. */
+  limits: { park: boolean }
+  breaker: { failures: number; windowMs: number; pauseMs: number; maxPauseMs: number }
+  /** When people are told; `failureRate` in percent. */
+  alerts: {
+    daemonDownMs: number
+    failureRate: number
+    windowMs: number
+    startFailures: number
+    queueAgeMs: number
+    waitingMs: number
+  }
+  /** Whom; URLs and tokens may be secrets: never log them. */
+  notify: {
+    command: string[]
+    webhook: string | null
+    ntfy: { topicUrl: string; token: string | null } | null
+    telegram: { baseUrl: string; token: string; chat: string } | null
+  }
   /** By key as in the file: `http.port`, `claude.env.FOO`; also `home` and `file`. */
   origins: Record<string, Origin>
 }
@@ -148,6 +167,33 @@ function toConfig(
       tasksMax: data.scope.tasks_max,
     },
     log: data.log,
+    limits: data.limits,
+    breaker: {
+      failures: data.breaker.failures,
+      windowMs: data.breaker.window,
+      pauseMs: data.breaker.pause,
+      maxPauseMs: data.breaker.max_pause,
+    },
+    alerts: {
+      daemonDownMs: data.alerts.daemon_down,
+      failureRate: data.alerts.failure_rate,
+      windowMs: data.alerts.window,
+      startFailures: data.alerts.start_failures,
+      queueAgeMs: data.alerts.queue_age,
+      waitingMs: data.alerts.waiting,
+    },
+    notify: toNotify(data.alerts),
+  }
+}
+
+function toNotify(alerts: z.output<typeof CONFIG_FILE>['alerts']): Config['notify'] {
+  const { command, webhook, ntfy, ntfy_token, telegram_token, telegram_chat, telegram_api } = alerts
+  return {
+    command,
+    webhook: webhook || null,
+    ntfy: ntfy === '' ? null : { topicUrl: ntfy, token: ntfy_token || null },
+    telegram:
+      telegram_token === '' ? null : { baseUrl: telegram_api, token: telegram_token, chat: telegram_chat },
   }
 }
 

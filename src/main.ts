@@ -16,12 +16,15 @@ import { createAuthenticate } from './http/identity/authenticate.ts'
 import { listen } from './http/listen.ts'
 import { readOrCreateToken } from './http/token.ts'
 import { createLogger } from './log.ts'
+import { createNotifiers } from './notify/notifiers.ts'
 import { createSqliteQueue } from './queue/sqlite.ts'
 import { createApiKeys } from './store/api-keys.ts'
 import { createAttempts } from './store/attempts.ts'
 import { openDatabase, type Database } from './store/database.ts'
 import { createHookEvents } from './store/hook-events.ts'
 import { acquireHomeLock } from './store/lock.ts'
+import { createIncidents } from './store/incidents.ts'
+import { createNotes } from './store/notes.ts'
 import { createOutbox } from './store/outbox.ts'
 import { createPermissionRules } from './store/permission-rules.ts'
 import { createProjects } from './store/projects.ts'
@@ -126,6 +129,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const attempts = createAttempts(db)
   const projects = createProjects(db)
   const rules = createPermissionRules(db)
+  const incidents = createIncidents(db)
   const supervisor = createSupervisor({
     settings,
     queue,
@@ -141,6 +145,14 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       costOf,
       clock,
     }),
+    incidents,
+    notes: createNotes(db),
+    recovery: {
+      breaker: config.breaker,
+      alerts: config.alerts,
+      notifiers: createNotifiers(config.notify),
+      park: config.limits.park,
+    },
     tmux,
     clock,
     logger,
@@ -214,6 +226,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       found_at_start: [...hung, ...db.notices, ...supervisor.foundAtStart()],
     }),
     health: async () => healthOf(db, supervisor),
+    incidents: async (filter) => incidents.list(filter),
     askPermission: async (taskId, attempt, secret, payload, signal) => {
       if (!isSame(secret, secretOf({ taskId, attempt }))) return 'unauthorized'
       return { answer: await supervisor.hold(taskId, attempt, payload, signal) }

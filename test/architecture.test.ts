@@ -12,6 +12,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   store: ['core'],
   queue: ['core'],
   agent: ['core', 'tmux'],
+  notify: ['core'],
   supervisor: ['core', 'agent', 'tmux', 'store', 'queue'],
   http: ['core', 'protocol', 'supervisor', 'store'],
   client: ['core', 'protocol'],

@@ -40,7 +40,14 @@ export async function readTranscriptEnd(
   const kind =
     limit !== null ? 'usage_limit' : (recorded?.kind ?? apiErrorKind({ error: failure?.error, message }))
   const { outcome } = API_ERROR_POLICIES[kind]
-  return { kind: 'failure', error: kind, message, outcome, limitedUntil: limit?.resetsAt ?? null }
+  return {
+    kind: 'failure',
+    error: kind,
+    message,
+    outcome,
+    limitedUntil: limit?.resetsAt ?? null,
+    limitType: limit?.type ?? null,
+  }
 }
 
 async function tailOf(place: TranscriptPlace): Promise<string[]> {

@@ -38,12 +38,21 @@ export type AgentEnd = {
   /** The agent's last message, marker and all. */
   message: string
   retryAfterMs: number | null
+  /** Of a usage limit: the API's own name of it. */
+  limitType?: string | null
 }
 
 /** How a turn ended, as the transcript has it: read where a hook is missing or does not say enough. */
 export type TranscriptEnd =
   | { kind: 'stop'; message: string }
-  | { kind: 'failure'; error: string; message: string; outcome: Outcome; limitedUntil: number | null }
+  | {
+      kind: 'failure'
+      error: string
+      message: string
+      outcome: Outcome
+      limitedUntil: number | null
+      limitType: string | null
+    }
   | { kind: 'open' }
 
 export type WatcherOptions = {
@@ -234,7 +243,9 @@ export function createWatcher(options: WatcherOptions): Watcher {
 
   function decideFailure(end: TranscriptEnd, turnEnd: TurnEnd & { kind: 'failure' }): void {
     const failure =
-      end.kind === 'failure' ? end : { ...turnEnd, outcome: 'failed' as const, limitedUntil: null }
+      end.kind === 'failure'
+        ? end
+        : { ...turnEnd, outcome: 'failed' as const, limitedUntil: null, limitType: null }
     lastMessage = failure.message
     if (failure.error !== 'usage_limit') {
       moveBy('failed', failure.message || `The API call failed (${failure.error}).`, failure.error, {

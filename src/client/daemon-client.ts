@@ -1,5 +1,6 @@
 import { CcmError, type ErrorCode } from '../core/errors.ts'
 import type { TaskStatus } from '../core/task.ts'
+import type { IncidentJson } from '../protocol/incident.ts'
 import type {
   CancelJson,
   ExplainJson,
@@ -58,6 +59,8 @@ export type DaemonClient = {
   rules: (project: string) => Promise<PermissionRuleJson[]>
   /** Answers the rules as they are then. */
   changeRules: (project: string, changes: RuleChangesBody) => Promise<PermissionRuleJson[]>
+  /** Newest first; 50 unless told. */
+  incidents: (filter?: { limit?: number; open?: 1 }) => Promise<IncidentJson[]>
   shutdown: (agents: 'keep' | 'end') => Promise<ShutdownJson>
   liveEvents: (options?: LiveOptions) => AsyncGenerator<LiveMessage>
 }
@@ -128,6 +131,7 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     trustProject: (name) => post(`${projectPath(name)}/trust`),
     rules: (project) => get(`${projectPath(project)}/rules`),
     changeRules: (project, changes) => post(`${projectPath(project)}/rules`, changes),
+    incidents: (filter = {}) => get(`/api/incidents${queryOf(filter)}`),
     shutdown: (agents) => post('/api/shutdown', { agents }),
     liveEvents: (options = {}) =>
       readLiveEvents(async (lastEventId, signal) => {

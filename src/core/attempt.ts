@@ -16,6 +16,8 @@ export type Attempt = {
   /** Folder of the attempt: prompt, settings, start script, exit status. */
   folder: string
   claudeSessionId: string
+  /** It goes on with the session of an earlier attempt. */
+  resumed: boolean
   /** CLAUDE_CONFIG_DIR of the agent; null: the user's own. */
   configDir: string | null
   permissionMode: string
@@ -32,6 +34,8 @@ export type Attempt = {
   stateAt: number
   startedAt: number
   settledAt: number | null
+  /** How it ended (`AgentEnd.kind`); null before. */
+  endKind: string | null
 }
 
 /** One step of the chain that `ccm explain` prints: a change of state with what proved it. */

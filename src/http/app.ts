@@ -5,6 +5,7 @@ import type { AppDeps } from './deps.ts'
 import { credentialRequired, jsonBody, localOnly } from './guards.ts'
 import { answerError } from './problem.ts'
 import { daemonRoutes } from './routes/daemon.ts'
+import { incidentRoutes } from './routes/incidents.ts'
 import { liveRoutes } from './routes/live.ts'
 import { permissionRoutes } from './routes/permission.ts'
 import { projectRoutes } from './routes/projects.ts'
@@ -34,6 +35,7 @@ export function routesOf(deps: AppDeps): Route[] {
     ...ruleRoutes(deps),
     ...taskRoutes(deps),
     ...liveRoutes(deps),
+    ...incidentRoutes(deps),
     ...permissionRoutes(deps),
   ]
 }

@@ -6,6 +6,7 @@ import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply, RetryReply, TaskQuery } from '../core/queue.ts'
 import type { NewTask, Task } from '../core/task.ts'
 import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
+import type { IncidentView } from '../protocol/incident.ts'
 import type { Authenticate } from './identity/authenticate.ts'
 
 /** A queue row with what the supervisor knows about its agent. */
@@ -90,6 +91,8 @@ export type AppDeps = {
     change: (project: string, changes: { set: PermissionRule[]; remove: string[] }) => Promise<void>
   }
   status: () => Promise<StatusJson>
+  /** Newest first. */
+  incidents: (filter: { limit: number; open: boolean }) => Promise<IncidentView[]>
   /** One word for each part, `ok` when it is well: shown without a token. */
   health: () => Promise<Record<string, string>>
   /**

@@ -28,6 +28,8 @@ function attemptOf(taskId: string, attempt: number, more: Partial<Attempt> = {})
     stateAt: 10,
     startedAt: 10,
     settledAt: null,
+    resumed: false,
+    endKind: null,
     ...more,
   }
 }
@@ -72,7 +74,13 @@ test('an attempt is stored whole and goes through its phases', () => {
   attempts.setStarted(lease, WINDOW)
   expect(attempts.get(lease)).toEqual({ ...full, phase: 'started', ...WINDOW })
   expect(attempts.settle(reportOf('t1', 1), 99)).toBe(true)
-  expect(attempts.get(lease)).toEqual({ ...full, phase: 'settled', ...WINDOW, settledAt: 99 })
+  expect(attempts.get(lease)).toEqual({
+    ...full,
+    phase: 'settled',
+    endKind: 'failed',
+    ...WINDOW,
+    settledAt: 99,
+  })
   outbox.markDelivered(lease, 100)
   expect(attempts.get(lease)?.phase).toBe('reported')
   db.close()

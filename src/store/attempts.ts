@@ -24,11 +24,17 @@ export type Attempts = {
   /** Stores the change and the attempt's new state in one step. Throws NOT_FOUND for an unknown attempt. */
   recordState: (change: Omit<StateChange, 'id'> & { waitKind: WaitKind | null }) => StateChange
   /** Closes the attempt and puts its report into the outbox in one step. False: it was settled before. */
-  settle: (report: Report, at: number) => boolean
+  settle: (report: Report, at: number, endKind?: string) => boolean
   get: (lease: Lease) => Attempt | null
   newestOf: (taskId: string) => Attempt | null
   /** Attempts that are neither settled nor reported, oldest first. */
   openOnes: () => Attempt[]
+  /** How attempts that were settled after `at` ended, counted. */
+  endsSince: (at: number) => { outcome: string; kind: string | null; count: number }[]
+  /** Notes the session that Claude Code says it works in. */
+  setSession: (lease: Lease, claudeSessionId: string) => void
+  /** The attempts of a task, oldest first. */
+  ofTask: (taskId: string) => Attempt[]
   /** All changes of a task, over all its attempts, oldest first. */
   chain: (taskId: string) => StateChange[]
   /** Changes with a greater id, oldest first; `taskId` null: of all tasks. */
@@ -57,6 +63,8 @@ type AttemptRow = {
   state_at: number
   started_at: number
   settled_at: number | null
+  resumed: number
+  end_kind: string | null
 }
 
 type ChangeRow = {
@@ -77,10 +85,10 @@ export function createAttempts(db: Database): Attempts {
   const insert = db.prepare<AttemptRow>(
     `INSERT INTO attempts (task_id, attempt, phase, dir, folder, claude_session_id, config_dir,
        permission_mode, server_pid, server_started_at, window_id, pane_id, window_name, state, wait_kind,
-       state_reason, state_at, started_at, settled_at)
+       state_reason, state_at, started_at, settled_at, resumed, end_kind)
      VALUES (:task_id, :attempt, :phase, :dir, :folder, :claude_session_id, :config_dir,
        :permission_mode, :server_pid, :server_started_at, :window_id, :pane_id, :window_name, :state, :wait_kind,
-       :state_reason, :state_at, :started_at, :settled_at)
+       :state_reason, :state_at, :started_at, :settled_at, :resumed, :end_kind)
      ON CONFLICT (task_id, attempt) DO NOTHING`,
   )
   const starting = db.prepare<Lease>(
@@ -101,8 +109,8 @@ export function createAttempts(db: Database): Attempts {
     `INSERT INTO state_changes (task_id, attempt, at, from_state, to_state, cue, reason, source, evidence)
      VALUES (:taskId, :attempt, :at, :from, :to, :cue, :reason, :source, :evidence) RETURNING *`,
   )
-  const settled = db.prepare<Lease & { at: number }>(
-    `UPDATE attempts SET phase = 'settled', settled_at = :at
+  const settled = db.prepare<Lease & { at: number; endKind: string | null }>(
+    `UPDATE attempts SET phase = 'settled', settled_at = :at, end_kind = :endKind
      WHERE task_id = :taskId AND attempt = :attempt AND phase IN ('claimed', 'starting', 'started')`,
   )
   const toOutbox = db.prepare<Lease & { outcome: string; report: string; at: number }>(
@@ -117,6 +125,18 @@ export function createAttempts(db: Database): Attempts {
   )
   const open = db.prepare<Record<string, never>, AttemptRow>(
     `SELECT * FROM attempts WHERE phase IN ('claimed', 'starting', 'started') ORDER BY started_at, task_id`,
+  )
+  const ends = db.prepare<{ at: number }, { outcome: string; kind: string | null; count: number }>(
+    `SELECT o.outcome, a.end_kind AS kind, count(*) AS count FROM attempts a
+     JOIN outbox o ON o.task_id = a.task_id AND o.attempt = a.attempt
+     WHERE a.settled_at > :at GROUP BY o.outcome, a.end_kind`,
+  )
+  const session = db.prepare<Lease & { claudeSessionId: string }>(
+    `UPDATE attempts SET claude_session_id = :claudeSessionId
+     WHERE task_id = :taskId AND attempt = :attempt`,
+  )
+  const ofTask = db.prepare<{ taskId: string }, AttemptRow>(
+    'SELECT * FROM attempts WHERE task_id = :taskId ORDER BY attempt',
   )
   const chain = db.prepare<{ taskId: string }, ChangeRow>(
     'SELECT * FROM state_changes WHERE task_id = :taskId ORDER BY id',
@@ -159,16 +179,20 @@ export function createAttempts(db: Database): Attempts {
         if (row === undefined) throw new CcmError('INTERNAL', 'SQLite returned no row for an insert.')
         return toChange(row)
       }),
-    settle: (report, at) =>
+    settle: (report, at, endKind = report.outcome) =>
       db.transaction(() => {
         const { taskId, attempt, outcome } = report
-        if (settled.run({ taskId, attempt, at }) === 0) return false
+        if (settled.run({ taskId, attempt, at, endKind }) === 0) return false
         toOutbox.run({ taskId, attempt, outcome, report: JSON.stringify(report), at })
         return true
       }),
     get: ({ taskId, attempt }) => toAttempt(one.get({ taskId, attempt })),
     newestOf: (taskId) => toAttempt(newest.get({ taskId })),
     openOnes: () => open.all({}).map(fromRow),
+    endsSince: (at) => ends.all({ at }),
+    setSession: ({ taskId, attempt }, claudeSessionId) =>
+      void session.run({ taskId, attempt, claudeSessionId }),
+    ofTask: (taskId) => ofTask.all({ taskId }).map(fromRow),
     chain: (taskId) => chain.all({ taskId }).map(toChange),
     changesAfter: (id, taskId, limit) =>
       (taskId === null ? changes.all({ id, limit }) : changesOfTask.all({ id, taskId, limit })).map(toChange),
@@ -201,6 +225,8 @@ function toRow(attempt: Attempt): AttemptRow {
     state_at: attempt.stateAt,
     started_at: attempt.startedAt,
     settled_at: attempt.settledAt,
+    resumed: attempt.resumed ? 1 : 0,
+    end_kind: attempt.endKind,
   }
 }
 
@@ -229,6 +255,8 @@ function fromRow(row: AttemptRow): Attempt {
     stateAt: row.state_at,
     startedAt: row.started_at,
     settledAt: row.settled_at,
+    resumed: row.resumed === 1,
+    endKind: row.end_kind,
   }
 }
 

@@ -27,6 +27,8 @@ function prepare(names: string[], more: Partial<Options> = {}) {
     queue,
     renew: async () => void order.push('renew'),
     filter: async () => ({ projects: ['app'], roles: null, labels: [] }),
+    gate: (projects) => ({ allow: 'all', free: projects, probes: [] }),
+    claimed: () => {},
     occupied: () => started.length,
     starting: () => 0,
     maxConcurrent: () => 3,

@@ -5,8 +5,15 @@ import type { ClaimFilter, Queue } from '../core/queue.ts'
 import type { Task } from '../core/task.ts'
 import type { StartPulse } from './beats.ts'
 
-/** Why nothing is claimed: a kind (`starting`, `slots`, `memory`, `claude`, `tmux`, `login`, `limit`) and a sentence. */
-export type Hold = { kind: string; sentence: string; until: number | null }
+/** Why nothing is claimed: a kind (`starting`, `slots`, `memory`, `claude`, `tmux`, `login`, `limit`, `breaker`) and a sentence. */
+export type Hold = {
+  kind: string
+  sentence: string
+  until: number | null
+  /** Where it holds only one project's tasks, or only those of one family of models. */
+  project?: string
+  model?: string
+}
 
 /** Claims tasks while there is room for their agents. */
 export type Dispatcher = {
@@ -29,6 +36,10 @@ export function createDispatcher(options: {
   renew: () => Promise<void>
   /** What this worker can take now. */
   filter: () => Promise<ClaimFilter>
+  /** From which of these projects tasks may be claimed, from which only one, and whether only one of all. */
+  gate: (projects: string[]) => { allow: 'all' | 'probe' | 'none'; free: string[]; probes: string[] }
+  /** A task was claimed; before it is started. */
+  claimed: (task: Task) => void
   /** Agents that occupy a slot now. */
   occupied: () => number
   /** Agents that started so lately that their memory is not taken yet. */
@@ -71,10 +82,25 @@ export function createDispatcher(options: {
       for (const [kind, hold] of held) if (hold.until !== null && hold.until <= clock()) held.delete(kind)
       const room = await measureRoom()
       if (room <= 0 || closed) return
-      const tasks = await queue.claim(room, await options.filter())
-      for (const task of tasks) options.start(task)
-      if (tasks.length < room) return
+      const filter = await options.filter()
+      const { allow, free, probes } = options.gate(filter.projects)
+      if (allow === 'none') return
+      if (allow === 'probe') return void (await claim(1, { ...filter, projects: [...free, ...probes] }))
+      let tried = 0
+      for (const project of probes)
+        if (tried < room) tried += await claim(1, { ...filter, projects: [project] })
+      const left = room - tried
+      if (left <= 0 || (await claim(left, { ...filter, projects: free })) < left) return
     }
+  }
+
+  async function claim(limit: number, filter: ClaimFilter): Promise<number> {
+    const tasks = await queue.claim(limit, filter)
+    for (const task of tasks) {
+      options.claimed(task)
+      options.start(task)
+    }
+    return tasks.length
   }
 
   async function measureRoom(): Promise<number> {

@@ -62,10 +62,10 @@ export function createOutcomes(deps: {
   }
 
   // It waits until the database takes it: nothing else remembers what the agent's work came to.
-  async function toOutbox(report: Report): Promise<void> {
+  async function toOutbox(report: Report, endKind: string): Promise<void> {
     for (;;) {
       try {
-        attempts.settle(report, clock())
+        attempts.settle(report, clock(), endKind)
         return
       } catch (err) {
         if (!(err instanceof CcmError)) throw err
@@ -94,7 +94,7 @@ export function createOutcomes(deps: {
       const result = await collect(attempt, end, { before, transcriptPath: path })
       // Before it is settled: after that, no later daemon looks into this folder, and it holds secrets.
       bestEffort(() => cleanLaunch(attempt.folder))
-      await toOutbox(reportOf(attempt, end, result))
+      await toOutbox(reportOf(attempt, end, result), end.kind)
       const files = attemptFiles(attempt.folder)
       await rm(files.before, { recursive: true, force: true }).catch(() => undefined)
       // Only when it is empty: what could not be stored is worth more than a tidy folder.
@@ -102,7 +102,7 @@ export function createOutcomes(deps: {
     },
     async storeBare(attempt, end) {
       bestEffort(() => cleanLaunch(attempt.folder))
-      await toOutbox(reportOf(attempt, end, null))
+      await toOutbox(reportOf(attempt, end, null), end.kind)
     },
   }
 }

@@ -72,8 +72,10 @@ export type RunnerDeps = {
   notify: (taskId: string, kind: 'state' | 'task') => void
   /** Takes in what the agent used since the last time. Never rejects. */
   spend: (agent: RunningAgent) => Promise<void>
+  /** The agent of a task has its window. */
+  started: (task: Task, attempt: Attempt) => void
   /** The attempt's outcome is in the outbox. */
-  settled: (end: AgentEnd) => void
+  settled: (task: Task, attempt: Attempt, end: AgentEnd) => void
 }
 
 /** Runs attempts: folder, window, watch, end, result, outbox; each step announced in the database first. */
@@ -115,6 +117,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       await deps.ingest().remove(spoolOf(attempt))
       return settle(agent, null, agent.ended)
     }
+    deps.started(task, attempt)
     await watch(agent, started.panePid, started.before, null)
   }
 
@@ -232,7 +235,7 @@ export function createRunner(deps: RunnerDeps): Runner {
     await deps.spend(agent)
     await outcomes.store(agent.attempt, end, { before, transcriptPath: transcriptOf(agent).path })
     forget(agent)
-    deps.settled(end)
+    deps.settled(agent.task, agent.attempt, end)
     deps.notify(agent.task.id, 'task')
   }
 
@@ -263,7 +266,7 @@ export function createRunner(deps: RunnerDeps): Runner {
           deps.logger.error({ err: again, taskId: task.id }, 'an outcome could not be stored'),
         )
       forget(agent)
-      deps.settled(end)
+      deps.settled(task, attempt, end)
     }
   }
 

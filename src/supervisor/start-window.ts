@@ -30,6 +30,7 @@ export function newAttempt(task: Task, project: Project | null, settings: Settin
     dir: project?.dir ?? '/',
     folder: join(settings.home, 'attempts', `${task.id}.${task.attempt}`),
     claudeSessionId: randomUUID(),
+    resumed: false,
     configDir: configDirFor(task.id, settings),
     permissionMode: task.permissionMode ?? project?.permissionMode ?? settings.claude.permissionMode,
     serverPid: null,
@@ -43,6 +44,7 @@ export function newAttempt(task: Task, project: Project | null, settings: Settin
     stateAt: at,
     startedAt: at,
     settledAt: null,
+    endKind: null,
   }
 }
 

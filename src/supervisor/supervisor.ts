@@ -5,14 +5,17 @@ import type { Logger } from 'pino'
 import type { Answers, Pending } from '../agent/answers.ts'
 import type { LiveTokens } from '../agent/live-usage.ts'
 import { type Claude, findClaude } from '../agent/claude.ts'
-import { type AgentEnd, occupiesSlot } from '../agent/watcher.ts'
+import { occupiesSlot } from '../agent/watcher.ts'
 import type { Clock } from '../core/clock.ts'
 import { isFinal, type NewTask, type Task } from '../core/task.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
+import { familyOfModel } from '../core/limit.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply, Queue, Report, RetryReply } from '../core/queue.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
+import type { Incidents } from '../store/incidents.ts'
+import type { Notes } from '../store/notes.ts'
 import type { Outbox } from '../store/outbox.ts'
 import type { PermissionRules } from '../store/permission-rules.ts'
 import type { Project, Projects } from '../store/projects.ts'
@@ -23,11 +26,14 @@ import { createClaimFilter } from './claim-filter.ts'
 import type { StartPulse } from './beats.ts'
 import { createDelivery } from './deliver.ts'
 import { createDispatcher, type Hold } from './dispatcher.ts'
+import { fleetFacts } from './fleet-facts.ts'
 import { createIngest } from './ingest.ts'
 import { projectOf } from './intake.ts'
 import { removeProject } from './project-removal.ts'
 import { createRetention, type Retention } from './retention.ts'
 import { createLeaseKeeper, endedBy } from './leases.ts'
+import { resumeAgain } from './resume.ts'
+import { createRecovery, type RecoverySettings } from './recovery.ts'
 import { createRuling } from './ruling.ts'
 import { createRunner, spoolOf, type RunningAgent } from './runner.ts'
 import type { Settings } from './settings.ts'
@@ -95,6 +101,9 @@ export type SupervisorDeps = {
   projects: Projects
   rules: PermissionRules
   budgets: Budgets
+  incidents: Incidents
+  notes: Notes
+  recovery: RecoverySettings
   tmux: TmuxServer
   clock: Clock
   logger: Logger
@@ -102,10 +111,6 @@ export type SupervisorDeps = {
   pulse?: StartPulse
 }
 
-/** How long claims pause after a refused login: 1 minute, doubled each time, at most 15. */
-const LOGIN_PAUSE_MS = 60_000
-/** After a usage limit whose end nobody told. */
-const LIMIT_PAUSE_MS = 5 * 60_000
 /** An agent has most of its memory long before that. */
 const MEMORY_SETTLES_MS = 30_000
 
@@ -114,7 +119,6 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const watched = deps.pulse === undefined ? {} : { pulse: deps.pulse }
   const listeners = new Set<(notice: Notice) => void>()
   const found: string[] = []
-  let loginFailures = 0
   let retention: Retention | null = null
   let known: { claude: Claude; print: string } | null = null
 
@@ -170,7 +174,11 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       dispatcher.nudge()
     },
     spend,
-    settled,
+    started: (task) => recovery.over(task.id, 'Its next attempt was started.'),
+    settled: (task, attempt, end) => {
+      recovery.ended({ ...task, model: modelOf(task) }, attempt, end)
+      delivery.nudge()
+    },
   })
   const delivery = createDelivery({
     ...watched,
@@ -183,11 +191,23 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       dispatcher.nudge()
     },
   })
+  const recovery = createRecovery({
+    settings: deps.recovery,
+    incidents: deps.incidents,
+    notes: deps.notes,
+    facts: () => fleetFacts({ queue, attempts, agents: runner.agents, clock }, deps.recovery.alerts.windowMs),
+    isRunning: (id) => runner.agents.has(id),
+    clock,
+    random: Math.random,
+    logger,
+  })
   const dispatcher = createDispatcher({
     ...watched,
     queue,
     renew: () => leases.renew(),
     filter: createClaimFilter({ queue, projects, spent }),
+    gate: recovery.gate,
+    claimed: (task) => recovery.breakers.claimed(task),
     occupied: () =>
       [...runner.agents.values()].filter(({ watcher }) => occupiesSlot(watcher?.view().state ?? 'spawning'))
         .length,
@@ -238,8 +258,14 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   /** Begins a claimed task, unless its budget was used up by its attempts of before. */
   function begin(task: Task): void {
     const why = budgets.over(task)
+    const limitedUntil = recovery.limits.until(modelOf(task))
     if (why !== null) giveBack(task, { outcome: 'failed_permanent', error: why })
-    else {
+    else if (limitedUntil !== null) {
+      // The queue knows nothing of models.
+      const error = `The usage limit of its model is reached until ${new Date(limitedUntil).toISOString()}.`
+      const retryAfterMs = Math.max(0, limitedUntil - clock())
+      giveBack(task, { outcome: 'released', error, retryAfterMs, resume: resumeAgain(task, retryAfterMs) })
+    } else {
       runner.start(task).catch((err: unknown) => {
         logger.error({ err, taskId: task.id }, 'a claimed task could not be begun')
         giveBack(task, {
@@ -256,14 +282,14 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   }
 
   // Nothing of its attempt exists. Should this fail too, its lease runs out.
-  function giveBack(task: Task, end: Pick<Report, 'outcome' | 'error'>): void {
+  function giveBack(task: Task, end: Pick<Report, 'outcome' | 'error'> & Partial<Report>): void {
     queue
       .finish({
         taskId: task.id,
         attempt: task.attempt,
         result: null,
         retryAfterMs: null,
-        resume: null,
+        resume: resumeAgain(task, 0),
         ...end,
       })
       .then(() => notify(task.id, 'task'))
@@ -272,25 +298,14 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       )
   }
 
-  function settled(end: AgentEnd): void {
-    if (end.kind === 'auth') {
-      const pauseMs = Math.min(LOGIN_PAUSE_MS * 2 ** loginFailures++, 15 * LOGIN_PAUSE_MS)
-      const sentence = `Claude Code's login was refused: ${end.error ?? ''} Log in (run claude), or mend the key in [claude.env] and run: ccm restart`
-      dispatcher.hold({ kind: 'login', sentence, until: clock() + pauseMs })
-    } else if (end.kind === 'usage_limit') {
-      const until = clock() + (end.retryAfterMs ?? LIMIT_PAUSE_MS)
-      const sentence = `The account's usage limit is reached until ${new Date(until).toISOString()}.`
-      dispatcher.hold({ kind: 'limit', sentence, until })
-    } else if (end.outcome === 'succeeded') {
-      loginFailures = 0
-    }
-    delivery.nudge()
-  }
-
   /** Why no task of this project may start today, or null. */
   function spent(project: string): string | null {
     return budgets.dayOver() ?? budgets.projectOver(project)
   }
+
+  const modelOf = (task: Task): string | null =>
+    task.model ?? projects.byName(task.project)?.model ?? settings.claude.model
+  const holds = (): Hold[] => [...dispatcher.holds(), ...recovery.holds()]
 
   return {
     async begin() {
@@ -355,7 +370,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
               projects,
               worker: settings.worker,
               spent,
-              holds: dispatcher.holds,
+              holds: () => holds().filter((hold) => concerns(hold, task.project, modelOf(task))),
               lastReason: () => attempt?.stateReason ?? null,
               clock,
             })) ?? (attempt === null ? null : facts.reason),
@@ -389,8 +404,8 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     holds: () => {
       const spent = budgets.dayOver()
       return spent === null
-        ? dispatcher.holds()
-        : [...dispatcher.holds(), { kind: 'budget', sentence: spent, until: budgets.dayEndsAt() }]
+        ? holds()
+        : [...holds(), { kind: 'budget', sentence: spent, until: budgets.dayEndsAt() }]
     },
     claude,
     foundAtStart: () => found,
@@ -412,10 +427,17 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       await retention?.close()
       leases.close()
       await sweep.close()
+      await recovery.close(mode === 'end')
       await ingest.close()
       await delivery.close()
     },
   }
+}
+
+/** A hold of one project or family of models is a reason only for tasks of theirs. */
+function concerns({ project, model }: Hold, ofProject: string, ofModel: string | null): boolean {
+  if (project !== undefined && project !== ofProject) return false
+  return model === undefined || ofModel === null || familyOfModel(ofModel) === model
 }
 
 function printOf(path: string): string {

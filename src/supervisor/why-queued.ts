@@ -4,6 +4,9 @@ import type { Task } from '../core/task.ts'
 import type { Projects } from '../store/projects.ts'
 import type { Hold } from './dispatcher.ts'
 
+/** Holds that outlast a task's own backoff. */
+const LASTING = ['login', 'limit', 'breaker']
+
 /**
  * Why a queued task waits: a word, a colon and a sentence with the command that helps where there is one; null
  * when nothing keeps it. What lasts longest is said first.
@@ -41,6 +44,10 @@ export async function whyQueued(
       return `dependency: it waits for task ${first.id} (${first.status})${more}.`
     }
   }
+  // Its own time comes first as a rule, but a held task that is parked for the same reason says the reason.
+  const holds = deps.holds()
+  const lasting = holds.find(({ kind }) => LASTING.includes(kind))
+  if (lasting !== undefined) return `${lasting.kind}: ${lasting.sentence}`
   const now = deps.clock()
   if (task.scheduledAt > now) {
     const last = deps.lastReason()
@@ -59,6 +66,6 @@ export async function whyQueued(
   }
   const spent = deps.spent(name)
   if (spent !== null) return `budget: ${spent} It goes on tomorrow, or with a larger budget.`
-  const hold = deps.holds()[0]
+  const [hold] = holds
   return hold === undefined ? null : `${hold.kind}: ${hold.sentence}`
 }

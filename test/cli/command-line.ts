@@ -147,6 +147,7 @@ export async function serveDaemon(
       send: answer('send'),
       screen: async () => null,
     },
+    incidents: async () => [],
     events: async ({ taskId, after, limit }) =>
       events.filter((row) => row.id > after && (taskId === null || row.taskId === taskId)).slice(0, limit),
     changes: async ({ taskId, after, limit }) =>

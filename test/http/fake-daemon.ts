@@ -89,6 +89,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       found_at_start: [],
     }),
     health: async () => ({ database: 'ok', tmux: 'ok' }),
+    incidents: async () => [],
     askPermission: async () => 'unauthorized',
     shutdown: (agents) => void calls.push(['shutdown', agents]),
     ...overrides,

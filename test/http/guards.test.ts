@@ -29,6 +29,7 @@ const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = 
   ['POST', '/api/tasks/:id/deny', 'operate'],
   ['POST', '/api/tasks/:id/send', 'write'],
   ['GET', '/api/events', 'read'],
+  ['GET', '/api/incidents', 'read'],
   ['POST', '/internal/attempts/:task/:attempt/permission', 'own'],
 ]
 
