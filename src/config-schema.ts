@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { SCOPES } from './core/principal.ts'
 import { PERMISSION_MODES } from './core/task.ts'
 import type { Fault } from './protocol/faults.ts'
 
@@ -52,17 +53,36 @@ const environment = z.record(
   z.union([argument, z.number(), z.boolean()], 'must be text without a NUL character').transform(String),
 )
 
+/** A secret itself, or where it comes from: see secrets.ts. */
+const secret = z
+  .union(
+    [
+      line,
+      z.strictObject({ env: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/) }),
+      z.strictObject({ file: line.regex(/^\//) }),
+      z.strictObject({ credential: line.min(1) }),
+      z.strictObject({ command: z.array(argument).min(1) }),
+    ],
+    'must be text, or one of { env = "NAME" }, { file = "/absolute/path" }, { credential = "name" } and { command = ["program", "argument"] }',
+  )
+  .default('')
+const hostName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?(:\d{1,5})?$/, 'must be a host name such as "ccm.example.org"')
+
 /** Every section and key of the file with its rule and default; durations come out in milliseconds. */
 export const SECTIONS = {
   http: z.strictObject({
     host: z
       .string()
-      .refine(
-        isLoopback,
-        'is refused for now unless it is 127.0.0.1, ::1 or localhost: ccm serves only programs on this machine',
-      )
+      .regex(/^[0-9a-zA-Z.:-]{1,100}$/, 'must be an address')
       .default('127.0.0.1'),
     port: count(0, 65_535).default(8765),
+    // Serving other machines: only with the names that a TLS proxy in front answers to.
+    behind_tls: z.boolean().default(false),
+    names: z.array(hostName).default([]),
+    // Requests a second that one credential may make on average; it may save up ten seconds of them.
+    rate: count(1, 100_000).default(100),
   }),
   claude: z.strictObject({
     command: line.default(''),
@@ -98,6 +118,19 @@ export const SECTIONS = {
     sweep: duration('15s'),
     max_queued: count(1, 1_000_000).default(100),
     keep: duration('30d', 3650),
+  }),
+  auth: z.strictObject({
+    supabase_url: z
+      .string()
+      .regex(
+        /^(https:\/\/[^\s?#]+|http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?[^\s?#]*)?$/,
+        'must be an https URL',
+      )
+      .default(''),
+    hs256_secret: secret,
+    users: z
+      .record(z.string().regex(/^[\w.@:-]{1,128}$/, 'must be a user id'), z.array(z.enum(SCOPES)).min(1))
+      .default({}),
   }),
   // 0: no limit.
   budget: z.strictObject({
@@ -150,6 +183,7 @@ export const CONFIG_FILE = z.strictObject({
   timeouts: SECTIONS.timeouts.prefault({}),
   markers: SECTIONS.markers.prefault({}),
   queue: SECTIONS.queue.prefault({}),
+  auth: SECTIONS.auth.prefault({}),
   budget: SECTIONS.budget.prefault({}),
   watchdog: SECTIONS.watchdog.prefault({}),
   daemon: SECTIONS.daemon.prefault({}),
@@ -184,6 +218,22 @@ export function crossFaults(tree: Record<string, unknown>): Fault[] {
     faults.push({
       path: ['queue', 'heartbeat'],
       sentence: 'queue.heartbeat must be at most half of queue.lease, or one late heartbeat loses the lease.',
+    })
+  }
+  const { host, behind_tls, names } = SECTIONS.http.shape
+  const http = z.object({ host, behind_tls, names }).safeParse(tree['http'] ?? {})
+  if (http.success && !isLoopback(http.data.host) && !(http.data.behind_tls && http.data.names.length > 0)) {
+    faults.push({
+      path: ['http', 'host'],
+      sentence:
+        'http.host must be 127.0.0.1, ::1 or localhost. Other machines reach ccm through a proxy with TLS only: set http.behind_tls = true and http.names to the names it answers to.',
+    })
+  }
+  const auth = SECTIONS.auth.safeParse(tree['auth'] ?? {})
+  if (auth.success && auth.data.hs256_secret !== '' && auth.data.supabase_url === '') {
+    faults.push({
+      path: ['auth', 'hs256_secret'],
+      sentence: 'auth.hs256_secret needs auth.supabase_url, which is the issuer of the tokens.',
     })
   }
   const both = z.object({ done: SECTIONS.markers.shape.done, error: SECTIONS.markers.shape.error })

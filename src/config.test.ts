@@ -42,7 +42,8 @@ test('without a file and variables every value is its default', () => {
   expect(config).toEqual({
     home: join(home, '.local/state/ccm'),
     file: null,
-    http: { host: '127.0.0.1', port: 8765 },
+    http: { host: '127.0.0.1', port: 8765, behindTls: false, names: [], rate: 100 },
+    auth: { supabaseUrl: null, hs256Secret: '', users: {} },
     claude: {
       command: null,
       args: [],
@@ -97,7 +98,7 @@ test('without a file and variables every value is its default', () => {
 test('a variable beats the file, the file beats the default, and each value knows its origin', () => {
   const { file, load } = place('[http]\nport = 1000\nhost = "::1"\n[claude.env]\nFoo = "file"\nBAR = 1\n')
   const { http, claude, agents, origins } = load({ CCM__HTTP__PORT: '0', CCM__CLAUDE__ENV__Foo: 'env' })
-  expect(http).toEqual({ host: '::1', port: 0 })
+  expect(http).toMatchObject({ host: '::1', port: 0 })
   expect(claude.env).toEqual({ Foo: 'env', BAR: '1' })
   expect(agents.maxConcurrent).toBe(10)
   expect(origins).toMatchObject({
@@ -178,7 +179,7 @@ lease = "10s"
       'ccm.toml: claude.allowed_tools.0 must be text.',
       'ccm.toml: claude.args must be a list.',
       'ccm.toml: claude.permission_mode must be one of acceptEdits, auto, bypassPermissions, manual, dontAsk, plan.',
-      'ccm.toml: http.host is refused for now unless it is 127.0.0.1, ::1 or localhost: ccm serves only programs on this machine.',
+      'ccm.toml: http.host must be 127.0.0.1, ::1 or localhost. Other machines reach ccm through a proxy with TLS only: set http.behind_tls = true and http.names to the names it answers to.',
       'ccm.toml: http.port must be at most 65535.',
       'ccm.toml: http.prot is not known; did you mean http.port?',
       'ccm.toml: markers.error must differ from markers.done.',

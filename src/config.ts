@@ -6,7 +6,9 @@ import type { z } from 'zod'
 import { CONFIG_FILE, type LOG_LEVELS, SECTIONS, crossFaults } from './config-schema.ts'
 import type { Limits } from './core/budget.ts'
 import { CcmError, messageOf } from './core/errors.ts'
+import type { Scope } from './core/principal.ts'
 import type { PermissionMode } from './core/task.ts'
+import type { SecretSource } from './secrets.ts'
 import { faultsOf, nearestName, shown } from './protocol/faults.ts'
 
 /** Where a value came from, for `ccm config`. */
@@ -18,8 +20,10 @@ export type Config = {
   home: string
   /** The file that was read; null when there is none. */
   file: string | null
-  /** `port` 0: any free one. `host` is a loopback name or address. */
-  http: { host: string; port: number }
+  /** `port` 0: any free one. `host` is loopback unless `behindTls`; `names` are what a proxy answers to. */
+  http: { host: string; port: number; behindTls: boolean; names: string[]; rate: number }
+  /** Whose tokens count beside the daemon's own and API keys; `supabaseUrl` null: no user's. */
+  auth: { supabaseUrl: string | null; hs256Secret: SecretSource; users: Record<string, Scope[]> }
   claude: {
     /** Program to start; null: search for it. */
     command: string | null
@@ -125,7 +129,18 @@ function toConfig(
 ): Omit<Config, 'home' | 'file' | 'origins'> {
   const { claude, agents, timeouts, markers, queue, sweep } = data
   return {
-    http: data.http,
+    http: {
+      host: data.http.host,
+      port: data.http.port,
+      behindTls: data.http.behind_tls,
+      names: data.http.names,
+      rate: data.http.rate,
+    },
+    auth: {
+      supabaseUrl: data.auth.supabase_url === '' ? null : data.auth.supabase_url.replace(/\/+$/, ''),
+      hs256Secret: data.auth.hs256_secret,
+      users: data.auth.users,
+    },
     claude: {
       command: claude.command === '' ? null : claude.command.replace(/^~(?=\/)/, () => userHome(env)),
       args: claude.args,

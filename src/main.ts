@@ -170,7 +170,9 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       memberOf: async () => null,
       clock,
     }),
-    port: () => port,
+    names: { port: () => port, public: config.http.names },
+    rate: config.http.rate,
+    clock,
     logger,
     tasks: {
       insert: async (request) => {

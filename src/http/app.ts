@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { Hono, type Context } from 'hono'
 import { CcmError } from '../core/errors.ts'
 import type { AppDeps } from './deps.ts'
-import { credentialRequired, jsonBody, localOnly } from './guards.ts'
+import { credentialRequired, inTime, jsonBody, knownNames, notForwarded, notTooOften } from './guards.ts'
+import { createRateLimit } from './rate-limit.ts'
 import { answerError } from './problem.ts'
 import { daemonRoutes } from './routes/daemon.ts'
 import { incidentRoutes } from './routes/incidents.ts'
@@ -14,6 +15,9 @@ import { ruleRoutes } from './routes/rules.ts'
 import { taskRoutes } from './routes/tasks.ts'
 
 const BODY_MAX_BYTES = 1024 * 1024
+const ANSWER_MS = 30_000
+/** Refused credentials that one address may send a second, after a first ten seconds of them. */
+const FAILURES_PER_S = 5
 
 /** Of every answer: it is for its caller only, and a browser that shows it loads, frames and guesses nothing. */
 const HEADERS = {
@@ -41,7 +45,7 @@ export function routesOf(deps: AppDeps): Route[] {
 }
 
 /**
- * Builds the app from its routes and their guards: this machine only, credential, body type and size, in this
+ * Builds the app from its routes and their guards: its own names only, credential, rate, body type and size, time, in this
  * order, so that nothing is read from a stranger. Every error is a problem document (ProblemJson).
  */
 export function createApp(deps: AppDeps): App {
@@ -57,11 +61,18 @@ export function createApp(deps: AppDeps): App {
     for (const [name, value] of Object.entries(HEADERS)) context.header(name, value)
     context.header('x-request-id', requestId)
   })
-  app.use(localOnly(deps.port))
-  for (const { method, path, access, maxBytes, handle } of routesOf(deps)) {
+  app.use(knownNames(deps.names))
+  const often = notTooOften(createRateLimit(deps.rate, deps.clock))
+  const failures = createRateLimit(FAILURES_PER_S, deps.clock)
+  for (const { method, path, access, maxBytes, timeoutMs, handle } of routesOf(deps)) {
     const guards = [
-      ...(access === 'open' || access === 'own' ? [] : [credentialRequired(deps.authenticate, access)]),
+      ...(path.startsWith('/internal/') ? [notForwarded] : []),
+      ...(access === 'open' || access === 'own'
+        ? []
+        : [credentialRequired(deps.authenticate, access, failures)]),
+      often,
       ...(method !== 'GET' ? jsonBody(maxBytes ?? BODY_MAX_BYTES) : []),
+      inTime(timeoutMs ?? ANSWER_MS),
     ]
     app.on(method, [path], ...guards, (context) => handle(context))
   }

@@ -7,6 +7,8 @@ import type { CancelReply, RetryReply, TaskQuery } from '../core/queue.ts'
 import type { NewTask, Task } from '../core/task.ts'
 import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
 import type { IncidentView } from '../protocol/incident.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Names } from './guards.ts'
 import type { Authenticate } from './identity/authenticate.ts'
 
 /** A queue row with what the supervisor knows about its agent. */
@@ -40,8 +42,11 @@ export type Notice = { kind: 'hook' | 'state' | 'task'; taskId: string }
 export type AppDeps = {
   /** Whose a bearer credential is. */
   authenticate: Authenticate
-  /** The port this daemon listens on; asked at each request, as port 0 is known only after listening. */
-  port: () => number
+  /** Its port is asked for at each request, as port 0 is known only after listening. */
+  names: Names
+  /** Requests a second that one credential may make on average. */
+  rate: number
+  clock: Clock
   logger: Logger
   tasks: {
     /** Checks the directory, registers a new project, adds the task. QUEUE_FULL becomes 429. */

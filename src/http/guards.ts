@@ -3,27 +3,87 @@ import { bodyLimit } from 'hono/body-limit'
 import { allows, type Principal, type Scope } from '../core/principal.ts'
 import type { Authenticate } from './identity/authenticate.ts'
 import { Problem } from './problem.ts'
+import type { RateLimit } from './rate-limit.ts'
+import type { Bindings, Variables } from './routes/route.ts'
 
 const LOOPBACK_NAMES = ['127.0.0.1', 'localhost', '[::1]']
 
+/** What names the daemon answers to: loopback ones with its port, and those of a proxy that ends TLS. */
+export type Names = { port: () => number; public: readonly string[] }
+
 /**
- * Lets only requests to this machine's own name through, and from no other website: a page whose name was
- * made to point here (DNS rebinding) sends its own name as Host, and any foreign page sends its Origin.
+ * Lets only requests to one of the daemon's own names through, and from no other website: a page whose name was
+ * made to point here (DNS rebinding) sends its own name as Host, and any foreign page sends its Origin. Through
+ * the socket in the home comes no browser, so any Host will do there, and no Origin.
  */
-export function localOnly(port: () => number): MiddlewareHandler {
+export function knownNames(names: Names): MiddlewareHandler<{ Bindings: Bindings }> {
   return async (context, next) => {
-    const hosts = LOOPBACK_NAMES.flatMap((name) => [`${name}:${port()}`, ...(port() === 80 ? [name] : [])])
+    const port = names.port()
+    const local = LOOPBACK_NAMES.flatMap((name) => [`${name}:${port}`, ...(port === 80 ? [name] : [])])
     const host = context.req.header('host')?.toLowerCase()
-    if (host === undefined || !hosts.includes(host)) {
+    const isPublic = host !== undefined && names.public.includes(host)
+    if (context.env?.unix !== true && (host === undefined || !(isPublic || local.includes(host)))) {
       throw new Problem(403, {
         code: 'UNAUTHORIZED',
         message: 'The Host header names another machine or port.',
-        remedy: `Use http://127.0.0.1:${port()}.`,
+        remedy: `Use http://127.0.0.1:${port}.`,
+      })
+    }
+    if (isPublic && context.req.header('x-forwarded-proto')?.toLowerCase() !== 'https') {
+      throw new Problem(403, {
+        code: 'UNAUTHORIZED',
+        message: 'By this name ccm is served through TLS only.',
+        remedy: 'The proxy in front must end TLS and send X-Forwarded-Proto: https.',
       })
     }
     const origin = context.req.header('origin')
-    if (origin !== undefined && origin.toLowerCase() !== `http://${host}`) {
+    if (origin !== undefined && origin.toLowerCase() !== `${isPublic ? 'https' : 'http'}://${host}`) {
       throw new Problem(403, { code: 'UNAUTHORIZED', message: 'Requests from other websites are refused.' })
+    }
+    await next()
+  }
+}
+
+/** Headers with which a proxy says that it passes on somebody else's request. */
+const FORWARDING = [
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-real-ip',
+  'via',
+]
+
+/** Only for programs on this machine that speak to the daemon itself. */
+export const notForwarded: MiddlewareHandler<{ Bindings: Bindings }> = async (context, next) => {
+  const remote = context.env?.incoming?.socket.remoteAddress
+  const isLocal = remote === undefined || /^(127\.|::1$|::ffff:127\.)/.test(remote)
+  if (!isLocal || FORWARDING.some((name) => context.req.header(name) !== undefined)) {
+    throw new Problem(403, {
+      code: 'UNAUTHORIZED',
+      message: 'This route is for programs on this machine, and not through a proxy.',
+    })
+  }
+  await next()
+}
+
+/** Refuses a caller who asks too often: whoever has a credential by that, everybody else by address. */
+export function notTooOften(
+  limit: RateLimit,
+): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
+  return async (context, next) => {
+    const principal = context.get('principal') as Principal | undefined
+    const address = context.env?.incoming?.socket.remoteAddress ?? 'local'
+    const waitMs = limit.take(
+      principal === undefined ? `address ${address}` : `${principal.kind} ${principal.id}`,
+    )
+    if (waitMs > 0) {
+      context.header('retry-after', String(Math.ceil(waitMs / 1000)))
+      throw new Problem(429, {
+        code: 'TOO_MANY_REQUESTS',
+        message: 'Too many requests from this caller.',
+        remedy: `Wait ${Math.ceil(waitMs / 1000)} s, or raise http.rate.`,
+      })
     }
     await next()
   }
@@ -36,7 +96,8 @@ export function localOnly(port: () => number): MiddlewareHandler {
 export function credentialRequired(
   authenticate: Authenticate,
   scope: Scope,
-): MiddlewareHandler<{ Variables: { principal: Principal } }> {
+  failures: RateLimit,
+): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
   return async (context, next) => {
     const given = bearerOf(context.req.header('authorization'))
     const principal = given === null ? 'refused' : await authenticate(given)
@@ -49,6 +110,12 @@ export function credentialRequired(
       })
     }
     if (principal === 'refused') {
+      // Only who guesses is slowed down: a good credential from the same address is not looked at here.
+      const waitMs = failures.take(context.env?.incoming?.socket.remoteAddress ?? 'local')
+      if (waitMs > 0) {
+        context.header('retry-after', String(Math.ceil(waitMs / 1000)))
+        throw new Problem(429, { code: 'TOO_MANY_REQUESTS', message: 'Too many refused credentials.' })
+      }
       context.header('www-authenticate', 'Bearer')
       throw new Problem(401, {
         code: 'UNAUTHORIZED',
@@ -95,4 +162,27 @@ export function jsonBody(maxBytes: number): MiddlewareHandler[] {
     await next()
   }
   return [type, limit]
+}
+
+/** Answers 503 when a handler takes longer; what it began goes on, so the caller is told to look. */
+export function inTime(limitMs: number): MiddlewareHandler {
+  return async (_context, next) => {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        reject(
+          new Problem(503, {
+            code: 'UNAVAILABLE',
+            message: `This took longer than ${limitMs / 1000} s.`,
+            remedy: 'It may still happen: look before you ask again. `ccm status` says how the daemon is.',
+          }),
+        )
+      }, limitMs)
+    })
+    try {
+      await Promise.race([next(), late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
 }

@@ -97,7 +97,9 @@ export async function serveDaemon(
     }
   const deps: AppDeps = {
     authenticate: async (given) => (given === TOKEN ? LOCAL : 'refused'),
-    port: () => port,
+    names: { port: () => port, public: [] },
+    rate: 1000,
+    clock: Date.now,
     logger: pino({ level: 'silent' }),
     heartbeatMs: 50,
     tasks: {

@@ -42,7 +42,9 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
   }
   const deps: AppDeps = {
     authenticate: async (given) => CREDENTIALS[given] ?? 'refused',
-    port: () => PORT,
+    names: { port: () => PORT, public: ['ccm.example'] },
+    rate: 1000,
+    clock: Date.now,
     logger: pino({ level: 'info' }, { write: (line) => void log.push(line) }),
     tasks: {
       async insert(request) {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { createApp, routesOf } from '../../src/http/app.ts'
 import { SCOPES, type Scope } from '../../src/core/principal.ts'
 import type { ProblemJson } from '../../src/protocol/rest.ts'
@@ -215,4 +215,73 @@ test('a 100 KiB prompt fits even when JSON escapes each byte of it', async () =>
   const headers = rightful({ 'content-type': 'application/json' })
   expect((await createApp(deps).request('/api/tasks', { method: 'POST', headers, body })).status).toBe(201)
   expect(calls[0]).toMatchObject(['insert', { prompt }])
+})
+
+test.each([
+  ['the proxy says https', { 'x-forwarded-proto': 'https' }, 200],
+  ['it says nothing', {}, 403],
+  ['it says http', { 'x-forwarded-proto': 'http' }, 403],
+  ['the page is the public one', { 'x-forwarded-proto': 'https', origin: 'https://ccm.example' }, 200],
+  ['the page came without TLS', { 'x-forwarded-proto': 'https', origin: 'http://ccm.example' }, 403],
+  ['the page is another', { 'x-forwarded-proto': 'https', origin: 'https://evil.example' }, 403],
+])('by its public name, where %s: %o answers %i', async (_, more, status) => {
+  const app = createApp(createFakeDaemon().deps)
+  const headers = rightful({ host: 'ccm.example', ...more })
+  expect((await app.request('/api/status', { headers })).status).toBe(status)
+})
+
+test('through the socket in the home any Host will do, and a page still will not', async () => {
+  const app = createApp(createFakeDaemon().deps)
+  const ask = (headers: Record<string, string>, env: object) =>
+    app.request('/api/status', { headers: rightful(headers) }, env)
+  expect((await ask({ host: 'anything' }, { unix: true })).status).toBe(200)
+  expect((await ask({ host: 'anything' }, {})).status).toBe(403)
+  expect((await ask({ host: 'x', origin: 'http://evil.example' }, { unix: true })).status).toBe(403)
+})
+
+test.each(['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'via'])(
+  'an internal route refuses a request with %s',
+  async (name) => {
+    const app = createApp(createFakeDaemon().deps)
+    const url = '/internal/attempts/x/1/permission'
+    const ask = (headers: Record<string, string>) =>
+      app.request(url, { method: 'POST', headers: rightful(headers) })
+    expect((await ask({ [name]: 'x' })).status).toBe(403)
+    expect((await ask({})).status).toBe(401)
+  },
+)
+
+test('who asks too often waits, and nobody else does', async () => {
+  let now = 0
+  const { deps } = createFakeDaemon({ rate: 1, clock: () => now })
+  const app = createApp(deps)
+  const ask = (key: string) =>
+    app.request('/api/tasks', { headers: rightful({ authorization: `Bearer ${key}` }) })
+  for (let count = 0; count < 10; count++) expect((await ask('read-key')).status).toBe(200)
+  const refused = await ask('read-key')
+  expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '1'])
+  expect((await ask('right-token')).status).toBe(200)
+  now += 1000
+  expect((await ask('read-key')).status).toBe(200)
+})
+
+test('who guesses credentials is slowed down, and a good one from the same address is not', async () => {
+  const { deps } = createFakeDaemon({ clock: () => 0 })
+  const app = createApp(deps)
+  const ask = async (key: string) =>
+    (await app.request('/api/tasks', { headers: rightful({ authorization: `Bearer ${key}` }) })).status
+  const guesses = []
+  for (let count = 0; count < 60; count++) guesses.push(await ask(`guess-${count}`))
+  expect(guesses.slice(0, 50)).toEqual(Array.from({ length: 50 }, () => 401))
+  expect(guesses.slice(50)).toEqual(Array.from({ length: 10 }, () => 429))
+  expect(await ask('right-token')).toBe(200)
+})
+
+test('an answer that takes too long is a 503, and what hangs holds no request', async () => {
+  vi.useFakeTimers()
+  onTestFinished(() => void vi.useRealTimers())
+  const app = createApp(createFakeDaemon({ status: () => new Promise(() => {}) }).deps)
+  const reply = app.request('/api/status', { headers: rightful() })
+  await vi.advanceTimersByTimeAsync(30_000)
+  expect((await reply).status).toBe(503)
 })

@@ -8,7 +8,7 @@ import { TOKEN, createFakeDaemon } from './fake-daemon.ts'
 /** A fake daemon behind a real socket, with a client of it. `restart` comes back on the same port. */
 export async function serveFakeDaemon(overrides: Partial<AppDeps> = {}) {
   let port = 0
-  const daemon = createFakeDaemon({ heartbeatMs: 50, ...overrides, port: () => port })
+  const daemon = createFakeDaemon({ heartbeatMs: 50, ...overrides, names: { port: () => port, public: [] } })
   let server: Listening = await listen(createApp(daemon.deps), { host: '127.0.0.1', port: 0 })
   port = server.port
   const stop = () => server.close(0)

@@ -16,6 +16,8 @@ export function permissionRoutes(deps: AppDeps): Route[] {
       path: '/internal/attempts/:task/:attempt/permission',
       access: 'own',
       maxBytes: PAYLOAD_MAX_BYTES,
+      // Until a person decides; the supervisor has the limit.
+      timeoutMs: 2 ** 31 - 1,
       async handle(context) {
         const refused = new Problem(401, {
           code: 'UNAUTHORIZED',

@@ -2,14 +2,13 @@ import type { HttpBindings } from '@hono/node-server'
 import type { Context } from 'hono'
 import type { Principal, Scope } from '../../core/principal.ts'
 
-/**
- * `bindings` are absent where a request never came over a socket, as in tests. `principal` is set before the
- * handler of every route that needs a scope.
- */
-export type HttpContext = Context<{
-  Bindings: Partial<HttpBindings>
-  Variables: { principal: Principal; requestId: string }
-}>
+/** Absent where a request never came over a socket, as in tests; `unix`: it came through the socket in the home. */
+export type Bindings = Partial<HttpBindings> & { unix?: boolean }
+
+/** `principal` is set before the handler of every route that needs a scope. */
+export type Variables = { principal: Principal; requestId: string }
+
+export type HttpContext = Context<{ Bindings: Bindings; Variables: Variables }>
 
 /** One line of the list of routes. */
 export type Route = {
@@ -19,5 +18,7 @@ export type Route = {
   access: 'open' | 'own' | Scope
   /** Of a body; 1 MiB unless told: a 100 KiB prompt fits even when JSON escapes each byte of it. */
   maxBytes?: number
+  /** How long the answer may take; 30 s unless told. */
+  timeoutMs?: number
   handle: (context: HttpContext) => Promise<Response> | Response
 }
