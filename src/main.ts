@@ -12,9 +12,9 @@ import type { Lease } from './core/queue.ts'
 import type { Task } from './core/task.ts'
 import { createApp, type App } from './http/app.ts'
 import type { AppDeps, TaskView } from './http/deps.ts'
-import { createAuthenticate } from './http/identity/authenticate.ts'
-import { listen } from './http/listen.ts'
+import { listen, listenOnSocket } from './http/listen.ts'
 import { readOrCreateToken } from './http/token.ts'
+import { openDoor } from './identity.ts'
 import { createLogger } from './log.ts'
 import { createNotifiers } from './notify/notifiers.ts'
 import { createSqliteQueue } from './queue/sqlite.ts'
@@ -111,6 +111,15 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const server = await listening.catch(abandon)
   const { port } = server
   const tmux = await tmuxComes.catch(abandon)
+  const keys = createApiKeys(db)
+  const authenticate = await openDoor({ config: config.auth, env: process.env, token, keys, clock }).catch(
+    abandon,
+  )
+  const socketFile = socketIn(home, 'api.sock')
+  const socket = await listenOnSocket(app, socketFile).catch((err: unknown) => {
+    logger.warn({ err }, 'the socket in the home cannot be served; commands use the port')
+    return null
+  })
 
   const secretOf = (lease: Lease) =>
     createHmac('sha256', token).update(`${lease.taskId}.${lease.attempt}`).digest('hex')
@@ -163,13 +172,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const startedAt = clock()
   const viewOf = async (task: Task): Promise<TaskView> => ({ task, agent: await supervisor.factsOf(task) })
   const deps: AppDeps = {
-    authenticate: createAuthenticate({
-      token,
-      keys: createApiKeys(db),
-      users: null,
-      memberOf: async () => null,
-      clock,
-    }),
+    authenticate,
     names: { port: () => port, public: config.http.names },
     rate: config.http.rate,
     clock,
@@ -246,6 +249,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       port,
       version: root.version,
       startedAt,
+      socket: socket === null ? null : socketFile,
       keeper: keptBy === 'shell' ? process.ppid : null,
     }),
   )
@@ -280,7 +284,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   void notifier.stopping()
   await supervisor.close(agents)
   rmSync(addressFile, { force: true })
-  await server.close()
+  await Promise.all([server.close(), socket?.close()])
   await (agents === 'end' ? tmux.kill() : tmux.close())
   await watchdog.close()
   db.close()
@@ -328,6 +332,11 @@ function tmuxFolder(home: string): string {
   if (Buffer.byteLength(inHome) <= 90) return inHome
   const name = createHash('sha256').update(home).digest('hex').slice(0, 16)
   return join(tmpdir(), `ccm-${process.getuid?.() ?? 'user'}-${name}`)
+}
+
+function socketIn(home: string, name: string): string {
+  const inHome = join(home, name)
+  return Buffer.byteLength(inHome) <= 100 ? inHome : join(tmuxFolder(home), name)
 }
 
 function toSettings(

@@ -1,6 +1,6 @@
-import { createDaemonClient } from '../client/daemon-client.ts'
 import type { CliContext } from './context.ts'
 import {
+  clientOf,
   findDaemon,
   findKeeper,
   notRunning,
@@ -16,7 +16,7 @@ export function createDaemonAccess(
 ): Pick<CliContext, 'daemon' | 'findDaemon' | 'keeper'> {
   let known: DaemonAddress | null = null
   const find = async () => (known ??= await findDaemon((await readStart()).home))
-  const toDaemon = (address: DaemonAddress) => ({ pid: address.pid, api: createDaemonClient(address) })
+  const toDaemon = (address: DaemonAddress) => ({ pid: address.pid, api: clientOf(address) })
   return {
     async findDaemon() {
       const address = await find()

@@ -2,11 +2,24 @@ import { execFileSync, spawn } from 'node:child_process'
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createDaemonClient } from '../client/daemon-client.ts'
+import { createDaemonClient, type DaemonClient } from '../client/daemon-client.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
+import { socketFetch } from './socket-fetch.ts'
 
 /** Where a daemon answers, as it wrote it into its home. */
-export type DaemonAddress = { pid: number; baseUrl: string; token: string; version: string }
+export type DaemonAddress = {
+  pid: number
+  baseUrl: string
+  token: string
+  version: string
+  /** The daemon's socket file; null: it serves its port only. */
+  socket: string | null
+}
+
+/** A client of the daemon at this address, through its socket where it has one. */
+export function clientOf({ socket, ...address }: DaemonAddress): DaemonClient {
+  return createDaemonClient(socket === null ? address : { ...address, fetch: socketFetch(socket) })
+}
 
 /** How to start a daemon, and whom to tell that it takes a while. */
 export type DaemonStart = {
@@ -32,9 +45,13 @@ const ANSWER_MS = 2000
  * The daemon of this home if one answers, else null. Another program on an old daemon's port does not count:
  * it neither takes the token nor names the pid.
  */
-export async function findDaemon(home: string, fetch = globalThis.fetch): Promise<DaemonAddress | null> {
+export async function findDaemon(
+  home: string,
+  given?: typeof globalThis.fetch,
+): Promise<DaemonAddress | null> {
   const address = readAddress(home)
   if (address === null) return null
+  const fetch = given ?? (address.socket === null ? globalThis.fetch : socketFetch(address.socket))
   const impatient: typeof fetch = (url, init) =>
     fetch(url, { ...init, signal: AbortSignal.timeout(ANSWER_MS) })
   try {
@@ -141,11 +158,17 @@ function spawnDaemon(start: DaemonStart, logFile: string) {
 function readAddress(home: string): DaemonAddress | null {
   try {
     const found = JSON.parse(readFileSync(join(home, 'daemon.json'), 'utf8')) as Record<string, unknown>
-    const { pid, host, port, version } = found
+    const { pid, host, port, version, socket } = found
     if (typeof pid !== 'number' || typeof port !== 'number' || typeof host !== 'string') return null
     const name = host.includes(':') ? `[${host}]` : host
     const token = readFileSync(join(home, 'token'), 'utf8').trim()
-    return { pid, baseUrl: `http://${name}:${port}`, token, version: String(version) }
+    return {
+      pid,
+      baseUrl: `http://${name}:${port}`,
+      token,
+      version: String(version),
+      socket: typeof socket === 'string' ? socket : null,
+    }
   } catch {
     return null
   }

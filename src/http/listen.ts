@@ -1,5 +1,6 @@
-import { createServer, type Server } from 'node:http'
-import { serve } from '@hono/node-server'
+import { chmodSync, rmSync } from 'node:fs'
+import { createServer, type Server, type ServerOptions } from 'node:http'
+import { getRequestListener, serve } from '@hono/node-server'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { App } from './app.ts'
 
@@ -9,6 +10,42 @@ export type Listening = {
   port: number
   /** Stops listening, lets answers under way go out for `graceMs` (250 unless told), then cuts what is left. */
   close: (graceMs?: number) => Promise<void>
+}
+
+// How long a request may take to arrive; how long its answer takes is the routes' matter, as a live stream is
+// endless and a permission may be held for a day.
+const LIMITS: ServerOptions = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 5000,
+  keepAliveTimeout: 5000,
+  maxHeaderSize: 16 * 1024,
+}
+
+/**
+ * Serves the app on a socket file that only this user can open; the app sees `unix: true`. A file that is left
+ * from before is replaced: the caller holds the home lock.
+ */
+export async function listenOnSocket(
+  app: Pick<App, 'fetch'>,
+  path: string,
+): Promise<{ close: () => Promise<void> }> {
+  const answer = getRequestListener((request, env) => app.fetch(request, { ...env, unix: true }), {
+    overrideGlobalObjects: false,
+  })
+  const server = createServer(LIMITS, (request, response) => void answer(request, response))
+  rmSync(path, { force: true })
+  const mask = process.umask(0o177)
+  const listening = new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(path, resolve)
+  })
+  // The file was made within that call, and so with that mask.
+  process.umask(mask)
+  await listening
+  chmodSync(path, 0o600)
+  server.on('clientError', (_error, socket) => socket.destroy())
+  return { close: () => close(server, 250) }
 }
 
 /** Serves the app. Resolves when it listens; a port in use throws PORT_TAKEN. */
@@ -24,14 +61,7 @@ export function listen(
         port,
         overrideGlobalObjects: false,
         createServer,
-        serverOptions: {
-          // How long a request may take to arrive; how long its answer takes is not limited, as a live
-          // stream is endless and a permission may be held for a day.
-          headersTimeout: 10_000,
-          requestTimeout: 30_000,
-          keepAliveTimeout: 5000,
-          maxHeaderSize: 16 * 1024,
-        },
+        serverOptions: LIMITS,
       },
       (address) => {
         server.off('error', refuse)

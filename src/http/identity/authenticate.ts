@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.ts'
 import { LOCAL, type Principal } from '../../core/principal.ts'
 import type { ApiKeys } from '../../store/api-keys.ts'
 import { isApiKey, readApiKey } from './api-key.ts'
-import { isUserToken, type TokenReply, type User } from './user-token.ts'
+import type { TokenReply, User } from './user-token.ts'
 
 /** Who holds a credential; `unavailable`: it may be good, but who could tell is away. */
 export type Authenticate = (credential: string) => Promise<Principal | 'refused' | 'unavailable'>
@@ -67,7 +67,7 @@ export function createAuthenticate(deps: AuthenticateDeps): Authenticate {
   return async (credential) => {
     if (timingSafeEqual(digest(credential), expected)) return LOCAL
     if (isApiKey(credential)) return readApiKey(keys, credential, clock()) ?? 'refused'
-    return isUserToken(credential) ? readUser(credential) : 'refused'
+    return readUser(credential)
   }
 }
 

@@ -25,7 +25,7 @@ const CLOCK_TOLERANCE_S = 5
 const UNAVAILABLE_MS = 2000
 
 /** Whether a credential has the form of a JWT. */
-export function isUserToken(credential: string): boolean {
+function isUserToken(credential: string): boolean {
   return credential.length <= TOKEN_MAX_CHARS && /^[\w-]+\.[\w-]+\.[\w-]+$/.test(credential)
 }
 
