@@ -45,6 +45,10 @@ const COMMANDS: Record<string, Entry> = {
     'show what went wrong and what was done',
     async () => (await import('./cli/incidents.ts')).incidentsCommand,
   ),
+  schedule: entry(
+    'list, add, pause tasks that recur',
+    async () => (await import('./cli/schedule.ts')).scheduleCommand,
+  ),
   status: entry('show what the daemon is doing', async () => (await import('./cli/status.ts')).statusCommand),
   start: entry(
     'start the daemon in the background',

@@ -33,6 +33,8 @@ import { createBudgets } from './supervisor/budgets.ts'
 import { changesOf, takeOver } from './reload.ts'
 import { createServiceNotifier, keeperOf } from './service/notify.ts'
 import { createBeats, createPulse, type Beats } from './supervisor/beats.ts'
+import { createSchedules } from './store/schedules.ts'
+import { createScheduler } from './supervisor/schedules.ts'
 import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
 import { hangSentence, startWatchdog, takeHang } from './supervisor/watchdog.ts'
 import type { Settings } from './supervisor/settings.ts'
@@ -53,6 +55,18 @@ const PULSE_MS = 5000
 
 /** How the daemon is started: where its words go, and how it reads its configuration again. */
 type DaemonOptions = { background: boolean; reload: () => Config }
+/** What a schedule says nothing about. */
+const NEW_TASK = {
+  dir: null,
+  trust: false,
+  dependsOn: [],
+  scheduledAt: null,
+  labels: [],
+  maxTokens: null,
+  maxCostUsd: null,
+  inPlace: null,
+  onlyWorker: null,
+}
 
 /**
  * Runs the daemon until it is told to end, and answers its exit code. Throws what keeps it from starting:
@@ -168,6 +182,18 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     pulse: (loop, work) => createPulse(beats, loop, work, Math.min(PULSE_MS, loopMs / 4)),
   })
 
+  const schedules = createSchedules(db)
+  const scheduler = createScheduler({
+    schedules,
+    queue,
+    insert: async ({ project, task }, dedupeKey) => {
+      const request = { ...NEW_TASK, ...task, project, dedupeKey, source: 'schedule' }
+      return (await supervisor.insert(request)).task
+    },
+    clock,
+    logger,
+  })
+
   const ending = Promise.withResolvers<'keep' | 'end'>()
   const startedAt = clock()
   const viewOf = async (task: Task): Promise<TaskView> => ({ task, agent: await supervisor.factsOf(task) })
@@ -206,12 +232,25 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       list: async () => projects.list(),
       add: async ({ dir, name, trust }) => supervisor.addProject(dir, name, trust),
       update: async (name, changes) => supervisor.updateProject(name, changes),
-      remove: (name) => supervisor.removeProject(name),
+      remove: (name) => {
+        scheduler.refuseRemoval(name)
+        return supervisor.removeProject(name)
+      },
       trust: async (name) => supervisor.trustProject(name),
     },
     rules: {
       of: async (name) => rules.of(name),
       change: async (name, changes) => rules.change(name, changes),
+    },
+    schedules: {
+      list: async () => scheduler.list(),
+      add: async ({ dir, project, ...request }) => {
+        const found = supervisor.addProject(dir, project, false)
+        return scheduler.viewOf(scheduler.add({ ...request, project: found.name }))
+      },
+      setPaused: async (schedule, paused) => scheduler.setPaused(schedule, paused),
+      remove: async (schedule) => scheduler.remove(schedule),
+      run: async (schedule) => viewOf(await scheduler.runNow(schedule)),
     },
     status: async () => ({
       pid: process.pid,
@@ -269,6 +308,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   await supervisor.begin()
   await notifier.ready(`serves http://${host(config)}:${port}`)
   const stopBeating = notifier.watch(() => whySick({ beats, loopMs, tmux, db }))
+  await scheduler.begin()
   if (!options.background)
     for (const sentence of [...hung, ...supervisor.foundAtStart()]) process.stderr.write(`${sentence}\n`)
   const agents = await ending.promise
@@ -282,6 +322,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   )
   stopBeating()
   void notifier.stopping()
+  await scheduler.close()
   await supervisor.close(agents)
   rmSync(addressFile, { force: true })
   await Promise.all([server.close(), socket?.close()])

@@ -28,7 +28,7 @@ export const projectsCommand: DefineCommand = (context, done) => {
       ])
       const paint = createPaint(context.stdout, context.env)
       const header = ['NAME', 'TRUSTED', 'PAUSED', 'DIRECTORY']
-      context.stdout.write(`${table(header, rows, paint).join('\n')}\n`)
+      context.stdout.write(`${table(header, rows, paint, context.stdout).join('\n')}\n`)
     }
     done(EXIT.ok)
   }

@@ -2,7 +2,10 @@ import type { TaskResult, TaskStatus, ToolBlock } from '../core/task.ts'
 import type { PendingQuestion, TaskJson } from '../protocol/rest.ts'
 import { showDuration } from './duration.ts'
 import { oneLine, printable, visible } from './printable.ts'
-import { cellsOf, type Paint } from './terminal.ts'
+import { cellsOf, cut, type Output, type Paint } from './terminal.ts'
+
+/** Of the last column of a table, however narrow the terminal is. */
+const LEAST_CELLS = 10
 
 /** The status as a word in its colour. */
 export function paintStatus(status: TaskStatus, paint: Paint): string {
@@ -83,17 +86,26 @@ export function answerHints(task: TaskJson): string[] {
   return [`  Answer: ccm approve ${id}   or   ccm deny ${id} --reason "WHY"   Look: ccm attach ${id}`]
 }
 
-/** A table with a header; cells are single lines. */
-export function table(header: string[], rows: string[][], paint: Paint): string[] {
+/**
+ * A table with a header; cells are single lines without colour. On a terminal the last column is cut to what
+ * the others leave of its width; elsewhere nothing is cut, so that a program can read all of it.
+ */
+export function table(header: string[], rows: string[][], paint: Paint, output?: Output): string[] {
   const widths = header.map((head, column) =>
     Math.max(head.length, ...rows.map((row) => cellsOf(row[column] ?? ''))),
   )
+  const last = header.length - 1
+  const before = widths.slice(0, last).reduce((sum, width) => sum + width + 2, 0)
+  const room = output?.isTTY === true ? Math.max((output.columns ?? 80) - before, LEAST_CELLS) : null
   const line = (cells: string[]) =>
     cells
       .map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - cellsOf(cell))))
       .join('  ')
       .trimEnd()
-  return [paint.dim(line(header)), ...rows.map(line)]
+  const fitted = rows.map((row) =>
+    row.map((cell, column) => (column === last && room !== null ? cut(cell, room) : cell)),
+  )
+  return [paint.dim(line(header)), ...fitted.map(line)]
 }
 
 function resultLines(result: TaskResult, paint: Paint): string[] {

@@ -29,7 +29,7 @@ export const tasksCommand: DefineCommand = (context, done) =>
         ])
         const paint = createPaint(context.stdout, context.env)
         const header = ['ID', 'STATUS', 'AGENT', 'PROJECT', 'CREATED (UTC)', 'PROMPT']
-        context.stdout.write(`${table(header, rows, paint).join('\n')}\n`)
+        context.stdout.write(`${table(header, rows, paint, context.stdout).join('\n')}\n`)
       }
       done(EXIT.ok)
     })

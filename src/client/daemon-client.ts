@@ -16,6 +16,7 @@ import type {
 } from '../protocol/rest.ts'
 import type { ProjectChangesBody, ProjectJson } from '../protocol/project.ts'
 import type { PermissionRuleJson, RuleChangesBody } from '../protocol/rules.ts'
+import type { NewScheduleBody, ScheduleJson } from '../protocol/schedule.ts'
 import { readLiveEvents, type LiveMessage, type LiveOptions } from './live-events.ts'
 
 /**
@@ -61,6 +62,15 @@ export type DaemonClient = {
   changeRules: (project: string, changes: RuleChangesBody) => Promise<PermissionRuleJson[]>
   /** Newest first; 50 unless told. */
   incidents: (filter?: { limit?: number; open?: 1 }) => Promise<IncidentJson[]>
+  schedules: () => Promise<ScheduleJson[]>
+  schedule: (name: string) => Promise<ScheduleJson>
+  addSchedule: (schedule: NewScheduleBody) => Promise<ScheduleJson>
+  /** `pause` and `resume` answer the schedule as it is then. */
+  pauseSchedule: (name: string) => Promise<ScheduleJson>
+  resumeSchedule: (name: string) => Promise<ScheduleJson>
+  removeSchedule: (name: string) => Promise<ScheduleJson>
+  /** Adds a task of the schedule now. */
+  runSchedule: (name: string) => Promise<TaskJson>
   shutdown: (agents: 'keep' | 'end') => Promise<ShutdownJson>
   liveEvents: (options?: LiveOptions) => AsyncGenerator<LiveMessage>
 }
@@ -103,6 +113,7 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
   const get = async <T>(path: string): Promise<T> => json<T>(await request('GET', path))
   const post = async <T>(path: string, body?: unknown): Promise<T> =>
     json<T>(await request('POST', path, body))
+  const schedulePath = (name: string) => `/api/schedules/${encodeURIComponent(name)}`
   const projectPath = (name: string) => `/api/projects/${encodeURIComponent(name)}`
   const taskPath = (id: string) => `/api/tasks/${encodeURIComponent(id)}`
 
@@ -132,6 +143,13 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     rules: (project) => get(`${projectPath(project)}/rules`),
     changeRules: (project, changes) => post(`${projectPath(project)}/rules`, changes),
     incidents: (filter = {}) => get(`/api/incidents${queryOf(filter)}`),
+    schedules: () => get('/api/schedules'),
+    schedule: (name) => get(schedulePath(name)),
+    addSchedule: (schedule) => post('/api/schedules', schedule),
+    pauseSchedule: (name) => post(`${schedulePath(name)}/pause`),
+    resumeSchedule: (name) => post(`${schedulePath(name)}/resume`),
+    removeSchedule: async (name) => json(await request('DELETE', schedulePath(name))),
+    runSchedule: (name) => post(`${schedulePath(name)}/run`),
     shutdown: (agents) => post('/api/shutdown', { agents }),
     liveEvents: (options = {}) =>
       readLiveEvents(async (lastEventId, signal) => {

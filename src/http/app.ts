@@ -12,6 +12,7 @@ import { permissionRoutes } from './routes/permission.ts'
 import { projectRoutes } from './routes/projects.ts'
 import type { HttpContext, Route } from './routes/route.ts'
 import { ruleRoutes } from './routes/rules.ts'
+import { scheduleRoutes } from './routes/schedules.ts'
 import { taskRoutes } from './routes/tasks.ts'
 
 const BODY_MAX_BYTES = 1024 * 1024
@@ -36,6 +37,7 @@ export function routesOf(deps: AppDeps): Route[] {
   return [
     ...daemonRoutes(deps),
     ...projectRoutes(deps),
+    ...scheduleRoutes(deps),
     ...ruleRoutes(deps),
     ...taskRoutes(deps),
     ...liveRoutes(deps),

@@ -4,6 +4,7 @@ import type { RecordedEvent } from '../core/hook-kind.ts'
 import type { PermissionRule } from '../core/permission-rule.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply, RetryReply, TaskQuery } from '../core/queue.ts'
+import type { Schedule, ScheduleRun } from '../core/schedule.ts'
 import type { NewTask, Task } from '../core/task.ts'
 import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
 import type { IncidentView } from '../protocol/incident.ts'
@@ -15,7 +16,9 @@ import type { Authenticate } from './identity/authenticate.ts'
 export type TaskView = { task: Task; agent: Parameters<typeof toTaskJson>[1] }
 
 /** A new task as it was asked for. At least one of `dir` and `project` is set. */
-export type TaskRequest = Omit<NewTask, 'project'> & {
+export type TaskRequest = Omit<NewTask, 'project' | 'priority'> & {
+  /** null: the project's. */
+  priority: number | null
   /** As the caller wrote it: not yet checked, maybe relative, which is to be refused. */
   dir: string | null
   project: string | null
@@ -25,6 +28,16 @@ export type TaskRequest = Omit<NewTask, 'project'> & {
 
 /** A directory agents may work in. `createdAt` is milliseconds since 1970. */
 export type Project = ProjectSettings & { name: string; dir: string; trusted: boolean; createdAt: number }
+
+/** A schedule with its next times and what became of the newest ones. Milliseconds since 1970. */
+export type ScheduleView = { schedule: Schedule; next: number[]; runs: ScheduleRun[] }
+
+/** A new schedule as it was asked for; a null name is made from the project's. */
+export type ScheduleRequest = Pick<Schedule, 'cron' | 'timeZone' | 'missed' | 'overlap' | 'task'> & {
+  dir: string | null
+  project: string | null
+  name: string | null
+}
 
 /**
  * What became of an answer to a waiting agent. `unknown`: no such task. `not_waiting`: nothing to answer now.
@@ -94,6 +107,16 @@ export type AppDeps = {
     of: (project: string) => Promise<PermissionRule[]>
     /** All or none of it; throws BAD_INPUT for a text that is no rule, NOT_FOUND for one to remove that is none. */
     change: (project: string, changes: { set: PermissionRule[]; remove: string[] }) => Promise<void>
+  }
+  schedules: {
+    /** By name. */
+    list: () => Promise<ScheduleView[]>
+    /** At least one of `dir` and `project` is set. Throws BAD_INPUT for times that cannot be read or never come. */
+    add: (request: ScheduleRequest) => Promise<ScheduleView>
+    setPaused: (schedule: Schedule, paused: boolean) => Promise<void>
+    remove: (schedule: Schedule) => Promise<void>
+    /** A run now, besides the times. */
+    run: (schedule: Schedule) => Promise<TaskView>
   }
   status: () => Promise<StatusJson>
   /** Newest first. */

@@ -4,7 +4,8 @@ import type { StateChange } from '../core/attempt.ts'
 import type { RecordedEvent } from '../core/hook-kind.ts'
 import { PERMISSION_MODES, TASK_STATUSES, promptFault, type Task, type TaskResult } from '../core/task.ts'
 
-const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
+/** What a project, role or schedule may be called. */
+export const ProjectName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
 const toolRule = z.string().min(1).max(1000)
 
 /** Body of `POST /api/tasks`. One of `dir` and `project` is needed; `dir` registers a project if it is new. */
@@ -15,15 +16,16 @@ export const NewTaskBody = z
       if (fault !== null) context.addIssue({ code: 'custom', message: fault })
     }),
     dir: z.string().min(1).max(4096).optional(),
-    project: name.optional(),
-    role: name.optional(),
+    project: ProjectName.optional(),
+    role: ProjectName.optional(),
     model: z
       .string()
       .min(1)
       .max(200)
       .regex(/^[\w.:@/[\]-]+$/, 'is not a model id')
       .optional(),
-    priority: z.int().min(-100).max(100).default(0),
+    /** Left out: the project's. */
+    priority: z.int().min(-100).max(100).optional(),
     timeout_s: z
       .int()
       .min(1)
@@ -79,12 +81,12 @@ export const RetryBody = z.strictObject({})
 export const CancelBody = z.strictObject({ reason: z.string().max(1000).optional() })
 export const NewProjectBody = z.strictObject({
   dir: z.string().min(1).max(4096),
-  name: name.optional(),
+  name: ProjectName.optional(),
   trust: z.boolean().default(false),
 })
 export const TaskFilter = z.strictObject({
   status: z.enum(TASK_STATUSES).optional(),
-  project: name.optional(),
+  project: ProjectName.optional(),
   /** The id of a task: only older ones, to page on. */
   before: z.string().min(1).max(64).optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(50),

@@ -155,6 +155,7 @@ export function createRunner(deps: RunnerDeps): Runner {
   ): Promise<void> {
     const { attempt, task } = agent
     const files = attemptFiles(attempt.folder)
+    const timeoutS = task.timeoutS ?? deps.projects.byName(task.project)?.timeoutS
     const readSession = createSessionReader(attempt.configDir, attempt.claudeSessionId)
     const pane = paneOf(tmux, attempt)
     let claudePid: number | null = null
@@ -164,7 +165,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       markers: settings.markers,
       deadlines: {
         ...settings.deadlines,
-        totalMs: task.timeoutS === null ? settings.deadlines.totalMs : task.timeoutS * 1000,
+        totalMs: timeoutS === undefined || timeoutS === null ? settings.deadlines.totalMs : timeoutS * 1000,
       },
       holdMs: settings.askMs,
       clock,

@@ -29,7 +29,7 @@ import { createDispatcher, type Hold } from './dispatcher.ts'
 import { fleetFacts } from './fleet-facts.ts'
 import { createIngest } from './ingest.ts'
 import { projectOf } from './intake.ts'
-import { removeProject } from './project-removal.ts'
+import { createProjectDesk } from './project-desk.ts'
 import { createRetention, type Retention } from './retention.ts'
 import { createLeaseKeeper, endedBy } from './leases.ts'
 import { resumeAgain } from './resume.ts'
@@ -63,7 +63,13 @@ export type Supervisor = {
   /** Takes back what an earlier daemon left, then claims. Resolves when agents can be started. */
   begin: () => Promise<void>
   insert: (
-    request: Omit<NewTask, 'project'> & { dir: string | null; project: string | null; trust: boolean },
+    request: Omit<NewTask, 'project' | 'priority'> & {
+      dir: string | null
+      project: string | null
+      trust: boolean
+      /** null: the project's. */
+      priority: number | null
+    },
   ) => Promise<{ task: Task; inserted: boolean }>
   cancel: (id: string, reason: string) => Promise<CancelReply>
   retry: (id: string) => Promise<RetryReply>
@@ -79,10 +85,11 @@ export type Supervisor = {
   factsOf: (task: Task) => Promise<AgentFacts>
   screen: (id: string) => Promise<string | null>
   trustProject: (name: string) => Project | null
-  updateProject: (name: string, changes: Partial<ProjectSettings>) => Project | null
+  updateProject: (name: string, changes: Partial<ProjectSettings>) => Promise<Project | null>
   /** Throws CONFLICT while tasks of it are alive. */
   removeProject: (name: string) => Promise<Project | null>
-  addProject: (dir: string, name: string | null, trust: boolean) => Project
+  /** The project of a directory, registered where it is new; without one the project of that name. */
+  addProject: (dir: string | null, name: string | null, trust: boolean) => Project
   agents: () => RunningAgent[]
   holds: () => Hold[]
   claude: () => Promise<Claude>
@@ -136,6 +143,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     return known.claude
   }
 
+  const desk = createProjectDesk({ queue, projects })
   const ingest = createIngest({
     ...watched,
     hookEvents,
@@ -309,6 +317,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
 
   return {
     async begin() {
+      await desk.tellAll()
       found.push(...(await adoptAll({ queue, attempts, runner, tmux, clock, logger, home: settings.home })))
       for (const sentence of found) logger.info(sentence)
       delivery.nudge()
@@ -317,7 +326,8 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     },
     async insert({ dir, project: name, trust, ...task }) {
       const project = projectOf(projects, clock, { dir, name, trust })
-      const added = await queue.insert({ ...task, project: project.name })
+      const priority = task.priority ?? project.priority
+      const added = await queue.insert({ ...task, priority, project: project.name })
       notify(added.task.id, 'task')
       dispatcher.nudge()
       return added
@@ -389,12 +399,12 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       dispatcher.nudge()
       return projects.byName(name)
     },
-    updateProject(name, changes) {
-      const project = projects.update(name, changes)
+    async updateProject(name, changes) {
+      const project = await desk.update(name, changes)
       dispatcher.nudge()
       return project
     },
-    removeProject: (name) => removeProject({ queue, projects }, name),
+    removeProject: (name) => desk.remove(name),
     addProject(dir, name, trust) {
       const project = projectOf(projects, clock, { dir, name, trust })
       dispatcher.nudge()

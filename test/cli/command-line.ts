@@ -19,6 +19,7 @@ import type { AppDeps, Notice, TaskRequest, TaskView } from '../../src/http/deps
 import { listen } from '../../src/http/listen.ts'
 import type { PendingQuestion } from '../../src/protocol/rest.ts'
 import { createFakeProjects } from '../http/fake-projects.ts'
+import { createFakeSchedules } from '../http/fake-schedules.ts'
 
 const TOKEN = 'token-of-the-test'
 
@@ -119,7 +120,7 @@ export async function serveDaemon(
           {
             prompt,
             model,
-            priority,
+            priority: priority ?? 0,
             dedupeKey,
             ...(request.scheduledAt !== null && { createdAt: Date.now() }),
           },
@@ -160,6 +161,7 @@ export async function serveDaemon(
       return () => listeners.delete(listener)
     },
     rules: { of: async () => [], change: async () => undefined },
+    schedules: createFakeSchedules(newView, (...call) => void calls.push(call)),
     projects: {
       ...projects,
       async trust(name) {

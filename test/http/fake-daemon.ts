@@ -5,6 +5,7 @@ import { LOCAL, SCOPES, type Principal } from '../../src/core/principal.ts'
 import type { Task } from '../../src/core/task.ts'
 import type { AppDeps, EventQuery, Notice, TaskView } from '../../src/http/deps.ts'
 import { createFakeProjects } from './fake-projects.ts'
+import { createFakeSchedules } from './fake-schedules.ts'
 
 export const TOKEN = 'right-token'
 export const PORT = 8765
@@ -73,6 +74,10 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
     },
     rules: { of: async () => [], change: note('changeRules', undefined) },
     projects: createFakeProjects((...call) => void calls.push(call)),
+    schedules: createFakeSchedules(
+      (id) => taskView(id, {}),
+      (...call) => void calls.push(call),
+    ),
     status: async () => ({
       pid: 1,
       port: PORT,

@@ -65,7 +65,7 @@ export function taskRoutes(deps: AppDeps): Route[] {
           project: body.project ?? null,
           role: body.role ?? null,
           model: body.model ?? null,
-          priority: body.priority,
+          priority: body.priority ?? null,
           timeoutS: body.timeout_s ?? null,
           permissionMode: body.permission_mode ?? null,
           allowedTools: body.allowed_tools,

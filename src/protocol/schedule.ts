@@ -1,0 +1,89 @@
+import { z } from 'zod'
+import { MISSED_POLICIES, type Schedule, type ScheduleRun } from '../core/schedule.ts'
+import { NewTaskBody, ProjectName } from './rest.ts'
+
+const { prompt, role, model, timeout_s, permission_mode, allowed_tools, disallowed_tools, dir } =
+  NewTaskBody.shape
+
+/** Body of `POST /api/schedules`. One of `dir` and `project` is needed; `dir` registers a project if it is new. */
+export const NewScheduleBody = z
+  .strictObject({
+    cron: z.string().min(1).max(200),
+    time_zone: z.string().min(1).max(100),
+    name: ProjectName.optional(),
+    missed: z.enum(MISSED_POLICIES).default('skip'),
+    overlap: z.boolean().default(false),
+    project: ProjectName.optional(),
+    priority: z.int().min(-100).max(100).optional(),
+    dir,
+    prompt,
+    role,
+    model,
+    timeout_s,
+    permission_mode,
+    allowed_tools,
+    disallowed_tools,
+  })
+  .refine((body) => body.dir !== undefined || body.project !== undefined, { message: 'needs dir or project' })
+export type NewScheduleBody = z.input<typeof NewScheduleBody>
+
+/** A schedule on the wire. Times are ISO 8601 in UTC. */
+export type ScheduleJson = {
+  id: number
+  name: string
+  project: string
+  cron: string
+  time_zone: string
+  missed: Schedule['missed']
+  overlap: boolean
+  paused: boolean
+  prompt: string
+  role: string | null
+  model: string | null
+  priority: number | null
+  timeout_s: number | null
+  permission_mode: string | null
+  allowed_tools: string[]
+  disallowed_tools: string[]
+  created_at: string
+  /** The next five times; [] while it is paused. */
+  next: string[]
+  /** What became of the newest 20 times, newest first. */
+  runs: { due_at: string; outcome: ScheduleRun['outcome']; task_id: string | null; reason: string | null }[]
+}
+
+export function toScheduleJson(view: {
+  schedule: Schedule
+  next: number[]
+  runs: ScheduleRun[]
+}): ScheduleJson {
+  const { schedule } = view
+  const { task } = schedule
+  const iso = (at: number) => new Date(at).toISOString()
+  return {
+    id: schedule.id,
+    name: schedule.name,
+    project: schedule.project,
+    cron: schedule.cron,
+    time_zone: schedule.timeZone,
+    missed: schedule.missed,
+    overlap: schedule.overlap,
+    paused: schedule.paused,
+    prompt: task.prompt,
+    role: task.role,
+    model: task.model,
+    priority: task.priority,
+    timeout_s: task.timeoutS,
+    permission_mode: task.permissionMode,
+    allowed_tools: task.allowedTools,
+    disallowed_tools: task.disallowedTools,
+    created_at: iso(schedule.createdAt),
+    next: view.next.map(iso),
+    runs: view.runs.map(({ dueAt, outcome, taskId, reason }) => ({
+      due_at: iso(dueAt),
+      outcome,
+      task_id: taskId,
+      reason,
+    })),
+  }
+}
