@@ -35,6 +35,7 @@ import { createServiceNotifier, keeperOf } from './service/notify.ts'
 import { createBeats, createPulse, type Beats } from './supervisor/beats.ts'
 import { createSchedules } from './store/schedules.ts'
 import { createScheduler } from './supervisor/schedules.ts'
+import { createWorktrees } from './store/worktrees.ts'
 import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
 import { hangSentence, startWatchdog, takeHang } from './supervisor/watchdog.ts'
 import type { Settings } from './supervisor/settings.ts'
@@ -153,7 +154,9 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const projects = createProjects(db)
   const rules = createPermissionRules(db)
   const incidents = createIncidents(db)
+  const worktrees = createWorktrees(db, clock)
   const supervisor = createSupervisor({
+    worktrees,
     settings,
     queue,
     attempts,
@@ -205,8 +208,8 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     logger,
     tasks: {
       insert: async (request) => {
-        const { task, inserted } = await supervisor.insert(request)
-        return { view: await viewOf(task), inserted }
+        const { task, ...more } = await supervisor.insert(request)
+        return { view: await viewOf(task), ...more }
       },
       get: async (id) => {
         const task = await queue.get(id)

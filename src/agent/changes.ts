@@ -83,6 +83,24 @@ export async function changesBetween(
   return readChanges(reply.stdout, after.prefix)
 }
 
+/**
+ * What differs between two commits of a repository; paths are relative to the folder `prefix` (`''` or `a/b/`). A
+ * string says why it is unknown.
+ */
+export async function changesBetweenCommits(
+  top: string,
+  range: { from: string; to: string; prefix: string },
+  options: SnapshotOptions = {},
+): Promise<FileChange[] | string> {
+  if (range.from === range.to) return []
+  const format = ['--raw', '--numstat', '-z', '--no-renames']
+  const reply = await runGit(top, ['diff-tree', '-r', ...format, range.from, range.to], {
+    signal: options.signal,
+    timeoutMs: options.timeoutMs ?? 30_000,
+  })
+  return reply.code === 0 ? readChanges(reply.stdout, range.prefix) : failure('compare the files', reply)
+}
+
 /** What changed in `dir` since `before`; takes the second snapshot itself. */
 export async function changesSince(
   dir: string,

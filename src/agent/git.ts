@@ -6,6 +6,12 @@ export type GitOptions = {
   timeoutMs: number
   /** GIT_* variables of this call; none of the caller's own reach git. */
   env?: Record<string, string>
+  /** Settings of this call, `key=value`, after ours. */
+  config?: readonly string[]
+  /** What is written has to survive a power cut: for refs and commits of the user's repository. */
+  durable?: boolean
+  /** What git reads. */
+  input?: string
 }
 
 /** `code` is null when git was killed or could not be started; `timedOut` says that it took too long. */
@@ -22,15 +28,18 @@ const SETTINGS = [
   'core.untrackedCache=false',
   'core.splitIndex=false',
   'core.safecrlf=false',
-  'core.fsync=none',
-  'core.looseCompression=0',
   'advice.addEmbeddedRepo=false',
   'credential.helper=',
   'protocol.allow=never',
   'submodule.recurse=false',
   'gc.auto=0',
   'maintenance.auto=false',
+  'commit.gpgSign=false',
+  'merge.verifySignatures=false',
+  'status.submoduleSummary=false',
 ]
+/** Only for what may be lost and made again. */
+const FAST_SETTINGS = ['core.fsync=none', 'core.looseCompression=0']
 
 /** Runs git in `dir` with a small environment of its own. Never throws; stdout is UTF-8, at most 64 MiB. */
 export function runGit(dir: string, args: readonly string[], options: GitOptions): Promise<GitReply> {
@@ -70,10 +79,14 @@ async function run(
       GIT_TERMINAL_PROMPT: '0',
       GIT_ASKPASS: 'false',
       GIT_NO_LAZY_FETCH: '1',
-      ...settingsAsVariables(),
+      ...settingsAsVariables([
+        ...SETTINGS,
+        ...(options.durable === true ? [] : FAST_SETTINGS),
+        ...(options.config ?? []),
+      ]),
       ...options.env,
     },
-    stdin: 'ignore',
+    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
     stripFinalNewline: false,
     reject: false,
     maxBuffer: 64 * 1024 * 1024,
@@ -102,15 +115,15 @@ async function run(
 }
 
 /** Variables instead of `-c` options, so that every git call of a script has them; git 2.31 and newer. */
-function settingsAsVariables(): Record<string, string> {
-  const pairs = SETTINGS.flatMap((setting, index) => {
+function settingsAsVariables(settings: readonly string[]): Record<string, string> {
+  const pairs = settings.flatMap((setting, index) => {
     const [key = '', ...value] = setting.split('=')
     return [
       [`GIT_CONFIG_KEY_${index}`, key],
       [`GIT_CONFIG_VALUE_${index}`, value.join('=')],
     ] as const
   })
-  return { GIT_CONFIG_COUNT: String(SETTINGS.length), ...Object.fromEntries(pairs) }
+  return { GIT_CONFIG_COUNT: String(settings.length), ...Object.fromEntries(pairs) }
 }
 
 function killGroup(pid: number | undefined): void {

@@ -26,6 +26,10 @@ export type ResultSources = {
   events: Iterable<HookEvent>
   /** Taken before the agent started; null: no files are named. */
   before: Snapshot | null
+  /** What changed, where that is known already; a string says why it is unknown. */
+  files?: FileChange[] | string
+  /** A shell command that brings `dir` back once it is gone, for whoever resumes by hand. */
+  reopen?: string
   markers: Markers
   /** The agent's last message as the Stop hook gave it; empty: the transcript's is taken. */
   message: string
@@ -42,7 +46,7 @@ export type ResultSources = {
  * are streamed, so a file of any size takes the memory of its counts (a line of more than 16 MiB is skipped).
  */
 export async function collectResult(sources: ResultSources): Promise<TaskResult> {
-  const { dir, events, before, endedAt } = sources
+  const { dir, events, endedAt } = sources
   const errors: TaskResult['errors'] = []
   const note = (kind: string) => (error: unknown) => {
     errors.push({ kind, message: messageOf(error), at: endedAt })
@@ -52,7 +56,7 @@ export async function collectResult(sources: ResultSources): Promise<TaskResult>
     sources.transcriptPath === null
       ? createTranscriptReader(dir).transcript()
       : readTranscriptFiles(sources.transcriptPath, dir).catch(note('transcript')),
-    before === null ? [] : filesSince(dir, before, sources.signal).catch(note('files')),
+    changedFiles(sources).catch(note('files')),
   ])
   const read = transcript ?? createTranscriptReader(dir).transcript()
   const cost = await costOf(read.messages).catch(note('price'))
@@ -74,7 +78,10 @@ export async function collectResult(sources: ResultSources): Promise<TaskResult>
     duration_ms: Math.max(0, endedAt - sources.startedAt),
     attempts: sources.attempts,
     claude_session_id: sources.claudeSessionId,
-    resume_command: sources.claudeSessionId === null ? null : resumeCommand(sources, sources.claudeSessionId),
+    resume_command:
+      sources.claudeSessionId === null
+        ? null
+        : [sources.reopen ?? [], resumeCommand(sources, sources.claudeSessionId)].flat().join(' && '),
     errors: errors.sort((a, b) => a.at - b.at).slice(0, ERRORS_MAX),
   }
 }
@@ -120,8 +127,10 @@ export async function readTranscriptFiles(path: string, dir: string | null): Pro
 const ERRORS_MAX = 100
 const LINE_MAX_BYTES = 16 * 1024 * 1024
 
-async function filesSince(dir: string, before: Snapshot, signal?: AbortSignal): Promise<FileChange[]> {
-  const changes = await changesSince(dir, before, { signal, timeoutMs: 20_000 })
+async function changedFiles({ dir, before, files, signal }: ResultSources): Promise<FileChange[]> {
+  if (files === undefined && before === null) return []
+  const changes =
+    files ?? (before === null ? [] : await changesSince(dir, before, { signal, timeoutMs: 20_000 }))
   if (typeof changes === 'string') throw new Error(changes)
   return changes
 }

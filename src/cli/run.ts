@@ -18,6 +18,7 @@ import {
   parseTimeout,
   parseTokens,
 } from './parse.ts'
+import { oneLine } from './printable.ts'
 import { summaryLines } from './task-view.ts'
 import { createLive, createPaint } from './terminal.ts'
 
@@ -39,6 +40,7 @@ export type RunOptions = {
   maxTokens?: number
   maxCost?: number
   trust?: boolean
+  here?: boolean
   wait: boolean
   input: boolean
   json?: boolean
@@ -69,6 +71,7 @@ export const runCommand: DefineCommand = (context, done) =>
     .option('--key <key>', 'join the queued or running task with this key instead of adding one')
     .option('--max-tokens <n>', 'budget of the task in tokens: 200000, 200k, 2M', parseTokens)
     .option('--max-cost <usd>', 'budget of the task in US dollars', parseCost)
+    .option('--here', 'work in the directory itself, one agent at a time, instead of a git worktree')
     .option('--trust', 'trust the directory: its own hooks, servers and settings may run')
     .option('--no-wait', 'print the id and do not follow')
     .option('--no-input', 'ask nothing: exit 5 when a person is needed (implied off a terminal)')
@@ -94,6 +97,7 @@ export async function run(context: CliContext, promptArgument: string, options: 
   else if (options.at !== undefined && options.at < Date.parse(task.created_at)) {
     note(`${new Date(options.at).toISOString()} has passed: task ${task.id} starts now.`)
   }
+  for (const notice of task.notices) note(oneLine(notice, 1000))
   if (!options.wait) {
     if (options.json) printJson(context, task)
     else context.stdout.write(`${task.id}\n`)
@@ -173,6 +177,7 @@ export function toBody(cwd: string, prompt: string, options: RunOptions): NewTas
     ...(options.maxTokens !== undefined && { max_tokens: options.maxTokens }),
     ...(options.maxCost !== undefined && { max_cost_usd: options.maxCost }),
     source: 'cli',
+    ...(options.here === true && { in_place: true }),
     ...(options.trust === true && { trust: true }),
   }
 }

@@ -7,6 +7,7 @@ import type {
   HealthJson,
   HookEventJson,
   NewTaskBody,
+  NewTaskJson,
   ProblemJson,
   RetryJson,
   ScreenJson,
@@ -28,7 +29,7 @@ export type DaemonClient = {
   health: () => Promise<HealthJson>
   status: () => Promise<StatusJson>
   /** `inserted` false: a living task has this dedupe key, and this is that task. */
-  createTask: (body: NewTaskBody) => Promise<{ task: TaskJson; inserted: boolean }>
+  createTask: (body: NewTaskBody) => Promise<{ task: NewTaskJson; inserted: boolean }>
   /** Newest first; 50 unless told. */
   tasks: (filter?: {
     status?: TaskStatus
@@ -122,7 +123,7 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     status: () => get('/api/status'),
     async createTask(body) {
       const response = await request('POST', '/api/tasks', body)
-      return { task: await json<TaskJson>(response), inserted: response.status === 201 }
+      return { task: await json<NewTaskJson>(response), inserted: response.status === 201 }
     },
     tasks: (filter = {}) => get(`/api/tasks${queryOf(filter)}`),
     task: (id) => get(taskPath(id)),

@@ -47,7 +47,13 @@ export type RetryReply =
   | { refused: string }
 
 /** What a worker can take. A task without a role goes to any; one with labels needs all of them. */
-export type ClaimFilter = { projects: string[]; roles: string[] | null; labels: string[] }
+export type ClaimFilter = {
+  projects: string[]
+  roles: string[] | null
+  labels: string[]
+  /** Ids of tasks that this worker cannot start now, because their directory is taken say. */
+  except?: string[]
+}
 
 /** What the queue itself must know of a project; `maxRunning` counts over all workers, null: no limit. */
 export type ProjectLimits = { name: string; maxRunning: number | null; paused: boolean }

@@ -1,3 +1,5 @@
+import type { WorkspaceJson } from './workspace.ts'
+
 /** Where a task stands in the queue. The last four are final; only an explicit retry leaves three of them. */
 export const TASK_STATUSES = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'dead'] as const
 export type TaskStatus = (typeof TASK_STATUSES)[number]
@@ -111,6 +113,8 @@ export type TaskResult = {
   resume_command: string | null
   /** What went wrong on the way, oldest first, whatever the outcome. */
   errors: { kind: string; message: string; at: number }[]
+  /** Where the agent worked, as it was when the attempt ended; absent when it never got a place. */
+  workspace?: WorkspaceJson
   /** Present when the whole was too large to store: the lists are empty and the text is only its start. */
   truncated?: true
 }

@@ -62,8 +62,8 @@ export type AppDeps = {
   clock: Clock
   logger: Logger
   tasks: {
-    /** Checks the directory, registers a new project, adds the task. QUEUE_FULL becomes 429. */
-    insert: (request: TaskRequest) => Promise<{ view: TaskView; inserted: boolean }>
+    /** Checks the directory, registers a new project, adds the task. QUEUE_FULL becomes 429. `notices`: for a person. */
+    insert: (request: TaskRequest) => Promise<{ view: TaskView; inserted: boolean; notices: string[] }>
     get: (id: string) => Promise<TaskView | null>
     /** At most 2 ids that start with the prefix. */
     idsByPrefix: (prefix: string) => Promise<string[]>

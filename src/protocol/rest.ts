@@ -3,6 +3,7 @@ import type { AgentState, WaitKind } from '../core/agent-state.ts'
 import type { StateChange } from '../core/attempt.ts'
 import type { RecordedEvent } from '../core/hook-kind.ts'
 import { PERMISSION_MODES, TASK_STATUSES, promptFault, type Task, type TaskResult } from '../core/task.ts'
+import type { WorkspaceJson } from '../core/workspace.ts'
 
 /** What a project, role or schedule may be called. */
 export const ProjectName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
@@ -54,6 +55,7 @@ export const NewTaskBody = z
     /** The task's budget over all its attempts. */
     max_tokens: z.int().min(1).optional(),
     max_cost_usd: z.number().min(0.01).max(1_000_000).optional(),
+    /** Works in the directory itself, one agent at a time; left out: as the project's setting says. */
     in_place: z.boolean().optional(),
     source: z
       .string()
@@ -155,7 +157,12 @@ export type TaskJson = {
   waiting_for: PendingQuestion | null
   /** Tokens of the agent that works now, so far; null when none does. The result has them per model. */
   tokens: { input: number; output: number } | null
+  /** Where the agent works or worked, as it is now; null before it has a place. */
+  workspace: WorkspaceJson | null
 }
+
+/** `POST /api/tasks`: the task, and what a person should know before it starts, one sentence each. */
+export type NewTaskJson = TaskJson & { notices: string[] }
 
 /** `GET /api/status`. */
 export type StatusJson = {
@@ -255,6 +262,7 @@ export function toTaskJson(
     claudeSessionId: string | null
     waitingFor: PendingQuestion | null
     tokens: { input: number; output: number } | null
+    workspace: WorkspaceJson | null
   },
 ): TaskJson {
   return {
@@ -289,6 +297,7 @@ export function toTaskJson(
     claude_session_id: agent.claudeSessionId,
     waiting_for: agent.waitingFor,
     tokens: agent.tokens,
+    workspace: agent.workspace,
   }
 }
 

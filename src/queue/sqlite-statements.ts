@@ -96,6 +96,7 @@ export function prepareStatements(db: QueueDatabase) {
         worker: string
         roles: string | null
         labels: string
+        except: string
         now: number
         limit: number
       },
@@ -103,6 +104,7 @@ export function prepareStatements(db: QueueDatabase) {
     >(
       `SELECT id, priority, scheduled_at, created_at FROM tasks
        WHERE system = :system AND status = 'queued' AND project = :project AND scheduled_at <= :now
+         AND id NOT IN (SELECT value FROM json_each(:except))
          AND (role IS NULL OR :roles IS NULL OR role IN (SELECT value FROM json_each(:roles)))
          AND (labels = '[]' OR NOT EXISTS (
            SELECT 1 FROM json_each(tasks.labels) AS label

@@ -211,6 +211,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
         const now = clock()
         const roles = filter.roles === null ? null : JSON.stringify(filter.roles)
         const labels = JSON.stringify(filter.labels)
+        const except = JSON.stringify(filter.except ?? [])
         const lines = sql.projects
           .all({ system, names: JSON.stringify(filter.projects) })
           .flatMap(({ name: project, turn, max_running, paused }): Line[] => {
@@ -221,7 +222,16 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
               {
                 project,
                 turn,
-                candidates: sql.claimable.all({ system, project, worker, roles, labels, now, limit: room }),
+                candidates: sql.claimable.all({
+                  system,
+                  project,
+                  worker,
+                  roles,
+                  labels,
+                  except,
+                  now,
+                  limit: room,
+                }),
               },
             ]
           })

@@ -17,6 +17,8 @@ type StoredWindow = {
 export type Attempts = {
   /** Stores a claimed attempt before anything of it exists. Throws CONFLICT when it is known already. */
   open: (attempt: Attempt) => void
+  /** Where the agent will work, once that is known. Throws NOT_FOUND for an unknown attempt. */
+  setDir: (lease: Lease, dir: string) => void
   /** Announces that a window may exist from now on. Throws CONFLICT unless the attempt is `claimed`. */
   setStarting: (lease: Lease) => void
   /** Keeps the window's ids whatever the phase, so that it can be found and ended. */
@@ -91,6 +93,9 @@ export function createAttempts(db: Database): Attempts {
        :state_reason, :state_at, :started_at, :settled_at, :resumed, :end_kind)
      ON CONFLICT (task_id, attempt) DO NOTHING`,
   )
+  const setDir = db.prepare<Lease & { dir: string }>(
+    'UPDATE attempts SET dir = :dir WHERE task_id = :taskId AND attempt = :attempt',
+  )
   const starting = db.prepare<Lease>(
     `UPDATE attempts SET phase = 'starting'
      WHERE task_id = :taskId AND attempt = :attempt AND phase = 'claimed'`,
@@ -159,6 +164,9 @@ export function createAttempts(db: Database): Attempts {
           `Attempt ${attempt.attempt} of task ${attempt.taskId} is recorded already.`,
         )
       }
+    },
+    setDir: ({ taskId, attempt }, dir) => {
+      if (setDir.run({ taskId, attempt, dir }) === 0) throw unknown({ taskId, attempt })
     },
     setStarting: ({ taskId, attempt }) => {
       if (starting.run({ taskId, attempt }) === 0) {

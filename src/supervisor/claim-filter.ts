@@ -10,7 +10,9 @@ export function createClaimFilter(deps: {
   projects: Pick<Projects, 'list'>
   /** Why a project's tasks may not start for the money they would cost; null: they may. */
   spent: (project: string) => string | null
-}): () => Promise<ClaimFilter> {
+  /** Queued tasks whose directory is taken; `oneByOne`: two others want the same one. */
+  inTheWay: () => Promise<{ except: string[]; oneByOne: boolean }>
+}): () => Promise<ClaimFilter & { oneByOne: boolean }> {
   const told = new Map<string, string>()
   return async () => {
     const trusted = deps.projects.list().filter((project) => project.trusted)
@@ -21,6 +23,11 @@ export function createClaimFilter(deps: {
       told.set(name, limits)
     }
     const affordable = trusted.filter(({ name }) => deps.spent(name) === null)
-    return { projects: affordable.map(({ name }) => name), roles: null, labels: [] }
+    return {
+      projects: affordable.map(({ name }) => name),
+      roles: null,
+      labels: [],
+      ...(await deps.inTheWay()),
+    }
   }
 }

@@ -34,8 +34,8 @@ export function createDispatcher(options: {
   queue: Queue
   /** Renews the leases of all agents of ours; throws when it cannot. */
   renew: () => Promise<void>
-  /** What this worker can take now. */
-  filter: () => Promise<ClaimFilter>
+  /** What this worker can take now; `oneByOne`: each claim changes it. */
+  filter: () => Promise<ClaimFilter & { oneByOne?: boolean }>
   /** From which of these projects tasks may be claimed, from which only one, and whether only one of all. */
   gate: (projects: string[]) => { allow: 'all' | 'probe' | 'none'; free: string[]; probes: string[] }
   /** A task was claimed; before it is started. */
@@ -82,15 +82,16 @@ export function createDispatcher(options: {
       for (const [kind, hold] of held) if (hold.until !== null && hold.until <= clock()) held.delete(kind)
       const room = await measureRoom()
       if (room <= 0 || closed) return
-      const filter = await options.filter()
+      const { oneByOne = false, ...filter } = await options.filter()
       const { allow, free, probes } = options.gate(filter.projects)
       if (allow === 'none') return
       if (allow === 'probe') return void (await claim(1, { ...filter, projects: [...free, ...probes] }))
       let tried = 0
       for (const project of probes)
         if (tried < room) tried += await claim(1, { ...filter, projects: [project] })
-      const left = room - tried
-      if (left <= 0 || (await claim(left, { ...filter, projects: free })) < left) return
+      if (room - tried <= 0) return
+      const left = oneByOne ? 1 : room - tried
+      if ((await claim(left, { ...filter, projects: free })) < left) return
     }
   }
 

@@ -7,11 +7,13 @@ import type { AgentEnd } from '../agent/watcher.ts'
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { CcmError } from '../core/errors.ts'
+import { afterReport } from '../core/lease.ts'
 import type { Report } from '../core/queue.ts'
-import type { TaskResult } from '../core/task.ts'
+import { isFinal, type Task, type TaskResult } from '../core/task.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
 import type { Settings } from './settings.ts'
+import type { Ending, Workspaces } from './workspaces.ts'
 
 /** Turns the end of an attempt into its stored outcome. */
 export type Outcomes = {
@@ -20,6 +22,7 @@ export type Outcomes = {
    * agent runs any more and its spool was read.
    */
   store: (
+    task: Task,
     attempt: Attempt,
     end: AgentEnd,
     sources: { before: Snapshot | null; transcriptPath: string | null },
@@ -34,24 +37,28 @@ export function createOutcomes(deps: {
   settings: Settings
   attempts: Attempts
   hookEvents: HookEvents
+  workspaces: Workspaces
   clock: Clock
   logger: Logger
 }): Outcomes {
   const { settings, attempts, hookEvents, clock } = deps
 
-  function collect(
+  async function collect(
     attempt: Attempt,
     end: AgentEnd,
-    sources: { before: Snapshot | null; transcriptPath: string | null },
+    sources: { before: Snapshot | null; transcriptPath: string | null; ending: Ending | null },
   ): Promise<TaskResult> {
     const hasBegun = hookEvents.ofAttempt(attempt)[Symbol.iterator]().next().done !== true
-    return collectResult({
+    const { ending } = sources
+    const result = await collectResult({
       dir: attempt.dir,
       configDir: attempt.configDir,
       claudeSessionId: hasBegun ? attempt.claudeSessionId : null,
       transcriptPath: hasBegun ? sources.transcriptPath : null,
       events: { [Symbol.iterator]: () => hookEvents.ofAttempt(attempt)[Symbol.iterator]() },
       before: sources.before,
+      ...(ending?.files !== undefined && { files: ending.files }),
+      ...(ending?.reopen !== undefined && { reopen: ending.reopen }),
       markers: settings.markers,
       message: end.message,
       startedAt: attempt.startedAt,
@@ -59,6 +66,7 @@ export function createOutcomes(deps: {
       attempts: attempt.attempt,
       problem: end.error === null ? null : { kind: end.kind, message: end.error },
     })
+    return ending === null ? result : { ...result, workspace: ending.workspace }
   }
 
   // It waits until the database takes it: nothing else remembers what the agent's work came to.
@@ -88,10 +96,13 @@ export function createOutcomes(deps: {
   }
 
   return {
-    async store(attempt, end, { before, transcriptPath }) {
+    async store(task, attempt, end, { before, transcriptPath }) {
       const { configDir, claudeSessionId: sessionId } = attempt
       const path = await findTranscript({ path: transcriptPath, configDir, sessionId })
-      const result = await collect(attempt, end, { before, transcriptPath: path })
+      // The work is on its branch before the queue hears of the end: nobody else would bring it there.
+      const isLast = isFinal(afterReport(task, end.outcome).status)
+      const ending = await deps.workspaces.end(task, attempt, isLast)
+      const result = await collect(attempt, end, { before, transcriptPath: path, ending })
       // Before it is settled: after that, no later daemon looks into this folder, and it holds secrets.
       bestEffort(() => cleanLaunch(attempt.folder))
       await toOutbox(reportOf(attempt, end, result), end.kind)

@@ -26,6 +26,7 @@ import type { Ingest, Spool } from './ingest.ts'
 import { bestEffort, createOutcomes } from './outcome.ts'
 import { paneOf } from './pane-of.ts'
 import type { Settings } from './settings.ts'
+import type { Workspaces } from './workspaces.ts'
 import { endHalfStarted, newAttempt, startFailure, startWindow } from './start-window.ts'
 
 /** One attempt that this daemon runs or took back. `watcher` is null until its window exists. */
@@ -41,6 +42,8 @@ export type RunningAgent = {
   /** Hook events that came before there was a watcher. */
   early: HookEvent[]
   startedAt: number
+  /** Aborts what is done before the window exists. */
+  stop: AbortController
 }
 
 export type Runner = {
@@ -66,6 +69,7 @@ export type RunnerDeps = {
   rules: PermissionRules
   ingest: () => Ingest
   findClaude: () => Promise<Claude>
+  workspaces: Workspaces
   clock: Clock
   logger: Logger
   /** Something of this task was stored. */
@@ -88,10 +92,11 @@ export function createRunner(deps: RunnerDeps): Runner {
     const project = deps.projects.byName(task.project)
     const attempt = newAttempt(task, project, settings, clock())
     const agent = newAgent(task, attempt)
+    if (project !== null) deps.workspaces.reserve(project, task)
     try {
       attempts.open(attempt)
     } catch (error) {
-      agents.delete(task.id)
+      forget(agent)
       throw error
     }
     deps.notify(task.id, 'task')
@@ -102,17 +107,32 @@ export function createRunner(deps: RunnerDeps): Runner {
     const { task, attempt } = agent
     let started: { panePid: number; before: Snapshot }
     try {
-      const { findClaude } = deps
+      const { findClaude, workspaces } = deps
       const windowName = nextWindowName(task.project)
-      const from = { settings, tmux, attempts, rules: deps.rules, ingest: deps.ingest(), findClaude }
-      started = await startWindow(from, { task, attempt, project, windowName })
+      const from = {
+        settings,
+        tmux,
+        attempts,
+        rules: deps.rules,
+        ingest: deps.ingest(),
+        findClaude,
+        workspaces,
+      }
+      started = await startWindow(from, {
+        task,
+        attempt,
+        project,
+        windowName,
+        signal: agent.stop.signal,
+        onStep: (sentence) => recordStep(agent, sentence),
+      })
     } catch (err) {
       const code = err instanceof CcmError ? err.code : 'INTERNAL'
       deps.logger.error(
         { err, code, taskId: task.id, attempt: task.attempt },
         'an agent could not be started',
       )
-      agent.ended = startFailure(err)
+      agent.ended = agent.endEarly ?? startFailure(err)
       await endHalfStarted(tmux, attempt)
       await deps.ingest().remove(spoolOf(attempt))
       return settle(agent, null, agent.ended)
@@ -121,8 +141,24 @@ export function createRunner(deps: RunnerDeps): Runner {
     await watch(agent, started.panePid, started.before, null)
   }
 
+  /** For whoever wonders why no window is there yet. */
+  function recordStep({ task, attempt }: RunningAgent, reason: string): void {
+    const { attempt: number, state } = attempt
+    const change = {
+      from: state,
+      to: state,
+      cue: 'setup',
+      reason,
+      source: 'supervisor' as const,
+      evidence: '',
+    }
+    attempts.recordState({ ...change, taskId: task.id, attempt: number, at: clock(), waitKind: null })
+    deps.notify(task.id, 'state')
+  }
+
   async function adopt(task: Task, attempt: Attempt, panePid: number | null): Promise<void> {
     const agent = newAgent(task, attempt)
+    deps.workspaces.takeBack(attempt)
     await orBroken(agent, () => takeBack(agent, panePid))
   }
 
@@ -234,7 +270,7 @@ export function createRunner(deps: RunnerDeps): Runner {
 
   async function settle(agent: RunningAgent, before: Snapshot | null, end: AgentEnd): Promise<void> {
     await deps.spend(agent)
-    await outcomes.store(agent.attempt, end, { before, transcriptPath: transcriptOf(agent).path })
+    await outcomes.store(agent.task, agent.attempt, end, { before, transcriptPath: transcriptOf(agent).path })
     forget(agent)
     deps.settled(agent.task, agent.attempt, end)
     deps.notify(agent.task.id, 'task')
@@ -242,7 +278,9 @@ export function createRunner(deps: RunnerDeps): Runner {
 
   /** The next attempt of the same task may be there already. */
   function forget(agent: RunningAgent): void {
-    if (agents.get(agent.task.id) === agent) agents.delete(agent.task.id)
+    if (agents.get(agent.task.id) !== agent) return
+    agents.delete(agent.task.id)
+    deps.workspaces.leave(agent.task.id)
   }
 
   /** A fault of our own costs one attempt, never the daemon with all other agents; no process stays unwatched. */
@@ -290,6 +328,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       usage: null,
       early: [],
       startedAt,
+      stop: new AbortController(),
     }
     agents.set(task.id, agent)
     return agent
@@ -303,6 +342,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       const agent = agents.get(taskId)
       if (agent === undefined) return false
       agent.endEarly = end
+      agent.stop.abort()
       agent.watcher?.end(end)
       return true
     },

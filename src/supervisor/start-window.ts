@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { keepSnapshot, type Snapshot, snapshotTree } from '../agent/changes.ts'
 import type { Claude } from '../agent/claude.ts'
-import { hasOwnLogin } from '../agent/environment.ts'
+import { agentEnvironment, hasOwnLogin } from '../agent/environment.ts'
 import { attemptFiles, prepareLaunch, type LaunchOptions } from '../agent/launch.ts'
 import { killTree } from '../agent/process-tree.ts'
 import type { AgentEnd } from '../agent/watcher.ts'
@@ -20,6 +20,10 @@ import { killWindow, openWindow } from '../tmux/window.ts'
 import type { Ingest } from './ingest.ts'
 import { usableDirectory } from './intake.ts'
 import type { Settings } from './settings.ts'
+import type { Workspaces } from './workspaces.ts'
+
+/** What changed in a worktree is told by its commits. */
+const BY_COMMITS: Snapshot = { kind: 'unknown', reason: 'The changes of this task were not recorded.' }
 
 /** The record of an attempt before anything of it exists. */
 export function newAttempt(task: Task, project: Project | null, settings: Settings, at: number): Attempt {
@@ -66,19 +70,39 @@ export async function startWindow(
     rules: PermissionRules
     ingest: Ingest
     findClaude: () => Promise<Claude>
+    workspaces: Workspaces
   },
-  launch: { task: Task; attempt: Attempt; project: Project | null; windowName: string },
+  launch: {
+    task: Task
+    attempt: Attempt
+    project: Project | null
+    windowName: string
+    signal: AbortSignal
+    /** What takes long, one sentence each. */
+    onStep: (sentence: string) => void
+  },
 ): Promise<{ panePid: number; before: Snapshot }> {
   const { settings, tmux, attempts, ingest } = deps
-  const { task, attempt, project, windowName } = launch
+  const { task, attempt, project, windowName, signal, onStep } = launch
   const files = attemptFiles(attempt.folder)
   if (project === null) throw new CcmError('NOT_FOUND', `The project ${task.project} is gone.`)
   usableDirectory(attempt.dir)
   refuseUnsafeRoot(attempt.permissionMode, settings.claude.env)
   mkdirSync(files.spool, { recursive: true, mode: 0o700 })
   const claude = await deps.findClaude()
+  const env = agentEnvironment({
+    inherited: settings.inherited,
+    claudeEnv: {},
+    configDir: null,
+    taskId: task.id,
+    attempt: task.attempt,
+  })
+  attempt.dir = await deps.workspaces.prepare({ task, attempt, project }, { env, signal, onStep })
+  attempts.setDir(attempt, attempt.dir)
+  signal.throwIfAborted()
+  const inPlace = attempt.dir === project.dir
   const [before, argv] = await Promise.all([
-    snapshotTree(attempt.dir, files.before),
+    inPlace ? snapshotTree(attempt.dir, files.before) : BY_COMMITS,
     prepare(task, attempt, project, claude, settings, deps.rules.of(project.name)),
   ])
   await keepSnapshot(files.before, before)
@@ -126,16 +150,32 @@ function askOf(settings: Settings, attempt: Attempt): LaunchOptions['ask'] {
 
 /** A window that could not be opened is not the task's fault; a directory that is gone is. */
 export function startFailure(error: unknown): AgentEnd {
-  const permanent =
-    error instanceof CcmError && ['DIR_UNUSABLE', 'NOT_FOUND', 'BAD_INPUT'].includes(error.code)
-  return {
-    outcome: permanent ? 'failed_permanent' : 'released',
-    kind: 'start',
+  const code = error instanceof CcmError ? error.code : 'INTERNAL'
+  const remedy = error instanceof CcmError ? (error.remedy ?? '') : ''
+  const end = {
     error: `The agent could not be started: ${messageOf(error)}`,
     message: '',
     retryAfterMs: null,
   }
+  switch (code) {
+    case 'DIR_UNUSABLE':
+    case 'NOT_FOUND':
+    case 'BAD_INPUT':
+      return { ...end, outcome: 'failed_permanent', kind: 'start' }
+    // Networks and disks heal; a fourth try would tell nothing new.
+    case 'SETUP_FAILED':
+      return { ...end, outcome: 'failed', kind: 'setup', error: `${messageOf(error)}\n${remedy}`.trim() }
+    case 'WORKSPACE_FAILED':
+      return { ...end, outcome: 'failed', kind: 'workspace', error: `${messageOf(error)} ${remedy}`.trim() }
+    case 'DIR_BUSY':
+      return { ...end, outcome: 'released', kind: 'busy', error: messageOf(error), retryAfterMs: BUSY_MS }
+    default:
+      return { ...end, outcome: 'released', kind: 'start' }
+  }
 }
+
+/** It is not claimed again while the directory is taken; this is for whoever took it in the same moment. */
+const BUSY_MS = 1000
 
 /** A launch that failed may have opened its window all the same: tmux answered too late, or not at all. */
 export async function endHalfStarted(tmux: TmuxServer, { taskId, attempt }: Attempt): Promise<void> {

@@ -12,6 +12,8 @@ import { CcmError, messageOf } from '../core/errors.ts'
 import { familyOfModel } from '../core/limit.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply, Queue, Report, RetryReply } from '../core/queue.ts'
+import type { WorkspaceJson } from '../core/workspace.ts'
+import type { Worktrees } from '../store/worktrees.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
 import type { Incidents } from '../store/incidents.ts'
@@ -39,6 +41,9 @@ import { createRunner, spoolOf, type RunningAgent } from './runner.ts'
 import type { Settings } from './settings.ts'
 import { createScreenSweep } from './sweep.ts'
 import { whyQueued } from './why-queued.ts'
+import { createPlaces } from './places.ts'
+import { createWorkspaceSweep } from './workspace-sweep.ts'
+import { createWorkspaces } from './workspaces.ts'
 
 /** Something of this task was stored. */
 export type Notice = { kind: 'hook' | 'state' | 'task'; taskId: string }
@@ -52,6 +57,7 @@ export type AgentFacts = {
   claudeSessionId: string | null
   waitingFor: Pending | null
   tokens: LiveTokens | null
+  workspace: WorkspaceJson | null
 }
 type Attemptlike = RunningAgent['attempt']
 
@@ -70,7 +76,7 @@ export type Supervisor = {
       /** null: the project's. */
       priority: number | null
     },
-  ) => Promise<{ task: Task; inserted: boolean }>
+  ) => Promise<{ task: Task; inserted: boolean; notices: string[] }>
   cancel: (id: string, reason: string) => Promise<CancelReply>
   retry: (id: string) => Promise<RetryReply>
   answer: (id: string, how: (answers: Answers) => Promise<AnswerReply>) => Promise<AnswerReply>
@@ -100,6 +106,7 @@ export type Supervisor = {
 }
 
 export type SupervisorDeps = {
+  worktrees: Worktrees
   settings: Settings
   queue: Queue
   attempts: Attempts
@@ -118,6 +125,8 @@ export type SupervisorDeps = {
   pulse?: StartPulse
 }
 
+/** More are not looked through for who waits for a directory. */
+const QUEUED_MAX = 10_000
 /** An agent has most of its memory long before that. */
 const MEMORY_SETTLES_MS = 30_000
 
@@ -144,6 +153,15 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   }
 
   const desk = createProjectDesk({ queue, projects })
+  const places = createPlaces()
+  const workspaces = createWorkspaces({
+    home: settings.home,
+    worktrees: deps.worktrees,
+    places,
+    clock,
+    logger,
+  })
+
   const ingest = createIngest({
     ...watched,
     hookEvents,
@@ -174,6 +192,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     projects,
     ingest: () => ingest,
     findClaude: claude,
+    workspaces,
     clock,
     logger,
     notify: (taskId, kind) => {
@@ -197,7 +216,16 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     onDelivered: (taskId) => {
       notify(taskId, 'task')
       dispatcher.nudge()
+      trees.nudge()
     },
+  })
+  const trees = createWorkspaceSweep({
+    workspaces,
+    queue,
+    isRunning: (taskId) => runner.agents.has(taskId),
+    onClosed: (taskId) => notify(taskId, 'task'),
+    everyMs: settings.sweepMs,
+    logger,
   })
   const recovery = createRecovery({
     settings: deps.recovery,
@@ -213,7 +241,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     ...watched,
     queue,
     renew: () => leases.renew(),
-    filter: createClaimFilter({ queue, projects, spent }),
+    filter: createClaimFilter({ queue, projects, spent, inTheWay }),
     gate: recovery.gate,
     claimed: (task) => recovery.breakers.claimed(task),
     occupied: () =>
@@ -284,6 +312,25 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     }
   }
 
+  function holderFor(task: Task): string | null {
+    const project = projects.byName(task.project)
+    if (project === null || !workspaces.worksInPlace(project, task)) return null
+    return places.holderOf(project.dir, task.id)
+  }
+
+  /** Queued tasks whose directory another agent works in; two that want the same one are claimed one by one. */
+  async function inTheWay(): Promise<{ except: string[]; oneByOne: boolean }> {
+    const queued = await queue.list({ status: 'queued', limit: QUEUED_MAX })
+    const inPlace = queued.flatMap((task) => {
+      const project = projects.byName(task.project)
+      return project !== null && workspaces.worksInPlace(project, task)
+        ? [{ id: task.id, dir: project.dir }]
+        : []
+    })
+    const except = inPlace.filter(({ id, dir }) => places.holderOf(dir, id) !== null).map(({ id }) => id)
+    return { except, oneByOne: inPlace.length - except.length > 1 }
+  }
+
   // While no agent works nobody looks at tmux, so its end is noticed here.
   async function ensureTmux(): Promise<void> {
     await tmux.run([['display-message', '-p', '']], { readOnly: true }).catch(() => tmux.start())
@@ -320,6 +367,9 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       await desk.tellAll()
       found.push(...(await adoptAll({ queue, attempts, runner, tmux, clock, logger, home: settings.home })))
       for (const sentence of found) logger.info(sentence)
+      const closed = await trees.atStart()
+      for (const sentence of closed) logger.info(sentence)
+      found.push(...closed)
       delivery.nudge()
       dispatcher.lift('starting')
       retention = createRetention({ queue, keepMs: settings.keepMs, logger })
@@ -330,12 +380,13 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       const added = await queue.insert({ ...task, priority, project: project.name })
       notify(added.task.id, 'task')
       dispatcher.nudge()
-      return added
+      return { ...added, notices: added.inserted ? await workspaces.announce(project, task.inPlace) : [] }
     },
     async cancel(id, reason) {
       const reply = await queue.cancel(id, reason)
       if (reply === 'requested') runner.end(id, endedBy('cancelled', reason || 'Cancelled.'))
       notify(id, 'task')
+      trees.nudge()
       return reply
     },
     async retry(id) {
@@ -370,6 +421,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
         claudeSessionId: attempt?.claudeSessionId ?? null,
         waitingFor: running?.watcher?.answers.pending() ?? null,
         tokens: running?.usage?.tokens() ?? null,
+        workspace: workspaces.view(task.id) ?? task.result?.workspace ?? null,
       }
       if (task.status === 'queued')
         return {
@@ -381,6 +433,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
               worker: settings.worker,
               spent,
               holds: () => holds().filter((hold) => concerns(hold, task.project, modelOf(task))),
+              holder: () => holderFor(task),
               lastReason: () => attempt?.stateReason ?? null,
               clock,
             })) ?? (attempt === null ? null : facts.reason),
@@ -436,6 +489,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       }
       await retention?.close()
       leases.close()
+      await trees.close()
       await sweep.close()
       await recovery.close(mode === 'end')
       await ingest.close()

@@ -21,6 +21,8 @@ export async function whyQueued(
     /** Why no task of a project may start today, for its costs; null: they may. */
     spent: (project: string) => string | null
     holds: () => Hold[]
+    /** The task that has the directory this one has to work in; null: nobody, or it gets a tree of its own. */
+    holder: () => string | null
     /** What its last attempt ended with; null before the first. */
     lastReason: () => string | null
     clock: Clock
@@ -64,6 +66,8 @@ export async function whyQueued(
       return `limit: project ${name} runs ${maxRunning} at once, its max_running. To raise it: ccm projects set ${name} max_running=N`
     }
   }
+  const holder = deps.holder()
+  if (holder !== null) return `directory: task ${holder} works in ${dir}, one agent at a time.`
   const spent = deps.spent(name)
   if (spent !== null) return `budget: ${spent} It goes on tomorrow, or with a larger budget.`
   const [hold] = holds

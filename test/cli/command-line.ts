@@ -110,7 +110,7 @@ export async function serveDaemon(
         const alive = [...tasks.values()].find(
           ({ task }) => task.dedupeKey !== null && task.dedupeKey === request.dedupeKey,
         )
-        if (alive !== undefined) return { view: alive, inserted: false }
+        if (alive !== undefined) return { view: alive, inserted: false, notices: [] }
         if (request.dir === '/missing')
           throw new CcmError('DIR_UNUSABLE', 'The directory /missing does not exist.')
         const trusted = request.trust || request.dir === '/trusted'
@@ -127,7 +127,7 @@ export async function serveDaemon(
           { dir: request.dir, reason: trusted ? null : 'trust: the directory is not trusted' },
         )
         if (trusted) setTimeout(() => options.onInsert?.(daemon, id), 20)
-        return { view: tasks.get(id) ?? newView(id), inserted: true }
+        return { view: tasks.get(id) ?? newView(id), inserted: true, notices: [] }
       },
       get: async (id) => tasks.get(id) ?? null,
       idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
@@ -318,6 +318,7 @@ function newView(id: string): TaskView {
       claudeSessionId: null,
       waitingFor: null,
       tokens: null,
+      workspace: null,
     },
   }
 }

@@ -52,7 +52,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
         calls.push(['insert', request])
         const view = taskView(`task-${tasks.size + 1}`, { prompt: request.prompt })
         tasks.set(view.task.id, view)
-        return { view, inserted: true }
+        return { view, inserted: true, notices: [] }
       },
       get: async (id) => tasks.get(id) ?? null,
       idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
@@ -177,6 +177,7 @@ function taskView(id: string, changed: Partial<Task>): TaskView {
     claudeSessionId: null,
     waitingFor: null,
     tokens: null,
+    workspace: null,
   }
   return { task, agent }
 }

@@ -15,6 +15,7 @@ import {
   type CancelJson,
   type ExplainJson,
   type RetryJson,
+  type NewTaskJson,
   type ScreenJson,
   type TaskJson,
 } from '../../protocol/rest.ts'
@@ -59,7 +60,7 @@ export function taskRoutes(deps: AppDeps): Route[] {
       async handle(context) {
         const body = parseInput(NewTaskBody, await readBody(context))
         checkPlace(context.get('principal'), body)
-        const { view, inserted } = await deps.tasks.insert({
+        const { view, inserted, notices } = await deps.tasks.insert({
           prompt: body.prompt,
           dir: body.dir ?? null,
           project: body.project ?? null,
@@ -81,7 +82,7 @@ export function taskRoutes(deps: AppDeps): Route[] {
           onlyWorker: null,
           trust: body.trust,
         })
-        return context.json(toJson(view), inserted ? 201 : 200)
+        return context.json({ ...toJson(view), notices } satisfies NewTaskJson, inserted ? 201 : 200)
       },
     },
     {
@@ -213,6 +214,7 @@ const NO_AGENT: TaskView['agent'] = {
   claudeSessionId: null,
   waitingFor: null,
   tokens: null,
+  workspace: null,
 }
 
 /** A directory is this machine's business, so only its administrator names one; others name a project. */
