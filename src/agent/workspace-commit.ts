@@ -1,5 +1,6 @@
 import { lstat, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { clip } from '../core/clip.ts'
 import { cutNames, nameSome, type Worktree } from '../core/workspace.ts'
 import { type GitOptions, type GitReply, runGit } from './git.ts'
 import { firstLine } from './workspace-source.ts'
@@ -196,8 +197,7 @@ export async function commitTree(
 export function commitMessage(task: { id: string; prompt: string }): string {
   const lines = task.prompt.split('\n').map((text) => text.replaceAll(/\p{Cc}/gu, ' ').trim())
   const line = lines.find((text) => text !== '') ?? 'Work of an agent'
-  const cut = [...line].length > 72 ? `${[...line].slice(0, 71).join('')}…` : line
-  return `${cut}\n\nccm task ${task.id}\n`
+  return `${clip(line, 72)}\n\nccm task ${task.id}\n`
 }
 
 /** Variables that name an author where git knows none; empty where the user has told git who they are. */

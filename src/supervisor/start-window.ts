@@ -150,7 +150,7 @@ function askOf(settings: Settings, attempt: Attempt): LaunchOptions['ask'] {
 
 /** A window that could not be opened is not the task's fault; a directory that is gone is. */
 export function startFailure(error: unknown): AgentEnd {
-  const code = error instanceof CcmError ? error.code : 'INTERNAL'
+  const code: string = error instanceof CcmError ? error.code : 'INTERNAL'
   const remedy = error instanceof CcmError ? (error.remedy ?? '') : ''
   const end = {
     error: `The agent could not be started: ${messageOf(error)}`,

@@ -4,7 +4,7 @@ import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ScriptedReply } from '../../src/demo/model.ts'
 import type { TaskJson } from '../../src/protocol/rest.ts'
-import { createStage, type Stage } from '../e2e/stage.ts'
+import { createStageHere, type Stage } from '../e2e/stage.ts'
 
 // Generous: the machine may be busy with other things. Every wait ends as soon as it is over.
 const WAIT_MS = 120_000
@@ -68,7 +68,7 @@ test(
   'permissions are allowed and refused through the held hook, the reason reaches the model, and nothing is typed into a dialog',
   TEST,
   async () => {
-    await using stage = await createStage((request) =>
+    await using stage = await createStageHere((request) =>
       turns(
         bash('touch one', 'touch two'),
         call(['Read', { file_path: `${stage.work}/parser.ts` }]),
@@ -132,7 +132,7 @@ test(
   'whoever answers first wins: a key in the window closes the held request, Escape leaves a task that `ccm send` takes on',
   TEST,
   async () => {
-    await using stage = await createStage(
+    await using stage = await createStageHere(
       ({ turn, userText }) => {
         if (userText.includes('go on without it')) return say('Went on.\n[DONE]')
         return turn === 0 ? bash(LONG, 'touch two') : bash('touch three')
@@ -195,7 +195,7 @@ test(
   TEST,
   async () => {
     const ask = (...questions: object[]) => call(['AskUserQuestion', { questions }])
-    await using stage = await createStage(
+    await using stage = await createStageHere(
       turns(ask(DATABASE), ask(DATABASE), ask(DATABASE), ask(FEATURES), ask(DATABASE, FEATURES)),
     )
     const { id } = await stage.add('go')
@@ -232,7 +232,7 @@ test(
   'a plan is shown as Claude Code wrote it, refused with feedback and approved without leaving the asking mode',
   TEST,
   async () => {
-    await using stage = await createStage(({ turn }) => {
+    await using stage = await createStageHere(({ turn }) => {
       const [transcript = ''] = globSync(join(stage.home, 'claude/*/projects/*/*.jsonl'))
       // Where the plan belongs is told to the model in a system turn; the transcript has it too.
       const planFile = () => /"planFilePath":"([^"]+)"/.exec(readFileSync(transcript, 'utf8'))?.[1] ?? ''
@@ -276,7 +276,7 @@ test(
   'a question in prose makes the task wait: exit 5 with what it waits for, and `ccm send` goes on exactly once',
   TEST,
   async () => {
-    await using stage = await createStage(({ userText, turn }) =>
+    await using stage = await createStageHere(({ userText, turn }) =>
       turn === 0
         ? say('I found two ways.\n\nShould I take the short one?')
         : say(`Took: ${userText}\n[DONE]`),
@@ -310,7 +310,7 @@ test(
   'after a crash of the daemon the next command takes the agent back and answers by the keys of its dialog',
   TEST,
   async () => {
-    await using stage = await createStage(({ turn, userText }) => {
+    await using stage = await createStageHere(({ turn, userText }) => {
       if (userText.includes('Denied: only searching')) return say('[DONE]')
       if (userText.includes('Denied: not two')) return call(['AskUserQuestion', { questions: [DATABASE] }])
       if (turn === 0) return bash('touch one')
@@ -345,7 +345,7 @@ test(
 )
 
 test('while a person is attached nothing is typed or pressed, and no deadline passes', TEST, async () => {
-  await using stage = await createStage(
+  await using stage = await createStageHere(
     ({ turn, userText }) => {
       if (turn === 0) return { kind: 'message', text: 'Which one?', delayMs: 12_000 }
       return userText.includes('the second') ? bash('touch one') : say('[DONE]')
@@ -416,7 +416,7 @@ test(
   'a waiting task frees its slot and outlives the no-activity deadline, until its own limit ends it',
   TEST,
   async () => {
-    await using stage = await createStage(
+    await using stage = await createStageHere(
       ({ turn, userText }) => (userText.includes('second') || turn > 0 ? say('[DONE]') : bash('touch one')),
       { config: '[agents]\nmax_concurrent = 1\n[timeouts]\nno_activity = "3s"\nwaiting = "25s"\n' },
     )

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ScriptedReply } from '../../src/demo/model.ts'
 import type { TaskJson } from '../../src/protocol/rest.ts'
-import { createStage, type Stage } from '../e2e/stage.ts'
+import { createStageHere, type Stage } from '../e2e/stage.ts'
 
 const WAIT_MS = 120_000
 const TEST = { timeout: 400_000 }
@@ -40,7 +40,7 @@ test(
   'rules allow, deny and ask at once; the refusal reaches the model, and states and events name the rule',
   TEST,
   async () => {
-    await using stage = await createStage(
+    await using stage = await createStageHere(
       turns(
         bash('touch one'),
         bash('touch one && rm -rf one'),
@@ -85,7 +85,7 @@ test(
 )
 
 test('what a rule denies is asked for even where the permission mode would not ask', TEST, async () => {
-  await using stage = await createStage((request) =>
+  await using stage = await createStageHere((request) =>
     turns(
       call('Write', { file_path: `${stage.work}/secrets/key`, content: 'x' }),
       call('Write', { file_path: `${stage.work}/open`, content: 'x' }),
@@ -106,7 +106,9 @@ test(
   'a request that nobody answers in time is left to its dialog, and is approved by key from then on',
   TEST,
   async () => {
-    await using stage = await createStage(turns(bash('touch one')), { config: '[timeouts]\nask = "2s"\n' })
+    await using stage = await createStageHere(turns(bash('touch one')), {
+      config: '[timeouts]\nask = "2s"\n',
+    })
     const { id } = await stage.add('go', '--permission-mode', 'manual')
     const left = await stage.until(
       id,

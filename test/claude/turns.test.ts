@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { ModelRequest } from '../../src/demo/model.ts'
 import { calls, inTurn, runs, says } from '../e2e/replies.ts'
-import { createStage, isAlive, type Stage } from '../e2e/stage.ts'
+import { createStageHere, isAlive, type Stage } from '../e2e/stage.ts'
 
 const BYPASS = ['--permission-mode', 'bypassPermissions']
 const LIMIT_MS = 90_000
@@ -12,7 +12,7 @@ const LIMIT_MS = 90_000
 const LEFT = `'echo $$ > "$0".pid; exec tail -f /dev/null'`
 
 test('text only: the last message without its marker is the result', { timeout: LIMIT_MS }, async () => {
-  await using stage = await createStage(() => ({ kind: 'message', text: 'Nothing to change.\n[DONE]' }))
+  await using stage = await createStageHere(() => ({ kind: 'message', text: 'Nothing to change.\n[DONE]' }))
   const { id } = await stage.add('Look around')
   const task = await stage.end(id)
   expect(task).toMatchObject({ status: 'succeeded', agent_state: 'complete', attempt: 1, error: null })
@@ -29,7 +29,7 @@ test(
   async () => {
     const quoting =
       'I would end with [DONE] now, as in\n\n> [DONE]\n\nor\n\n```\n[DONE]\n```\n\nand [ERROR] is for errors.'
-    await using stage = await createStage(
+    await using stage = await createStageHere(
       inTurn(
         {
           kind: 'message',
@@ -57,7 +57,7 @@ test(
 )
 
 test('[ERROR] fails the task with its reason, at once and for good', { timeout: LIMIT_MS }, async () => {
-  await using stage = await createStage(inTurn(says('I tried.\n\n[ERROR] There is no test to fix.')))
+  await using stage = await createStageHere(inTurn(says('I tried.\n\n[ERROR] There is no test to fix.')))
   const ran = await stage.ccm(['run', '--json', '--trust', 'Fix the test'])
   expect(ran.code).toBe(1)
   expect(JSON.parse(ran.stdout)).toMatchObject({
@@ -77,7 +77,7 @@ test.each([
   'no marker: one neutral question, then unmarked = %s decides',
   { timeout: LIMIT_MS },
   async (unmarked, status, error) => {
-    await using stage = await createStage(inTurn(says('I looked at it.'), says('It is as it is.')), {
+    await using stage = await createStageHere(inTurn(says('I looked at it.'), says('It is as it is.')), {
       config: `[markers]\nunmarked = "${unmarked}"`,
     })
     const { id } = await stage.add('Look around')
@@ -90,7 +90,7 @@ test.each([
 )
 
 test('an empty last message is asked about, too', { timeout: LIMIT_MS }, async () => {
-  await using stage = await createStage((request) => {
+  await using stage = await createStageHere((request) => {
     if (request.turn === 0) return runs('true')
     return says(questionsIn(request).length > 0 ? '[DONE]' : '')
   })
@@ -104,7 +104,7 @@ test(
   'an agent that waits for a command in the background is working until that ends',
   { timeout: LIMIT_MS },
   async () => {
-    await using stage = await createStage(
+    await using stage = await createStageHere(
       inTurn(
         runs('until [ -e go ]; do sleep 0.1; done; echo the build is green', { run_in_background: true }),
         says('The build runs; I wait for it.'),
@@ -132,7 +132,7 @@ test('an agent that waits for a subagent is working until that ends', { timeout:
     says('There is one file.\n[DONE]'),
   )
   const subagent = inTurn(runs('until [ -e go ]; do sleep 0.1; done; ls | wc -l'), says('One file.\n[DONE]'))
-  await using stage = await createStage((request) =>
+  await using stage = await createStageHere((request) =>
     request.userBlocks.some((block) => block.includes('Ask somebody')) ? own(request) : subagent(request),
   )
   const { id } = await stage.add('Ask somebody to count the files', ...BYPASS)
@@ -154,7 +154,7 @@ test(
   'a server that is left running after [DONE] neither fails the task nor outlives it',
   { timeout: LIMIT_MS },
   async () => {
-    await using stage = await createStage(
+    await using stage = await createStageHere(
       inTurn(
         runs(`setsid -f sh -c ${LEFT} apart; exec sh -c ${LEFT} near`, { run_in_background: true }),
         says('It serves.\n[DONE]'),
@@ -174,7 +174,7 @@ test(
   "the user's own Stop hook may send the agent on, and may take its time",
   { timeout: LIMIT_MS },
   async () => {
-    await using stage = await createStage(
+    await using stage = await createStageHere(
       inTurn(says('Finished.\n[DONE]'), runs('touch linted'), says('Linted.\n[DONE]')),
     )
     const block = JSON.stringify({ decision: 'block', reason: 'Run the linter first.' })
@@ -210,7 +210,7 @@ test(
         ),
       ]),
     )
-    await using stage = await createStage(async (request) => {
+    await using stage = await createStageHere(async (request) => {
       const reply = await scripts[nameOf(request)]?.(request)
       return JSON.parse(JSON.stringify(reply).replaceAll('STAGE', stage.folder))
     })
@@ -240,7 +240,7 @@ test(
   "model, permission mode and tool rules reach Claude Code, and the daemon's secrets do not",
   { timeout: LIMIT_MS },
   async () => {
-    await using stage = await createStage(
+    await using stage = await createStageHere(
       inTurn(runs('env | sort'), calls('Write', { file_path: 'x', content: 'x' }), says('[DONE]')),
     )
     const secrets = { FOO_SECRET: 'hush-1', AWS_SECRET_ACCESS_KEY: 'hush-2', ANTHROPIC_AUTH_TOKEN: 'hush-3' }

@@ -62,6 +62,8 @@ export async function createStage(
     claudeEnv?: Record<string, string>
     claude?: string
     git?: boolean
+    /** Every task works in `work` itself, one at a time, as with --here; default: each in a tree of its own. */
+    here?: boolean
     apiKey?: string | null
     /** The ccm to run, an installed one say; default: this checkout's. */
     program?: string
@@ -109,11 +111,13 @@ export async function createStage(
   }
   if (options.git !== false) await initRepository(work, env)
 
+  const withHere = (args: string[]) =>
+    options.here === true && args[0] === 'run' ? ['run', '--here', ...args.slice(1)] : args
   const call = (
     args: string[],
     more: { cwd?: string; input?: string; timeout?: number; env?: Record<string, string> } = {},
   ) =>
-    execa(process.execPath, [options.program ?? join(ROOT, 'bin/ccm.js'), ...args], {
+    execa(process.execPath, [options.program ?? join(ROOT, 'bin/ccm.js'), ...withHere(args)], {
       env: { ...env, ...more.env },
       extendEnv: false,
       cwd: more.cwd ?? work,
@@ -282,4 +286,12 @@ export function isAlive(pid: number): boolean {
   } catch {
     return false
   }
+}
+
+/** A stage whose agents work in `work` itself, as with --here: for tests that look at files while an agent works. */
+export function createStageHere(
+  script: ModelScript,
+  options: Parameters<typeof createStage>[1] = {},
+): Promise<Stage> {
+  return createStage(script, { ...options, here: true })
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ModelScript, ScriptedReply } from '../../src/demo/model.ts'
-import { createStage, type Stage } from '../e2e/stage.ts'
+import { createStageHere, type Stage } from '../e2e/stage.ts'
 import { budgetOf, claudePids, eventually, isAlive } from './fixture.ts'
 
 const bash = (command: string): ScriptedReply => ({
@@ -42,7 +42,7 @@ const STUBBORN = [
 ].join('\n')
 
 test('cancel in mid-tool leaves no process within seconds, whatever the tool started', async () => {
-  await using stage = await createStage(() => bash(STUBBORN))
+  await using stage = await createStageHere(() => bash(STUBBORN))
   const { id } = await inTool(stage, 'Task stubborn')
   expect(stage.processesOf(id).length).toBeGreaterThanOrEqual(9)
   const from = performance.now()
@@ -56,7 +56,7 @@ test('cancel in mid-tool leaves no process within seconds, whatever the tool sta
 })
 
 test('an agent that is killed with -9 in mid-tool costs one attempt; its tool does not outlive it', async () => {
-  await using stage = await createStage(hangsOnce('touch started; setsid sleep 1000'))
+  await using stage = await createStageHere(hangsOnce('touch started; setsid sleep 1000'))
   const { id, claude } = await inTool(stage, 'Task killed')
   const first = stage.processesOf(id)
   process.kill(claude, 'SIGKILL')
@@ -71,7 +71,7 @@ test('an agent that is killed with -9 in mid-tool costs one attempt; its tool do
 })
 
 test('a window that is killed by hand costs one attempt and leaves nothing', async () => {
-  await using stage = await createStage(hangsOnce('touch started; setsid sleep 1000'))
+  await using stage = await createStageHere(hangsOnce('touch started; setsid sleep 1000'))
   const { id } = await inTool(stage, 'Task window')
   const first = stage.processesOf(id)
   await stage.tmux('kill-window', '-t', 'agent-work-1')
@@ -83,7 +83,7 @@ test('a window that is killed by hand costs one attempt and leaves nothing', asy
 })
 
 test('tmux killed with -9 under two agents: both tasks start again once, at no cost, and no agent is orphaned', async () => {
-  await using stage = await createStage(hangsOnce('touch started; setsid nohup sleep 1000'))
+  await using stage = await createStageHere(hangsOnce('touch started; setsid nohup sleep 1000'))
   const one = await inTool(stage, 'Task one')
   const two = await inTool(stage, 'Task two')
   await eventually('the second one runs its tool, too', () => stage.model.requests.length >= 2)
@@ -104,7 +104,7 @@ test('tmux killed with -9 under two agents: both tasks start again once, at no c
 })
 
 test('tmux that died while no agent worked is there again for the next task', async () => {
-  await using stage = await createStage(() => done)
+  await using stage = await createStageHere(() => done)
   await stage.ccm(['start'])
   const server = Number(await stage.tmux('display-message', '-p', '#{pid}'))
   process.kill(server, 'SIGKILL')

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import Sqlite from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ScriptedReply } from '../../src/demo/model.ts'
-import { createStage, type Stage } from '../e2e/stage.ts'
+import { createStageHere, type Stage } from '../e2e/stage.ts'
 import { budgetOf, claudePids, eventually, fakeClaude, isAlive } from './fixture.ts'
 
 const bash = (command: string): ScriptedReply => ({
@@ -46,7 +46,7 @@ async function addAtOnce(stage: Stage, prompt: string): Promise<string> {
       authorization: `Bearer ${readFileSync(join(stage.home, 'token'), 'utf8').trim()}`,
       'content-type': 'application/json',
     },
-    body: JSON.stringify({ prompt, dir: stage.work, trust: true, allowed_tools: ['Bash'] }),
+    body: JSON.stringify({ prompt, dir: stage.work, in_place: true, trust: true, allowed_tools: ['Bash'] }),
   })
   const { id, task } = (await answer.json()) as { id?: string; task?: { id: string } }
   const added = task?.id ?? id
@@ -61,7 +61,7 @@ test.each([
   { phase: 'after its last word and before the report', windowMs: 1500 },
 ])('a daemon killed $phase is followed by one that ends the task once', async ({ phase, windowMs }) => {
   const rounds = Number(process.env['CCM_CRASH_ROUNDS'] ?? 6)
-  await using stage = await createStage(ledgerScript)
+  await using stage = await createStageHere(ledgerScript)
   await stage.ccm(['start'])
   const seen: { before: unknown; after: unknown; attempt: number; found: string; faults: string[] }[] = []
   for (let round = 0; round < rounds; round++) {
@@ -97,7 +97,7 @@ test.each([
 })
 
 test('the next start in the foreground says on stderr what it found; the same process goes on', async () => {
-  await using stage = await createStage(ledgerScript)
+  await using stage = await createStageHere(ledgerScript)
   const { id, claude } = await atWork(stage, 'found')
   await stage.crash()
   const daemon = stage.start(['daemon'])
@@ -115,7 +115,7 @@ test('the next start in the foreground says on stderr what it found; the same pr
 })
 
 test('what an agent said while no daemon ran counts, also when its window is gone at the start', async () => {
-  await using stage = await createStage(ledgerScript)
+  await using stage = await createStageHere(ledgerScript)
   const { id } = await atWork(stage, 'spooled')
   await stage.crash()
   letGo(stage)
@@ -137,7 +137,7 @@ test('what an agent said while no daemon ran counts, also when its window is gon
 })
 
 test('a daemon killed while its agent waits for a person: it still waits, and an answer by key goes on', async () => {
-  await using stage = await createStage(({ turn }) => (turn === 0 ? bash('touch answered') : done))
+  await using stage = await createStageHere(({ turn }) => (turn === 0 ? bash('touch answered') : done))
   const { id } = await stage.add('Task waiting', '--permission-mode', 'manual')
   await stage.until(id, ({ agent_state }) => agent_state === 'waiting')
   const [claude] = claudePids(stage.processesOf(id))
@@ -152,7 +152,7 @@ test('a daemon killed while its agent waits for a person: it still waits, and an
 })
 
 test('a cancel that the daemon stored and did not live to carry out is carried out at the next start', async () => {
-  await using stage = await createStage(ledgerScript)
+  await using stage = await createStageHere(ledgerScript)
   const { id, claude } = await atWork(stage, 'cancelled')
   await stage.crash()
   // No signal reached the agent yet: the daemon died between the two.
@@ -167,7 +167,7 @@ test('a cancel that the daemon stored and did not live to carry out is carried o
 })
 
 test('SIGTERM ends the daemon in time and leaves its agents, which the next one takes back', async () => {
-  await using stage = await createStage(ledgerScript)
+  await using stage = await createStageHere(ledgerScript)
   const { id, claude } = await atWork(stage, 'kept')
   const { pid } = await stage.status()
   const from = performance.now()
@@ -188,7 +188,7 @@ test('SIGTERM ends the daemon in time and leaves its agents, which the next one 
 })
 
 test('ccm stop ends agents and tmux, gives the task back at no cost, and nothing of it stays', async () => {
-  await using stage = await createStage(ledgerScript)
+  await using stage = await createStageHere(ledgerScript)
   const { id, claude } = await atWork(stage, 'stopped')
   const server = Number(await stage.tmux('display-message', '-p', '#{pid}'))
   expect((await stage.ccm(['stop'])).code).toBe(0)
@@ -205,7 +205,7 @@ test('ccm stop ends agents and tmux, gives the task back at no cost, and nothing
 test('a second signal ends a daemon at once that is still ending', async () => {
   // Deaf to every polite signal: ccm stop needs its whole limit for this one.
   const deaf = fakeClaude(`trap '' TERM HUP INT`, 'while :; do sleep 0.2; done')
-  await using stage = await createStage(() => done, { claude: deaf, config: '[timeouts]\nexit = "60s"' })
+  await using stage = await createStageHere(() => done, { claude: deaf, config: '[timeouts]\nexit = "60s"' })
   const daemon = stage.start(['daemon'])
   await eventually('the daemon answers', async () => (await stage.ccm(['status'])).code === 0)
   const { id } = await stage.add('Task deaf')
