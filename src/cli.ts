@@ -21,6 +21,10 @@ const COMMANDS: Record<string, Entry> = {
     'list the hook events of a task',
     async () => (await import('./cli/events.ts')).eventsCommand,
   ),
+  search: entry(
+    'search what agents were told, ran and said',
+    async () => (await import('./cli/search.ts')).searchCommand,
+  ),
   explain: entry(
     'show what proved each state of its agent',
     async () => (await import('./cli/explain.ts')).explainCommand,

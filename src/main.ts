@@ -28,7 +28,9 @@ import { createNotes } from './store/notes.ts'
 import { createOutbox } from './store/outbox.ts'
 import { createPermissionRules } from './store/permission-rules.ts'
 import { createProjects } from './store/projects.ts'
+import { createSearch } from './store/search.ts'
 import { createSpending } from './store/spending.ts'
+import { createTimelines } from './store/timeline.ts'
 import { createBudgets } from './supervisor/budgets.ts'
 import { changesOf, takeOver } from './reload.ts'
 import { createServiceNotifier, keeperOf } from './service/notify.ts'
@@ -36,6 +38,7 @@ import { createBeats, createPulse, type Beats } from './supervisor/beats.ts'
 import { createSchedules } from './store/schedules.ts'
 import { createScheduler } from './supervisor/schedules.ts'
 import { createWorktrees } from './store/worktrees.ts'
+import { createIndexer } from './supervisor/indexer.ts'
 import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
 import { hangSentence, startWatchdog, takeHang } from './supervisor/watchdog.ts'
 import type { Settings } from './supervisor/settings.ts'
@@ -196,6 +199,11 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     clock,
     logger,
   })
+  const timelineOf = createTimelines(db)
+  const search = createSearch(db)
+  const indexer = createIndexer({ search, logger })
+  indexer.nudge()
+  supervisor.subscribe(({ kind }) => kind === 'hook' && indexer.nudge())
 
   const ending = Promise.withResolvers<'keep' | 'end'>()
   const startedAt = clock()
@@ -224,10 +232,10 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       send: (id, text, ask) => supervisor.answer(id, (answers) => answers.send(text, ask)),
       screen: (id) => supervisor.screen(id),
     },
-    events: async ({ taskId, after, limit, name }) =>
-      taskId !== null && name !== undefined
-        ? hookEvents.ofTask(taskId, { afterId: after, limit, name })
-        : hookEvents.after(after, taskId, limit),
+    events: async ({ taskId, after, limit, ...narrowed }) =>
+      taskId === null
+        ? hookEvents.after(after, null, limit)
+        : hookEvents.ofTask(taskId, { afterId: after, limit, ...narrowed }),
     changes: async ({ taskId, after, limit }) => attempts.changesAfter(after, taskId, limit),
     lastIds: async () => ({ hookEventId: hookEvents.lastId(), stateChangeId: attempts.lastChangeId() }),
     subscribe: (listener) => supervisor.subscribe(listener),
@@ -240,6 +248,13 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
         return supervisor.removeProject(name)
       },
       trust: async (name) => supervisor.trustProject(name),
+    },
+    record: {
+      timeline: async (taskId) => timelineOf(taskId, clock()),
+      search: async (filter) => {
+        await indexer.caughtUp()
+        return search.find(filter)
+      },
     },
     rules: {
       of: async (name) => rules.of(name),
@@ -327,6 +342,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   void notifier.stopping()
   await scheduler.close()
   await supervisor.close(agents)
+  await indexer.close()
   rmSync(addressFile, { force: true })
   await Promise.all([server.close(), socket?.close()])
   await (agents === 'end' ? tmux.kill() : tmux.close())

@@ -1,29 +1,44 @@
+import type { EventsQuery } from '../client/daemon-client.ts'
 import { isFinal } from '../core/task.ts'
 import type { HookEventJson } from '../protocol/rest.ts'
 import { printJson, type CliContext, type DefineCommand } from './context.ts'
 import { eventLine } from './event-view.ts'
 import { EXIT } from './exit-code.ts'
 import { eventsOf } from './follow.ts'
-import { createCommand } from './parse.ts'
+import { createCommand, parseSince } from './parse.ts'
 import { createPaint } from './terminal.ts'
+
+type Filter = Pick<EventsQuery, 'kind' | 'tool' | 'since' | 'until'>
 
 /** `ccm events`: the hook events of a task, as Claude Code reported them. */
 export const eventsCommand: DefineCommand = (context, done) =>
   createCommand('events', 'List the hook events of a task, as Claude Code reported them.', [
     'ccm events 3f2a',
-    "ccm events 3f2a --json | jq '.[].hook_event_name'",
+    'ccm events 3f2a --kind bash_output --since 10m',
+    "ccm events 3f2a --follow --json | jq -r '.kind'",
   ])
     .argument('<id>', 'the id of a task, or its beginning')
+    .option('--kind <kind>', 'only of this kind (bash_command) or phase (tool_use_error): see docs/events.md')
+    .option('--tool <tool>', 'only of this tool')
+    .option('--since <when>', 'only since then: 30m, 2h, or a time', parseSince)
+    .option('--until <when>', 'only before then', parseSince)
     .option('-f, --follow', 'go on until the task is over; with --json one event per line')
-    .action(async (id: string, options: { follow?: boolean; json?: boolean }) => {
+    .action(async (id: string, options: Filter & { follow?: boolean; json?: boolean }) => {
       const { api } = await context.daemon({ start: true })
       const task = await api.task(id)
       const paint = createPaint(context.stdout, context.env)
       const print = (event: HookEventJson) =>
         void context.stdout.write(`${options.json ? JSON.stringify(event) : eventLine(event, paint)}\n`)
+      const { kind, tool, since, until } = options
+      const filter: Filter = {
+        ...(kind !== undefined && { kind }),
+        ...(tool !== undefined && { tool }),
+        ...(since !== undefined && { since }),
+        ...(until !== undefined && { until }),
+      }
 
-      if (options.follow) return done(await followEvents(context, task.id, print))
-      const events = await eventsOf(api, task.id)
+      if (options.follow) return done(await followEvents(context, task.id, filter, print))
+      const events = await eventsOf(api, task.id, filter)
       if (options.json) printJson(context, events)
       else events.forEach(print)
       done(EXIT.ok)
@@ -32,18 +47,30 @@ export const eventsCommand: DefineCommand = (context, done) =>
 async function followEvents(
   context: CliContext,
   id: string,
+  filter: Filter,
   print: (event: HookEventJson) => void,
 ): Promise<number> {
   const { api } = await context.daemon({ start: false })
   const leave = new AbortController()
   const offInterrupt = context.onInterrupt(() => leave.abort())
+  const { kind, tool, since, until } = filter
+  const isWanted = (event: HookEventJson) =>
+    (tool === undefined || event.tool === tool) &&
+    (since === undefined || event.at >= since) &&
+    (until === undefined || event.at < until)
   try {
     const seen = new Set<number>()
     const show = (event: HookEventJson) => {
-      if (!seen.has(event.id)) print(event)
+      if (!seen.has(event.id) && isWanted(event)) print(event)
       seen.add(event.id)
     }
-    const stream = { task: id, replay: true, giveUpAfterMs: 30_000, signal: leave.signal }
+    const stream = {
+      task: id,
+      replay: true,
+      giveUpAfterMs: 30_000,
+      signal: leave.signal,
+      ...(kind !== undefined && { kind }),
+    }
     if (!isFinal((await api.task(id)).status)) {
       for await (const live of api.liveEvents(stream)) {
         if (live.event === 'hook') show(live.data)
@@ -51,7 +78,7 @@ async function followEvents(
       }
     }
     if (leave.signal.aborted) return EXIT.detached
-    for (const event of await eventsOf(api, id)) show(event)
+    for (const event of await eventsOf(api, id, filter)) show(event)
     return EXIT.ok
   } finally {
     offInterrupt()

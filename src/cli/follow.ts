@@ -1,4 +1,4 @@
-import type { DaemonClient } from '../client/daemon-client.ts'
+import type { DaemonClient, EventsQuery } from '../client/daemon-client.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import { isFinal } from '../core/task.ts'
 import type { HookEventJson, PendingQuestion, TaskJson } from '../protocol/rest.ts'
@@ -103,10 +103,14 @@ export async function follow(
 }
 
 /** All stored hook events of a task, oldest first; the daemon hands them out in pages. */
-export async function eventsOf(api: DaemonClient, id: string): Promise<HookEventJson[]> {
+export async function eventsOf(
+  api: DaemonClient,
+  id: string,
+  filter: EventsQuery = {},
+): Promise<HookEventJson[]> {
   const events: HookEventJson[] = []
   for (;;) {
-    const page = await api.events(id, { after: events.at(-1)?.id ?? 0, limit: PAGE })
+    const page = await api.events(id, { ...filter, after: events.at(-1)?.id ?? 0, limit: PAGE })
     events.push(...page)
     if (page.length < PAGE) return events
   }

@@ -44,6 +44,16 @@ export function parseAt(text: string): number {
   )
 }
 
+/** `--since`, `--until`: a time, or how long ago as a duration; answered as ISO 8601. */
+export function parseSince(text: string): string {
+  const seconds = readSeconds(text)
+  const at = seconds === null ? Date.parse(text) : Date.now() - seconds * 1000
+  if (Number.isFinite(at) && Math.abs(at) < 8.64e15) return new Date(at).toISOString()
+  throw new InvalidArgumentError(
+    'It must be a duration such as 30m, 2h or 3d, or a time such as "2030-01-31 07:30".',
+  )
+}
+
 /** `--max-tokens`: a whole number above 0; `k` and `M` stand for thousands and millions. */
 export function parseTokens(text: string): number {
   const [, digits, unit] = /^(\d+)([kM]?)$/.exec(text) ?? []

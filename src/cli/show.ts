@@ -2,6 +2,7 @@ import { printJson, type DefineCommand } from './context.ts'
 import { EXIT } from './exit-code.ts'
 import { createCommand } from './parse.ts'
 import { showLines } from './task-view.ts'
+import { timelineLines } from './timeline-view.ts'
 import { createPaint } from './terminal.ts'
 
 /** `ccm show`: everything about one task. */
@@ -14,7 +15,12 @@ export const showCommand: DefineCommand = (context, done) =>
     .action(async (id: string, options: { json?: boolean }) => {
       const { api } = await context.daemon({ start: true })
       const task = await api.task(id)
-      if (options.json) printJson(context, task)
-      else context.stdout.write(`${showLines(task, createPaint(context.stdout, context.env)).join('\n')}\n`)
+      if (options.json) {
+        printJson(context, task)
+      } else {
+        const paint = createPaint(context.stdout, context.env)
+        const lines = [...showLines(task, paint), ...timelineLines(await api.timeline(task.id), paint)]
+        context.stdout.write(`${lines.join('\n')}\n`)
+      }
       done(EXIT.ok)
     })

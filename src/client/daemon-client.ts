@@ -16,6 +16,7 @@ import type {
   TaskJson,
 } from '../protocol/rest.ts'
 import type { ProjectChangesBody, ProjectJson } from '../protocol/project.ts'
+import type { SearchHitJson, TimelineJson } from '../protocol/records.ts'
 import type { PermissionRuleJson, RuleChangesBody } from '../protocol/rules.ts'
 import type { NewScheduleBody, ScheduleJson } from '../protocol/schedule.ts'
 import { readLiveEvents, type LiveMessage, type LiveOptions } from './live-events.ts'
@@ -39,7 +40,13 @@ export type DaemonClient = {
   }) => Promise<TaskJson[]>
   task: (id: string) => Promise<TaskJson>
   /** Oldest first with ids above `after`; 1000 unless told, 5000 at most. */
-  events: (id: string, filter?: { name?: string; after?: number; limit?: number }) => Promise<HookEventJson[]>
+  events: (id: string, filter?: EventsQuery) => Promise<HookEventJson[]>
+  timeline: (id: string) => Promise<TimelineJson>
+  /** Newest first; `since` as ISO 8601. 20 unless told, 200 at most. */
+  search: (
+    text: string,
+    filter?: { project?: string; since?: string; limit?: number },
+  ) => Promise<SearchHitJson[]>
   explain: (id: string) => Promise<ExplainJson>
   screen: (id: string) => Promise<ScreenJson>
   cancel: (id: string, reason?: string) => Promise<CancelJson>
@@ -74,6 +81,12 @@ export type DaemonClient = {
   runSchedule: (name: string) => Promise<TaskJson>
   shutdown: (agents: 'keep' | 'end') => Promise<ShutdownJson>
   liveEvents: (options?: LiveOptions) => AsyncGenerator<LiveMessage>
+}
+
+/** Which events; times as ISO 8601, `kind` a kind or phase. */
+export type EventsQuery = Partial<Record<'name' | 'kind' | 'tool' | 'since' | 'until', string>> & {
+  after?: number
+  limit?: number
 }
 
 type Fetch = typeof globalThis.fetch
@@ -128,6 +141,8 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     tasks: (filter = {}) => get(`/api/tasks${queryOf(filter)}`),
     task: (id) => get(taskPath(id)),
     events: (id, filter = {}) => get(`${taskPath(id)}/events${queryOf(filter)}`),
+    timeline: (id) => get(`${taskPath(id)}/timeline`),
+    search: (q, filter = {}) => get(`/api/search${queryOf({ q, ...filter })}`),
     explain: (id) => get(`${taskPath(id)}/explain`),
     screen: (id) => get(`${taskPath(id)}/screen`),
     cancel: (id, reason) => post(`${taskPath(id)}/cancel`, { reason }),
@@ -154,8 +169,8 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     shutdown: (agents) => post('/api/shutdown', { agents }),
     liveEvents: (options = {}) =>
       readLiveEvents(async (lastEventId, signal) => {
-        const { task, replay } = options
-        const path = `/api/events${queryOf({ task, replay: replay === true ? 1 : undefined })}`
+        const { task, replay, kind } = options
+        const path = `/api/events${queryOf({ task, kind, replay: replay === true ? 1 : undefined })}`
         const headers: Record<string, string> = lastEventId === null ? {} : { 'last-event-id': lastEventId }
         const { body } = await send('GET', path, { headers, signal })
         if (body === null) throw unreachable(daemon.baseUrl, null)

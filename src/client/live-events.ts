@@ -8,6 +8,8 @@ export type LiveOptions = {
   task?: string
   /** From the task's first event; needs `task`. */
   replay?: boolean
+  /** Only hook events of this kind or phase. */
+  kind?: string
   /** Goes on after this id of an earlier stream. */
   lastEventId?: string
   signal?: AbortSignal

@@ -11,6 +11,7 @@ import { liveRoutes } from './routes/live.ts'
 import { permissionRoutes } from './routes/permission.ts'
 import { projectRoutes } from './routes/projects.ts'
 import type { HttpContext, Route } from './routes/route.ts'
+import { recordRoutes } from './routes/records.ts'
 import { ruleRoutes } from './routes/rules.ts'
 import { scheduleRoutes } from './routes/schedules.ts'
 import { taskRoutes } from './routes/tasks.ts'
@@ -39,6 +40,7 @@ export function routesOf(deps: AppDeps): Route[] {
     ...projectRoutes(deps),
     ...scheduleRoutes(deps),
     ...ruleRoutes(deps),
+    ...recordRoutes(deps),
     ...taskRoutes(deps),
     ...liveRoutes(deps),
     ...incidentRoutes(deps),

@@ -6,6 +6,8 @@ import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply, RetryReply, TaskQuery } from '../core/queue.ts'
 import type { Schedule, ScheduleRun } from '../core/schedule.ts'
 import type { NewTask, Task } from '../core/task.ts'
+import type { Timeline } from '../core/timeline.ts'
+import type { SearchFilter, SearchHit } from '../store/search.ts'
 import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
 import type { IncidentView } from '../protocol/incident.ts'
 import type { Clock } from '../core/clock.ts'
@@ -82,7 +84,7 @@ export type AppDeps = {
     screen: (id: string) => Promise<string | null>
   }
   /** Stored hook events by ascending id, `id > after`; `taskId` null: of all tasks. */
-  events: (filter: EventQuery & { name?: string }) => Promise<RecordedEvent[]>
+  events: (filter: EventQuery & EventNarrowing) => Promise<RecordedEvent[]>
   /** Stored state changes, likewise. */
   changes: (filter: EventQuery) => Promise<StateChange[]>
   /** The highest ids stored so far, 0 when there are none. */
@@ -101,6 +103,11 @@ export type AppDeps = {
     /** Forgets it; throws CONFLICT while tasks of it are alive. Its directory and finished tasks stay. */
     remove: (name: string) => Promise<Project | null>
     trust: (name: string) => Promise<Project | null>
+  }
+  record: {
+    timeline: (taskId: string) => Promise<Timeline>
+    /** Newest first; [] for a text without any word. */
+    search: (filter: SearchFilter) => Promise<SearchHit[]>
   }
   rules: {
     /** The permission rules of a project, oldest first. */
@@ -143,6 +150,11 @@ export type AppDeps = {
 
 /** At most `limit` rows of `taskId` (null: all tasks) whose id is above `after`, ascending. */
 export type EventQuery = { taskId: string | null; after: number; limit: number }
+
+/** What narrows a list of events of one task: see EventFilter in protocol/rest.ts; times in ms. */
+export type EventNarrowing = Partial<
+  Record<'name' | 'kind' | 'tool', string | undefined> & Record<'since' | 'until', number | undefined>
+>
 
 /** How far a live stream got. On the wire `<hookEventId>.<stateChangeId>`. */
 export type LiveCursor = { hookEventId: number; stateChangeId: number }

@@ -24,6 +24,8 @@ type LiveOptions = {
   cursor: LiveCursor
   /** The client was here before: tasks may have changed since. */
   resumed: boolean
+  /** Only hook events of this kind or phase; null: all. */
+  kind?: string | null
   signal: AbortSignal
 }
 
@@ -59,7 +61,7 @@ export async function* liveText(deps: AppDeps, options: LiveOptions): AsyncGener
         changed.clear()
         // Read before the rows: whatever led to this state is stored by then and goes out first.
         const views = await Promise.all(ids.map((id) => deps.tasks.get(id)))
-        for await (const row of rowsAfter(deps, taskId, cursor)) yield row
+        for await (const row of rowsAfter(deps, options, cursor)) yield row
         for (const view of views) {
           if (view !== null) yield frame(cursor, 'task', toTaskJson(view.task, view.agent))
         }
@@ -82,7 +84,11 @@ export async function* liveText(deps: AppDeps, options: LiveOptions): AsyncGener
 }
 
 /** All rows after the cursor, in pages; moves the cursor along. */
-async function* rowsAfter(deps: AppDeps, taskId: string | null, cursor: LiveCursor): AsyncGenerator<string> {
+async function* rowsAfter(
+  deps: AppDeps,
+  { taskId, kind = null }: LiveOptions,
+  cursor: LiveCursor,
+): AsyncGenerator<string> {
   for (;;) {
     const [hooks, changes] = await Promise.all([
       deps.events({ taskId, after: cursor.hookEventId, limit: PAGE }),
@@ -91,7 +97,8 @@ async function* rowsAfter(deps: AppDeps, taskId: string | null, cursor: LiveCurs
     for (const row of inOrder(hooks, changes)) {
       if ('hookEventName' in row) {
         cursor.hookEventId = row.id
-        yield frame(cursor, 'hook', toHookEventJson(row))
+        if (kind === null || row.kind === kind || row.phase === kind)
+          yield frame(cursor, 'hook', toHookEventJson(row))
       } else {
         cursor.stateChangeId = row.id
         yield frame(cursor, 'state', toStateChangeJson(row))

@@ -4,6 +4,7 @@ import type { StateChange } from '../core/attempt.ts'
 import type { RecordedEvent } from '../core/hook-kind.ts'
 import { PERMISSION_MODES, TASK_STATUSES, promptFault, type Task, type TaskResult } from '../core/task.ts'
 import type { WorkspaceJson } from '../core/workspace.ts'
+import { EVENT_FILTER } from './records.ts'
 
 /** What a project, role or schedule may be called. */
 export const ProjectName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
@@ -96,7 +97,7 @@ export const TaskFilter = z.strictObject({
 
 /** Query of `GET /api/tasks/:id/events`: oldest first, those with an id above `after`. */
 export const EventFilter = z.strictObject({
-  name: z.string().min(1).max(100).optional(),
+  ...EVENT_FILTER,
   after: z.coerce.number().int().min(0).default(0),
   limit: z.coerce.number().int().min(1).max(5000).default(1000),
 })
@@ -104,6 +105,8 @@ export const EventFilter = z.strictObject({
 export const LiveFilter = z.strictObject({
   task: z.string().min(1).max(64).optional(),
   replay: z.enum(['0', '1']).default('0'),
+  /** Only hook events of this kind or phase; changes of state and of tasks come all the same. */
+  kind: EVENT_FILTER.kind,
 })
 /** `keep`: agents go on in their windows and the next start takes them over. `end`: their tasks are released. */
 export const ShutdownBody = z.strictObject({ agents: z.enum(['keep', 'end']).default('keep') })

@@ -18,12 +18,26 @@ export type NewHookEvent = Omit<HookEvent, 'id'> & {
   }
 }
 
+/** Which events of a task: those with an id above `afterId`; what is left out does not matter. */
+export type TaskEventFilter = {
+  afterId?: number
+  limit: number
+  /** Claude Code's hook_event_name. */
+  name?: string | undefined
+  /** A kind, or a phase of tool events. */
+  kind?: string | undefined
+  tool?: string | undefined
+  /** By `at`, ms since 1970: from `since`, before `until`. */
+  since?: number | undefined
+  until?: number | undefined
+}
+
 /** The record of what Claude Code's hooks reported. */
 export type HookEvents = {
   /** Stores all of them or none; those whose file name is known are left out. Returns the new ones as given, in order. */
   insertBatch: (events: readonly NewHookEvent[]) => HookEvent[]
-  /** Events of a task with an id above `afterId`, oldest first; `name` is Claude's hook_event_name. */
-  ofTask: (taskId: string, filter: { afterId?: number; limit: number; name?: string }) => RecordedEvent[]
+  /** Events of a task that pass the filter, oldest first. */
+  ofTask: (taskId: string, filter: TaskEventFilter) => RecordedEvent[]
   /** Events with a greater id, oldest first; `taskId` null: of all tasks. */
   after: (id: number, taskId: string | null, limit: number) => RecordedEvent[]
   /** Events of one attempt, oldest first, read in steps: they may be many and large. */
@@ -72,9 +86,18 @@ export function createHookEvents(db: Database): HookEvents {
   const ofTask = db.prepare<{ taskId: string; id: number; limit: number }, Row>(
     `SELECT ${COLUMNS} FROM hook_events WHERE task_id = :taskId AND id > :id ORDER BY id LIMIT :limit`,
   )
-  const ofTaskNamed = db.prepare<{ taskId: string; id: number; limit: number; name: string }, Row>(
+  const ofTaskFiltered = db.prepare<
+    { taskId: string; id: number; limit: number } & Record<
+      'name' | 'kind' | 'tool' | 'since' | 'until',
+      string | number | null
+    >,
+    Row
+  >(
     `SELECT ${COLUMNS} FROM hook_events
-     WHERE task_id = :taskId AND id > :id AND hook_event_name = :name ORDER BY id LIMIT :limit`,
+     WHERE task_id = :taskId AND id > :id AND (:name IS NULL OR hook_event_name = :name)
+       AND (:kind IS NULL OR kind = :kind OR phase = :kind) AND (:tool IS NULL OR tool = :tool)
+       AND (:since IS NULL OR at >= :since) AND (:until IS NULL OR at < :until)
+     ORDER BY id LIMIT :limit`,
   )
   const ofAttempt = db.prepare<{ taskId: string; attempt: number; id: number }, Row>(
     `SELECT ${COLUMNS} FROM hook_events
@@ -95,11 +118,19 @@ export function createHookEvents(db: Database): HookEvents {
           return row === undefined ? [] : [{ ...event, id: row.id }]
         }),
       ),
-    ofTask: (taskId, { afterId = 0, limit, name }) =>
-      (name === undefined
-        ? ofTask.all({ taskId, id: afterId, limit })
-        : ofTaskNamed.all({ taskId, id: afterId, limit, name })
-      ).map(toRecorded),
+    ofTask: (taskId, { afterId = 0, limit, name, kind, tool, since, until }) =>
+      ofTaskFiltered
+        .all({
+          taskId,
+          id: afterId,
+          limit,
+          name: name ?? null,
+          kind: kind ?? null,
+          tool: tool ?? null,
+          since: since ?? null,
+          until: until ?? null,
+        })
+        .map(toRecorded),
     after: (id, taskId, limit) =>
       (taskId === null ? all.all({ id, limit }) : ofTask.all({ taskId, id, limit })).map(toRecorded),
     *ofAttempt({ taskId, attempt }) {

@@ -160,6 +160,13 @@ export async function serveDaemon(
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+    record: {
+      timeline: async () => ({ tools: [], files: [], fileCount: 0, longest: [], waits: [], waitedMs: 0 }),
+      search: async (filter) => {
+        calls.push(['search', filter])
+        return []
+      },
+    },
     rules: { of: async () => [], change: async () => undefined },
     schedules: createFakeSchedules(newView, (...call) => void calls.push(call)),
     projects: {

@@ -35,7 +35,7 @@ test('a usage error with --json is a JSON document too', async () => {
 })
 
 const ALL =
-  'run tasks show events explain attach approve deny send cancel retry projects schedule status start stop daemon demo'.split(
+  'run tasks show events search explain attach approve deny send cancel retry projects schedule status start stop daemon demo'.split(
     ' ',
   )
 

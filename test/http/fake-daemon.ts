@@ -72,6 +72,13 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+    record: {
+      timeline: async () => ({ tools: [], files: [], fileCount: 0, longest: [], waits: [], waitedMs: 0 }),
+      search: async (filter) => {
+        calls.push(['search', filter])
+        return []
+      },
+    },
     rules: { of: async () => [], change: note('changeRules', undefined) },
     projects: createFakeProjects((...call) => void calls.push(call)),
     schedules: createFakeSchedules(

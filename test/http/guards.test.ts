@@ -24,6 +24,8 @@ const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = 
   ['POST', '/api/schedules/:name/pause', 'operate'],
   ['POST', '/api/schedules/:name/resume', 'operate'],
   ['POST', '/api/schedules/:name/run', 'write'],
+  ['GET', '/api/tasks/:id/timeline', 'read'],
+  ['GET', '/api/search', 'read'],
   ['POST', '/api/tasks', 'write'],
   ['GET', '/api/tasks', 'read'],
   ['GET', '/api/tasks/:id', 'read'],

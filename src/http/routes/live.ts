@@ -13,7 +13,7 @@ export function liveRoutes(deps: AppDeps): Route[] {
       path: '/api/events',
       access: 'read',
       async handle(context) {
-        const { task, replay } = parseInput(LiveFilter, context.req.query())
+        const { task, replay, kind } = parseInput(LiveFilter, context.req.query())
         const lastEventId = context.req.header('last-event-id') ?? ''
         const resumeAt = lastEventId === '' ? null : readCursor(lastEventId)
         if (lastEventId !== '' && resumeAt === null) {
@@ -41,6 +41,7 @@ export function liveRoutes(deps: AppDeps): Route[] {
             stateChangeId: Math.min(start.stateChangeId, last.stateChangeId),
           },
           resumed: resumeAt !== null,
+          kind: kind ?? null,
           signal: abort.signal,
         })
         const { outgoing } = context.env

@@ -112,10 +112,9 @@ export function taskRoutes(deps: AppDeps): Route[] {
       path: '/api/tasks/:id/events',
       access: 'read',
       async handle(context) {
-        const { name, after, limit } = parseInput(EventFilter, context.req.query())
+        const narrowed = parseInput(EventFilter, context.req.query())
         const { task } = await find(context)
-        const filter = { taskId: task.id, after, limit }
-        const events = await deps.events(name === undefined ? filter : { ...filter, name })
+        const events = await deps.events({ taskId: task.id, ...narrowed })
         return context.json(events.map(toHookEventJson))
       },
     },

@@ -1,0 +1,42 @@
+import { mayEnter } from '../../core/principal.ts'
+import { SearchQuery, toTimelineJson, type SearchHitJson } from '../../protocol/records.ts'
+import type { AppDeps } from '../deps.ts'
+import { parseInput } from '../problem.ts'
+import { noProject } from './projects.ts'
+import type { Route } from './route.ts'
+import { findTask } from './task-id.ts'
+
+/** What can be asked of the record of all events: the timeline of a task, and search. */
+export function recordRoutes(deps: AppDeps): Route[] {
+  return [
+    {
+      method: 'GET',
+      path: '/api/tasks/:id/timeline',
+      access: 'read',
+      async handle(context) {
+        const { task } = await findTask(deps, context, context.req.param('id') ?? '')
+        return context.json(toTimelineJson(await deps.record.timeline(task.id)))
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/search',
+      access: 'read',
+      async handle(context) {
+        const { q, project, since, limit } = parseInput(SearchQuery, context.req.query())
+        const principal = context.get('principal')
+        if (project !== undefined && !mayEnter(principal, project))
+          throw await noProject(deps, context, project)
+        const projects = project === undefined ? (principal.projects ?? [null]) : [project]
+        const found = await Promise.all(
+          projects.map((one) => deps.record.search({ text: q, project: one, since: since ?? null, limit })),
+        )
+        const hits = found.flat().toSorted((a, b) => b.id - a.id)
+        const json = hits.slice(0, limit).map(({ taskId, at, ...hit }): SearchHitJson => {
+          return { ...hit, task_id: taskId, at: new Date(at).toISOString() }
+        })
+        return context.json(json)
+      },
+    },
+  ]
+}
