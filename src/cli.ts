@@ -45,6 +45,7 @@ const COMMANDS: Record<string, Entry> = {
     'list, add, trust directories',
     async () => (await import('./cli/projects.ts')).projectsCommand,
   ),
+  keys: entry('make and revoke API keys', async () => (await import('./cli/keys.ts')).keysCommand),
   incidents: entry(
     'show what went wrong and what was done',
     async () => (await import('./cli/incidents.ts')).incidentsCommand,

@@ -210,6 +210,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const viewOf = async (task: Task): Promise<TaskView> => ({ task, agent: await supervisor.factsOf(task) })
   const deps: AppDeps = {
     authenticate,
+    keys,
     names: { port: () => port, public: config.http.names },
     rate: config.http.rate,
     clock,

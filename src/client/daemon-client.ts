@@ -19,6 +19,7 @@ import type { ProjectChangesBody, ProjectJson } from '../protocol/project.ts'
 import type { SearchHitJson, TimelineJson } from '../protocol/records.ts'
 import type { PermissionRuleJson, RuleChangesBody } from '../protocol/rules.ts'
 import type { NewScheduleBody, ScheduleJson } from '../protocol/schedule.ts'
+import type { KeyJson, NewKeyBody, NewKeyJson } from '../protocol/key.ts'
 import { readLiveEvents, type LiveMessage, type LiveOptions } from './live-events.ts'
 
 /**
@@ -79,6 +80,10 @@ export type DaemonClient = {
   removeSchedule: (name: string) => Promise<ScheduleJson>
   /** Adds a task of the schedule now. */
   runSchedule: (name: string) => Promise<TaskJson>
+  keys: () => Promise<KeyJson[]>
+  createKey: (body: NewKeyBody) => Promise<NewKeyJson>
+  /** By id, the beginning of it, or name. */
+  revokeKey: (id: string) => Promise<KeyJson>
   shutdown: (agents: 'keep' | 'end') => Promise<ShutdownJson>
   liveEvents: (options?: LiveOptions) => AsyncGenerator<LiveMessage>
 }
@@ -166,6 +171,9 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     resumeSchedule: (name) => post(`${schedulePath(name)}/resume`),
     removeSchedule: async (name) => json(await request('DELETE', schedulePath(name))),
     runSchedule: (name) => post(`${schedulePath(name)}/run`),
+    keys: () => get('/api/keys'),
+    createKey: (body) => post('/api/keys', body),
+    revokeKey: (id) => post(`/api/keys/${encodeURIComponent(id)}/revoke`),
     shutdown: (agents) => post('/api/shutdown', { agents }),
     liveEvents: (options = {}) =>
       readLiveEvents(async (lastEventId, signal) => {

@@ -7,6 +7,7 @@ import { createRateLimit } from './rate-limit.ts'
 import { answerError } from './problem.ts'
 import { daemonRoutes } from './routes/daemon.ts'
 import { incidentRoutes } from './routes/incidents.ts'
+import { keyRoutes } from './routes/keys.ts'
 import { liveRoutes } from './routes/live.ts'
 import { permissionRoutes } from './routes/permission.ts'
 import { projectRoutes } from './routes/projects.ts'
@@ -44,6 +45,7 @@ export function routesOf(deps: AppDeps): Route[] {
     ...taskRoutes(deps),
     ...liveRoutes(deps),
     ...incidentRoutes(deps),
+    ...keyRoutes(deps),
     ...permissionRoutes(deps),
   ]
 }

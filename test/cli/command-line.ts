@@ -20,6 +20,7 @@ import { listen } from '../../src/http/listen.ts'
 import type { PendingQuestion } from '../../src/protocol/rest.ts'
 import { createFakeProjects } from '../http/fake-projects.ts'
 import { createFakeSchedules } from '../http/fake-schedules.ts'
+import { createKeysInMemory } from '../http/fake-daemon.ts'
 
 const TOKEN = 'token-of-the-test'
 
@@ -150,6 +151,7 @@ export async function serveDaemon(
       send: answer('send'),
       screen: async () => null,
     },
+    keys: createKeysInMemory(),
     incidents: async () => [],
     events: async ({ taskId, after, limit }) =>
       events.filter((row) => row.id > after && (taskId === null || row.taskId === taskId)).slice(0, limit),

@@ -3,6 +3,7 @@ import type { StateChange } from '../../src/core/attempt.ts'
 import { columnsOf, type RecordedEvent } from '../../src/core/hook-kind.ts'
 import { LOCAL, SCOPES, type Principal } from '../../src/core/principal.ts'
 import type { Task } from '../../src/core/task.ts'
+import type { ApiKey, ApiKeys } from '../../src/store/api-keys.ts'
 import type { AppDeps, EventQuery, Notice, TaskView } from '../../src/http/deps.ts'
 import { createFakeProjects } from './fake-projects.ts'
 import { createFakeSchedules } from './fake-schedules.ts'
@@ -103,6 +104,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       found_at_start: [],
     }),
     health: async () => ({ database: 'ok', tmux: 'ok' }),
+    keys: createKeysInMemory(),
     incidents: async () => [],
     askPermission: async () => 'unauthorized',
     shutdown: (agents) => void calls.push(['shutdown', agents]),
@@ -187,4 +189,23 @@ function taskView(id: string, changed: Partial<Task>): TaskView {
     workspace: null,
   }
   return { task, agent }
+}
+
+/** API keys that end with the test. */
+export function createKeysInMemory(): ApiKeys {
+  const rows = new Map<string, { key: ApiKey; hash: string }>()
+  const revokedUsers = new Map<string, number>()
+  return {
+    insert: (key, hash) => void rows.set(key.id, { key, hash }),
+    byId: (id) => rows.get(id) ?? null,
+    list: () => [...rows.values()].map(({ key }) => key),
+    revoke(id, at) {
+      const row = rows.get(id)
+      if (row !== undefined) rows.set(id, { ...row, key: { ...row.key, revokedAt: row.key.revokedAt ?? at } })
+      return row !== undefined
+    },
+    used: () => undefined,
+    revokeUser: (id, at) => void revokedUsers.set(id, at),
+    userRevokedAt: (id) => revokedUsers.get(id) ?? null,
+  }
 }

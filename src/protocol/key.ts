@@ -1,0 +1,52 @@
+import { z } from 'zod'
+import { SCOPES, type Scope } from '../core/principal.ts'
+
+/** Body of `POST /api/keys`. Without `projects` the key is for all of them; without an end it is for ever. */
+export const NewKeyBody = z.strictObject({
+  name: z.string().regex(/^[\w .@:/-]{1,80}$/, 'must be 1 to 80 letters, digits, blanks and . @ : / - _'),
+  scopes: z
+    .array(z.enum(SCOPES))
+    .min(1)
+    .transform((scopes) => [...new Set(scopes)]),
+  projects: z.array(z.string().min(1).max(40)).min(1).max(1000).optional(),
+  expires_at: z.iso.datetime({ offset: true }).optional(),
+})
+export type NewKeyBody = z.input<typeof NewKeyBody>
+
+/** A key on the wire, without its secret. Times are ISO 8601 in UTC; `last_used_at` is right to the minute. */
+export type KeyJson = {
+  id: string
+  name: string
+  scopes: Scope[]
+  projects: string[] | null
+  created_at: string
+  expires_at: string | null
+  last_used_at: string | null
+  revoked_at: string | null
+}
+
+/** Reply of `POST /api/keys`: the only time the key itself is shown. */
+export type NewKeyJson = KeyJson & { key: string }
+
+export function toKeyJson(key: {
+  id: string
+  name: string
+  scopes: Scope[]
+  projects: string[] | null
+  createdAt: number
+  expiresAt: number | null
+  lastUsedAt: number | null
+  revokedAt: number | null
+}): KeyJson {
+  const iso = (at: number | null) => (at === null ? null : new Date(at).toISOString())
+  return {
+    id: key.id,
+    name: key.name,
+    scopes: key.scopes,
+    projects: key.projects,
+    created_at: new Date(key.createdAt).toISOString(),
+    expires_at: iso(key.expiresAt),
+    last_used_at: iso(key.lastUsedAt),
+    revoked_at: iso(key.revokedAt),
+  }
+}
