@@ -25,6 +25,7 @@ import { createHookEvents } from './store/hook-events.ts'
 import { acquireHomeLock } from './store/lock.ts'
 import { createIncidents } from './store/incidents.ts'
 import { createNotes } from './store/notes.ts'
+import { createIdempotency } from './store/idempotency.ts'
 import { createOutbox } from './store/outbox.ts'
 import { createPermissionRules } from './store/permission-rules.ts'
 import { createProjects } from './store/projects.ts'
@@ -211,6 +212,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const deps: AppDeps = {
     authenticate,
     keys,
+    idempotency: createIdempotency(db),
     names: { port: () => port, public: config.http.names },
     rate: config.http.rate,
     clock,

@@ -7,6 +7,7 @@ import { createRateLimit } from './rate-limit.ts'
 import { answerError } from './problem.ts'
 import { daemonRoutes } from './routes/daemon.ts'
 import { incidentRoutes } from './routes/incidents.ts'
+import { doneOnce } from './idempotent.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { liveRoutes } from './routes/live.ts'
 import { permissionRoutes } from './routes/permission.ts'
@@ -69,6 +70,7 @@ export function createApp(deps: AppDeps): App {
   })
   app.use(knownNames(deps.names))
   const often = notTooOften(createRateLimit(deps.rate, deps.clock))
+  const once = doneOnce(deps)
   const failures = createRateLimit(FAILURES_PER_S, deps.clock)
   for (const { method, path, access, maxBytes, timeoutMs, handle } of routesOf(deps)) {
     const guards = [
@@ -79,6 +81,7 @@ export function createApp(deps: AppDeps): App {
       often,
       ...(method !== 'GET' ? jsonBody(maxBytes ?? BODY_MAX_BYTES) : []),
       inTime(timeoutMs ?? ANSWER_MS),
+      ...(method === 'GET' || access === 'open' || access === 'own' ? [] : [once]),
     ]
     app.on(method, [path], ...guards, (context) => handle(context))
   }

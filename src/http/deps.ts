@@ -10,6 +10,7 @@ import type { Timeline } from '../core/timeline.ts'
 import type { SearchFilter, SearchHit } from '../store/search.ts'
 import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
 import type { IncidentView } from '../protocol/incident.ts'
+import type { Idempotency } from '../store/idempotency.ts'
 import type { ApiKeys } from '../store/api-keys.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Names } from './guards.ts'
@@ -127,6 +128,7 @@ export type AppDeps = {
     run: (schedule: Schedule) => Promise<TaskView>
   }
   keys: ApiKeys
+  idempotency: Idempotency
   status: () => Promise<StatusJson>
   /** Newest first. */
   incidents: (filter: { limit: number; open: boolean }) => Promise<IncidentView[]>

@@ -20,7 +20,7 @@ import { listen } from '../../src/http/listen.ts'
 import type { PendingQuestion } from '../../src/protocol/rest.ts'
 import { createFakeProjects } from '../http/fake-projects.ts'
 import { createFakeSchedules } from '../http/fake-schedules.ts'
-import { createKeysInMemory } from '../http/fake-daemon.ts'
+import { createIdempotencyInMemory, createKeysInMemory } from '../http/fake-daemon.ts'
 
 const TOKEN = 'token-of-the-test'
 
@@ -152,6 +152,7 @@ export async function serveDaemon(
       screen: async () => null,
     },
     keys: createKeysInMemory(),
+    idempotency: createIdempotencyInMemory(),
     incidents: async () => [],
     events: async ({ taskId, after, limit }) =>
       events.filter((row) => row.id > after && (taskId === null || row.taskId === taskId)).slice(0, limit),

@@ -3,6 +3,7 @@ import type { StateChange } from '../../src/core/attempt.ts'
 import { columnsOf, type RecordedEvent } from '../../src/core/hook-kind.ts'
 import { LOCAL, SCOPES, type Principal } from '../../src/core/principal.ts'
 import type { Task } from '../../src/core/task.ts'
+import type { Idempotency, KeptReply } from '../../src/store/idempotency.ts'
 import type { ApiKey, ApiKeys } from '../../src/store/api-keys.ts'
 import type { AppDeps, EventQuery, Notice, TaskView } from '../../src/http/deps.ts'
 import { createFakeProjects } from './fake-projects.ts'
@@ -105,6 +106,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
     }),
     health: async () => ({ database: 'ok', tmux: 'ok' }),
     keys: createKeysInMemory(),
+    idempotency: createIdempotencyInMemory(),
     incidents: async () => [],
     askPermission: async () => 'unauthorized',
     shutdown: (agents) => void calls.push(['shutdown', agents]),
@@ -207,5 +209,17 @@ export function createKeysInMemory(): ApiKeys {
     used: () => undefined,
     revokeUser: (id, at) => void revokedUsers.set(id, at),
     userRevokedAt: (id) => revokedUsers.get(id) ?? null,
+  }
+}
+
+/** Kept replies that end with the test. */
+export function createIdempotencyInMemory(): Idempotency {
+  const rows = new Map<string, { print: string; reply: KeptReply }>()
+  return {
+    find(caller, key, print) {
+      const row = rows.get(`${caller}\n${key}`)
+      return row === undefined ? 'new' : row.print === print ? row.reply : 'different'
+    },
+    keep: (caller, key, print, reply) => void rows.set(`${caller}\n${key}`, { print, reply }),
   }
 }

@@ -5,8 +5,8 @@ import type { Principal, Scope } from '../../core/principal.ts'
 /** Absent where a request never came over a socket, as in tests; `unix`: it came through the socket in the home. */
 export type Bindings = Partial<HttpBindings> & { unix?: boolean }
 
-/** `principal` is set before the handler of every route that needs a scope. */
-export type Variables = { principal: Principal; requestId: string }
+/** `principal` is set before the handler of every route that needs a scope; `idempotencyKey` where one was sent. */
+export type Variables = { principal: Principal; requestId: string; idempotencyKey?: string }
 
 export type HttpContext = Context<{ Bindings: Bindings; Variables: Variables }>
 

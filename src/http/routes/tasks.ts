@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { CcmError } from '../../core/errors.ts'
 import { allows, mayEnter, type Principal } from '../../core/principal.ts'
 import {
@@ -71,7 +72,8 @@ export function taskRoutes(deps: AppDeps): Route[] {
           permissionMode: body.permission_mode ?? null,
           allowedTools: body.allowed_tools,
           disallowedTools: body.disallowed_tools,
-          dedupeKey: body.dedupe_key ?? null,
+          // With a key of its own the request is safe to repeat even when a crash lost its reply.
+          dedupeKey: body.dedupe_key ?? repeatKey(context),
           dependsOn: await dependenciesOf(context, body.depends_on),
           scheduledAt: body.scheduled_at === undefined ? null : Date.parse(body.scheduled_at),
           labels: body.labels,
@@ -214,6 +216,11 @@ const NO_AGENT: TaskView['agent'] = {
   waitingFor: null,
   tokens: null,
   workspace: null,
+}
+
+function repeatKey(context: HttpContext): string | null {
+  const key = context.get('idempotencyKey')
+  return key === undefined ? null : `once:${createHash('sha256').update(key).digest('base64url')}`
 }
 
 /** A directory is this machine's business, so only its administrator names one; others name a project. */

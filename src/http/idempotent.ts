@@ -1,0 +1,66 @@
+import { createHash } from 'node:crypto'
+import type { MiddlewareHandler } from 'hono'
+import type { Clock } from '../core/clock.ts'
+import type { Idempotency } from '../store/idempotency.ts'
+import { Problem } from './problem.ts'
+import type { Bindings, Variables } from './routes/route.ts'
+
+const REPLY_MAX_CHARS = 256 * 1024
+
+/**
+ * Does a request with an `Idempotency-Key` once: its repetition gets the first reply again, with
+ * `idempotency-replayed: true`. Errors of ours and refusals for being too many are not kept. Between the act and
+ * the kept reply a crash may fall: the handlers' own keys (a task's dedupe key) hold there.
+ */
+export function doneOnce(deps: {
+  idempotency: Idempotency
+  clock: Clock
+}): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
+  const { idempotency, clock } = deps
+  const underWay = new Set<string>()
+  return async (context, next) => {
+    const key = context.req.header('idempotency-key')
+    if (key === undefined) return next()
+    if (!/^[\x21-\x7e]{1,255}$/.test(key)) {
+      throw new Problem(400, {
+        code: 'BAD_INPUT',
+        message: 'The Idempotency-Key must be 1 to 255 printable characters.',
+        field: 'idempotency-key',
+      })
+    }
+    const { kind, id } = context.get('principal')
+    const caller = `${kind} ${id}`
+    const { method, path } = context.req
+    const print = createHash('sha256')
+      .update(`${method} ${path}\n${await context.req.text()}`)
+      .digest('hex')
+    const known = idempotency.find(caller, key, print, clock())
+    if (known === 'different') {
+      throw new Problem(422, {
+        code: 'CONFLICT',
+        message: 'This Idempotency-Key was used for another request within the last day.',
+        remedy: 'Use a new key for a new request.',
+      })
+    }
+    if (known !== 'new') {
+      context.header('idempotency-replayed', 'true')
+      return context.body(known.body, known.status as 200, { 'content-type': 'application/json' })
+    }
+    const name = `${caller}\n${key}`
+    if (underWay.has(name)) {
+      context.header('retry-after', '1')
+      throw new Problem(409, { code: 'CONFLICT', message: 'The first request with this key is under way.' })
+    }
+    underWay.add(name)
+    context.set('idempotencyKey', `${caller} ${key}`)
+    try {
+      await next()
+      const { status } = context.res
+      if (status >= 400) return
+      const body = await context.res.clone().text()
+      if (body.length <= REPLY_MAX_CHARS) idempotency.keep(caller, key, print, { status, body }, clock())
+    } finally {
+      underWay.delete(name)
+    }
+  }
+}
