@@ -64,12 +64,21 @@ const COMMANDS: Record<string, Entry> = {
     'restart the daemon, agents live on',
     async () => (await import('./cli/restart.ts')).restartCommand,
   ),
+  logs: entry("show the daemon's log", async () => (await import('./cli/logs.ts')).logsCommand),
+  doctor: entry(
+    'check this machine and say what helps',
+    async () => (await import('./cli/doctor.ts')).doctorCommand,
+  ),
+  config: entry('show the settings in force', async () => (await import('./cli/config.ts')).configCommand),
   daemon: entry(
     'run the daemon in the foreground',
     async () => (await import('./cli/daemon.ts')).daemonCommand,
   ),
   demo: entry('a whole task without any account', async () => (await import('./cli/demo.ts')).demoCommand),
 }
+
+/** Every command there is, in the order of the help. */
+export const COMMAND_NAMES: readonly string[] = Object.keys(COMMANDS)
 
 /** Runs one command line (without `node` and the script) and answers the exit code; never throws. */
 export async function main(argv: string[]): Promise<number> {
@@ -184,6 +193,11 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
     stderr,
     launcher,
     ...access,
+    config: loadConfig,
+    async findClaude({ claude }) {
+      const { findClaude } = await import('./agent/claude.ts')
+      return findClaude({ command: claude.command ?? '', path: claude.env['PATH'] ?? env['PATH'] ?? '' })
+    },
     claudeCommand: async () => (await loadConfig()).claude.command,
     async runDaemon(options) {
       const { runDaemon } = await import('./main.ts')

@@ -38,7 +38,12 @@ function place(toml?: string) {
 
 test('without a file and variables every value is its default', () => {
   const { home, load } = place()
-  const { origins, ...config } = load()
+  const { origins, values, ...config } = load()
+  expect(Object.keys(values).sort()).toEqual(
+    Object.keys(origins)
+      .filter((key) => key.includes('.') && key !== 'claude.env')
+      .sort(),
+  )
   expect(config).toEqual({
     home: join(home, '.local/state/ccm'),
     file: null,

@@ -83,6 +83,8 @@ export type Config = {
   }
   /** By key as in the file: `http.port`, `claude.env.FOO`; also `home` and `file`. */
   origins: Record<string, Origin>
+  /** Every value by its key as in `origins`; durations as text. May hold secrets: never log it. */
+  values: Record<string, unknown>
 }
 
 type Environment = Record<string, string | undefined>
@@ -120,13 +122,13 @@ export function loadConfig(env: Environment, cwd: string): Config {
   for (const { path, sentence } of [...issues, ...crossFaults(tree)])
     faults.push(`${where(path)}: ${sentence}`)
   if (!parsed.success || faults.length > 0) throw badConfig(faults)
-  return { home, file, ...toConfig(parsed.data, env), origins }
+  return { home, file, ...toConfig(parsed.data, env), origins, values: flat(parsed.data) }
 }
 
 function toConfig(
   data: z.output<typeof CONFIG_FILE>,
   env: Environment,
-): Omit<Config, 'home' | 'file' | 'origins'> {
+): Omit<Config, 'home' | 'file' | 'origins' | 'values'> {
   const { claude, agents, timeouts, markers, queue, sweep } = data
   return {
     http: {
@@ -214,6 +216,29 @@ function toNotify(alerts: z.output<typeof CONFIG_FILE>['alerts']): Config['notif
 
 function toLimits(tokens: number, usd: number): Limits {
   return { maxTokens: tokens === 0 ? null : tokens, maxCostUsd: usd === 0 ? null : usd }
+}
+
+/** What reads a minute as so many milliseconds is a duration. */
+function isDuration(section: string, key: string): boolean {
+  return fieldAt(section, key)?.safeParse('90s').data === 90_000
+}
+
+function exactDuration(ms: number): string {
+  const units = Object.entries({ d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 })
+  const [unit, size] = units.find(([, size]) => ms >= size && ms % size === 0) ?? ['ms', 1]
+  return `${ms / size}${unit}`
+}
+
+function flat(data: z.output<typeof CONFIG_FILE>): Record<string, unknown> {
+  const values: Record<string, unknown> = {}
+  for (const [section, table] of Object.entries(data)) {
+    for (const [key, value] of Object.entries(table)) {
+      if (section === 'claude' && key === 'env') {
+        for (const [name, text] of Object.entries(value as object)) values[`claude.env.${name}`] = text
+      } else values[`${section}.${key}`] = isDuration(section, key) ? exactDuration(Number(value)) : value
+    }
+  }
+  return values
 }
 
 function readHome(env: Environment, cwd: string, faults: string[], origins: Record<string, Origin>): string {

@@ -9,6 +9,21 @@ type Daemon = { pid: number; api: DaemonClient }
 /** How the daemon part of this program is started in this process; the composition root provides it. */
 type RunDaemon = (options: { background: boolean }) => Promise<number>
 
+/** The configuration as commands see it; `origins` and `values` by key as in the file. */
+export type ConfigView = {
+  home: string
+  /** null: no file was found. */
+  file: string | null
+  http: { host: string; port: number }
+  claude: { command: string | null; env: Record<string, string> }
+  origins: Record<
+    string,
+    { from: 'default' } | { from: 'file'; file: string } | { from: 'environment'; variable: string }
+  >
+  /** Durations are text, `5m` say. May hold secrets. */
+  values: Record<string, unknown>
+}
+
 /** Everything a command may touch. Commands print on these streams and answer an exit code. */
 export type CliContext = {
   env: Record<string, string | undefined>
@@ -18,6 +33,10 @@ export type CliContext = {
   stderr: Output
   /** Program and arguments that run this very `ccm`. */
   launcher: string[]
+  /** The effective configuration. Throws CcmError BAD_CONFIG with every fault. */
+  config: () => Promise<ConfigView>
+  /** Claude Code as the daemon would find it. Throws CLAUDE_MISSING or CLAUDE_TOO_OLD. */
+  findClaude: (config: ConfigView) => Promise<{ path: string; version: string }>
   /** The configured `claude` program, null for the usual search. Throws CcmError BAD_CONFIG. */
   claudeCommand: () => Promise<string | null>
   /**

@@ -5,7 +5,7 @@ import { PassThrough } from 'node:stream'
 import { pino } from 'pino'
 import { onTestFinished } from 'vitest'
 import { runCommandLine } from '../../src/cli.ts'
-import type { CliContext } from '../../src/cli/context.ts'
+import type { CliContext, ConfigView } from '../../src/cli/context.ts'
 import { createDaemonAccess } from '../../src/cli/daemon-access.ts'
 import type { AgentState } from '../../src/core/agent-state.ts'
 import type { StateChange } from '../../src/core/attempt.ts'
@@ -216,13 +216,28 @@ export async function serveDaemon(
 }
 export type FakeDaemon = Awaited<ReturnType<typeof serveDaemon>>
 
+const CONFIG: ConfigView = {
+  home: '',
+  file: null,
+  http: { host: '127.0.0.1', port: 0 },
+  claude: { command: null, env: {} },
+  origins: {},
+  values: {},
+}
+
 /** What one command line printed and answered. */
 export type Ended = { code: number; stdout: string; stderr: string }
 
 /** A `ccm` that runs in this process and talks to the daemon of `home`. */
 export function createCommandLine(
   home: string,
-  given: { terminal?: boolean; cwd?: string; piped?: string } = {},
+  given: {
+    terminal?: boolean
+    cwd?: string
+    piped?: string
+    config?: Partial<ConfigView>
+    env?: Record<string, string>
+  } = {},
 ) {
   const printed = { stdout: '', stderr: '' }
   const interrupts = new Set<() => void>()
@@ -237,12 +252,14 @@ export function createCommandLine(
       },
     )
   const context: CliContext = {
-    env: { TERM: 'xterm' },
+    env: { TERM: 'xterm', ...given.env },
     cwd: given.cwd ?? '/trusted',
     stdin,
     stdout: stream('stdout'),
     stderr: stream('stderr'),
     launcher: ['false'],
+    config: async () => ({ ...CONFIG, home, ...given.config }),
+    findClaude: async () => ({ path: '/bin/claude', version: '2.1.328' }),
     claudeCommand: async () => null,
     ...createDaemonAccess(async () => ({ home, configFile: null, launcher: ['false'], env: {} }), {
       autostart: false,

@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { expect, test } from 'vitest'
+import { COMMAND_NAMES } from '../../src/cli.ts'
 import { createCommandLine, serveDaemon, temporaryFolder } from './command-line.ts'
 
 test.each([
@@ -34,12 +37,8 @@ test('a usage error with --json is a JSON document too', async () => {
   expect(JSON.parse(stdout)).toMatchObject({ code: 'BAD_INPUT', remedy: 'See: ccm show --help' })
 })
 
-const ALL =
-  'run tasks show events search explain attach approve deny send cancel retry projects schedule status start stop daemon demo'.split(
-    ' ',
-  )
 
-test.each(ALL)('ccm %s --help has an example and --json', async (name) => {
+test.each(COMMAND_NAMES)('ccm %s --help has an example and --json', async (name) => {
   const { code, stdout, stderr } = await createCommandLine(temporaryFolder()).ccm(name, '--help')
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(new RegExp(`Examples?:\\n.*ccm ${name}`, 's'))
@@ -48,7 +47,7 @@ test.each(ALL)('ccm %s --help has an example and --json', async (name) => {
 
 test('the help lists every command, and help COMMAND is COMMAND --help', async () => {
   const { stdout } = await createCommandLine(temporaryFolder()).ccm('--help')
-  for (const name of ALL) expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'))
+  for (const name of COMMAND_NAMES) expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'))
   const help = await createCommandLine(temporaryFolder()).ccm('help', 'deny')
   expect(help).toEqual(await createCommandLine(temporaryFolder()).ccm('deny', '--help'))
 })
@@ -227,4 +226,11 @@ test("another program on an old daemon's port is not taken for the daemon", asyn
   const file = `${daemon.home}/daemon.json`
   writeFileSync(file, readFileSync(file, 'utf8').replace(`"pid":${process.pid}`, '"pid":1'))
   expect((await createCommandLine(daemon.home).ccm('status')).code).toBe(69)
+})
+
+test('every command has a place in the table of README.md', () => {
+  const readme = readFileSync(resolve(import.meta.dirname, '../../README.md'), 'utf8')
+  const rows = readme.split('\n').filter((line) => line.startsWith('| `ccm '))
+  expect(COMMAND_NAMES.length).toBeGreaterThan(20)
+  expect(COMMAND_NAMES.filter((name) => !rows.some((row) => row.includes(`\`ccm ${name}`)))).toEqual([])
 })

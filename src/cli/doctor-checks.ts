@@ -1,0 +1,303 @@
+import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { execa } from 'execa'
+import { CcmError, messageOf } from '../core/errors.ts'
+import { inspectDatabase } from '../store/inspect.ts'
+import type { CliContext, ConfigView } from './context.ts'
+import { findPackageRoot } from './package-root.ts'
+
+/** `note`: worth knowing, and nothing is wrong. A failed one has the sentence that helps. */
+export type Check = { name: string; state: 'ok' | 'note' | 'failed'; detail: string; remedy: string | null }
+
+const NODE_LEAST = 24
+const TMUX_LEAST = [3, 2]
+const SOCKET_PATH_MAX_BYTES = 103
+const DISK_LOW_BYTES = 200 * 1024 * 1024
+const DISK_SCARCE_BYTES = 1024 * 1024 * 1024
+const LOGINS = ['ANTHROPIC_API_KEY', 'ANTHROPIC_AUTH_TOKEN', 'CLAUDE_CODE_OAUTH_TOKEN']
+
+const ok = (name: string, detail: string): Check => ({ name, state: 'ok', detail, remedy: null })
+const note = (name: string, detail: string, remedy: string | null = null): Check => ({
+  name,
+  state: 'note',
+  detail,
+  remedy,
+})
+const failed = (name: string, detail: string, remedy: string): Check => ({
+  name,
+  state: 'failed',
+  detail,
+  remedy,
+})
+
+/** Looks at everything ccm needs, changes nothing and starts nothing but `--version` of the programs. */
+export async function checkAll(context: CliContext): Promise<Check[]> {
+  const checks = [checkNode(), await checkProgram('git', [2, 30], 'Install git with your system’s packages.')]
+  checks.push(
+    await checkProgram('tmux', TMUX_LEAST, 'Install tmux 3.2 or newer with your system’s packages.'),
+  )
+  let config: ConfigView
+  try {
+    config = await context.config()
+  } catch (error) {
+    const detail = messageOf(error).replaceAll(/\s*\n\s*/g, ' ')
+    return [
+      ...checks,
+      failed('config', detail, 'Mend the file or variable that is named, then: ccm config check'),
+    ]
+  }
+  const daemon = await context.findDaemon()
+  return [
+    ...checks,
+    ok('config', config.file ?? 'no file: defaults and variables'),
+    await checkClaude(context, config),
+    checkLogin(context, config),
+    ...checkHome(config.home),
+    checkToken(config.home),
+    checkSocket(config.home),
+    checkDisk(config.home),
+    ...checkDatabase(config.home),
+    checkDaemon(config.home, daemon === null ? null : daemon.pid),
+    await checkPort(config, daemon !== null),
+    await checkHook(),
+    checkService(),
+  ]
+}
+
+function checkNode(): Check {
+  const { node } = process.versions
+  return Number(node.split('.')[0]) >= NODE_LEAST
+    ? ok('node', node)
+    : failed('node', `${node} is too old`, `Install Node ${NODE_LEAST} or newer.`)
+}
+
+async function checkProgram(name: string, least: number[], remedy: string): Promise<Check> {
+  const said = await execa(name, [name === 'tmux' ? '-V' : '--version'], {
+    reject: false,
+    timeout: 5000,
+    stdin: 'ignore',
+  })
+  const version = /(\d+)\.(\d+)/.exec(said.stdout ?? '')
+  if (said.exitCode !== 0 || version === null)
+    return failed(name, 'it is not on PATH or does not start', remedy)
+  const [major, minor] = [Number(version[1]), Number(version[2])]
+  const [leastMajor = 0, leastMinor = 0] = least
+  const detail = said.stdout.trim()
+  if (major > leastMajor || (major === leastMajor && minor >= leastMinor)) return ok(name, detail)
+  return failed(name, `${detail} is older than ${least.join('.')}`, remedy)
+}
+
+async function checkClaude(context: CliContext, config: ConfigView): Promise<Check> {
+  try {
+    const { path, version } = await context.findClaude(config)
+    return ok('claude', `${version} (${path})`)
+  } catch (error) {
+    const remedy = error instanceof CcmError ? error.remedy : undefined
+    return failed('claude', messageOf(error), remedy ?? 'Set [claude] command to its path.')
+  }
+}
+
+/** Only whether something is there: what it says stays unread, but for the names in the user's own state file. */
+function checkLogin(context: CliContext, { claude }: ConfigView): Check {
+  const named = LOGINS.find((name) => (claude.env[name] ?? '') !== '')
+  if (named !== undefined) return ok('login', `${named} in [claude.env]`)
+  const home = context.env['HOME'] ?? homedir()
+  const folder = claude.env['CLAUDE_CONFIG_DIR'] ?? context.env['CLAUDE_CONFIG_DIR']
+  const credentials = join(folder ?? join(home, '.claude'), '.credentials.json')
+  if (existsSync(credentials)) return ok('login', 'Claude Code has a login of its own')
+  const state = join(folder ?? home, '.claude.json')
+  try {
+    const text = readFileSync(state, 'utf8')
+    if (/"(oauthAccount|primaryApiKey)"\s*:/.test(text))
+      return ok('login', 'Claude Code has a login of its own')
+  } catch {
+    // No state file: it was never started.
+  }
+  if (process.platform === 'darwin')
+    return note('login', 'it may be in the keychain, which is not looked into')
+  return note(
+    'login',
+    'no sign of one was found',
+    'Run claude once and log in, or set a key in [claude.env].',
+  )
+}
+
+function checkHome(home: string): Check[] {
+  const found = statSync(home, { throwIfNoEntry: false })
+  if (found === undefined) {
+    const above = nearestFolder(home)
+    return isWritable(above)
+      ? [note('home', `${home} is made at the first start`)]
+      : [
+          failed(
+            'home',
+            `${home} cannot be made: ${above} is not writable`,
+            'Set CCM_HOME to a folder of yours.',
+          ),
+        ]
+  }
+  if (!found.isDirectory()) return [failed('home', `${home} is not a folder`, 'Set CCM_HOME to a folder.')]
+  const uid = process.getuid?.()
+  if (uid !== undefined && found.uid !== uid) {
+    return [
+      failed(
+        'home',
+        `${home} belongs to user ${found.uid}, not to ${uid}`,
+        'Set CCM_HOME to a folder of yours, or run ccm as its owner.',
+      ),
+    ]
+  }
+  if ((found.mode & 0o077) !== 0) {
+    return [failed('home', `${home} can be entered by others (${octal(found.mode)})`, `chmod 700 ${home}`)]
+  }
+  return isWritable(home)
+    ? [ok('home', home)]
+    : [failed('home', `${home} is not writable`, `chmod u+rwx ${home}, or set CCM_HOME to another folder.`)]
+}
+
+function checkToken(home: string): Check {
+  const file = join(home, 'token')
+  const found = statSync(file, { throwIfNoEntry: false })
+  if (found === undefined) return note('token', 'it is made at the first start')
+  if ((found.mode & 0o077) !== 0) {
+    return failed(
+      'token',
+      `others can read it (${octal(found.mode)})`,
+      `chmod 600 ${file}; if others use this machine, remove it and run: ccm restart`,
+    )
+  }
+  return isReadable(file)
+    ? ok('token', 'only you can read it')
+    : failed('token', 'it cannot be read', `chmod 600 ${file}`)
+}
+
+function checkSocket(home: string): Check {
+  const bytes = Buffer.byteLength(join(home, 'tmux', 'tmux.sock'))
+  if (bytes <= SOCKET_PATH_MAX_BYTES)
+    return ok('socket', `its path has ${bytes} of ${SOCKET_PATH_MAX_BYTES} bytes`)
+  return note(
+    'socket',
+    'the home’s path is too long for a socket, so it is made in the folder for temporary files',
+  )
+}
+
+function checkDisk(home: string): Check {
+  const { bavail, bsize } = statfsSync(nearestFolder(home))
+  const free = bavail * bsize
+  const detail = `${(free / 1024 ** 3).toFixed(1)} GiB free`
+  const remedy = 'Free some space, or set CCM_HOME to another disk.'
+  if (free < DISK_LOW_BYTES) return failed('disk', detail, remedy)
+  return free < DISK_SCARCE_BYTES ? note('disk', detail, remedy) : ok('disk', detail)
+}
+
+function checkDatabase(home: string): Check[] {
+  const file = join(home, 'ccm.db')
+  if (!existsSync(file)) return [note('database', 'it is made at the first start')]
+  const found = inspectDatabase(file)
+  if (!found.ok) {
+    return [
+      failed(
+        'database',
+        `${file}: ${found.problem}`,
+        'The next start sets a damaged one aside and begins anew; ccm restore brings a backup back.',
+      ),
+    ]
+  }
+  return [ok('database', `${file} is whole`), ...found.projects.map(checkProject)]
+}
+
+function checkProject({ name, dir, trusted }: { name: string; dir: string; trusted: boolean }): Check {
+  const label = `project ${name}`
+  const found = statSync(dir, { throwIfNoEntry: false })
+  if (found?.isDirectory() !== true) {
+    return failed(label, `${dir} is gone`, `Bring it back, or forget it: ccm projects remove ${name}`)
+  }
+  if (!trusted) return note(label, `${dir} is not trusted, so its tasks wait`, `ccm projects trust ${name}`)
+  return isReadable(dir) ? ok(label, dir) : failed(label, `${dir} cannot be read`, `chmod u+rx ${dir}`)
+}
+
+function checkDaemon(home: string, pid: number | null): Check {
+  if (pid !== null) return ok('daemon', `pid ${pid} answers`)
+  const file = join(home, 'daemon.json')
+  if (!existsSync(file)) return note('daemon', 'none runs; ccm run starts one')
+  const named = /"pid":\s*(\d+)/.exec(readFileSync(file, 'utf8'))?.[1]
+  return isRunning(Number(named))
+    ? failed('daemon', `pid ${named} does not answer`, `Look: ccm logs. Then: kill ${named} && ccm start`)
+    : note('daemon', 'the last one died', 'ccm start takes over what it left; ccm logs says why.')
+}
+
+async function checkPort({ http }: ConfigView, ours: boolean): Promise<Check> {
+  if (http.port === 0) return ok('port', 'any free one')
+  if (ours) return ok('port', `${http.port} is served by this daemon, or will be after a restart`)
+  const taken = await new Promise<string | null>((resolve) => {
+    const server = createServer()
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+    server.listen({ host: http.host, port: http.port }, () => server.close(() => resolve(null)))
+  })
+  if (taken === null) return ok('port', `${http.port} is free`)
+  return failed(
+    'port',
+    `${http.port} on ${http.host} cannot be used (${taken})`,
+    'Set [http] port to another one, or 0 for any free one.',
+  )
+}
+
+async function checkHook(): Promise<Check> {
+  const script = join(findPackageRoot(import.meta.url).folder, 'hooks', 'record-event.sh')
+  const remedy = 'Install ccm again: its package is not whole.'
+  if (!isReadable(script)) return failed('hook', `${script} is missing`, remedy)
+  const { exitCode, stderr } = await execa('/bin/sh', ['-n', script], {
+    reject: false,
+    timeout: 5000,
+    stdin: 'ignore',
+  })
+  return exitCode === 0 ? ok('hook', script) : failed('hook', `/bin/sh cannot read it: ${stderr}`, remedy)
+}
+
+function checkService(): Check {
+  if (existsSync('/run/systemd/system')) return ok('service', 'systemd is here')
+  if (process.platform === 'darwin') return ok('service', 'launchd is here')
+  return note(
+    'service',
+    'neither systemd nor launchd runs: nobody starts the daemon after a restart of the machine',
+  )
+}
+
+function nearestFolder(path: string): string {
+  let folder = path
+  while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder)
+  return folder
+}
+
+function isWritable(path: string): boolean {
+  return may(path, constants.W_OK | constants.X_OK)
+}
+
+function isReadable(path: string): boolean {
+  return may(path, constants.R_OK)
+}
+
+function may(path: string, mode: number): boolean {
+  try {
+    accessSync(path, mode)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function isRunning(pid: number): boolean {
+  if (!Number.isSafeInteger(pid) || pid < 1) return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+function octal(mode: number): string {
+  return (mode & 0o777).toString(8).padStart(4, '0')
+}
