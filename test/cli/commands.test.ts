@@ -37,7 +37,6 @@ test('a usage error with --json is a JSON document too', async () => {
   expect(JSON.parse(stdout)).toMatchObject({ code: 'BAD_INPUT', remedy: 'See: ccm show --help' })
 })
 
-
 test.each(COMMAND_NAMES)('ccm %s --help has an example and --json', async (name) => {
   const { code, stdout, stderr } = await createCommandLine(temporaryFolder()).ccm(name, '--help')
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
