@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { SCOPES } from './core/principal.ts'
 import { PERMISSION_MODES } from './core/task.ts'
+import { patternFault } from './core/redact.ts'
 import type { Fault } from './protocol/faults.ts'
 
 /** What `log.level` may be, most talkative first. */
@@ -151,6 +152,17 @@ export const SECTIONS = {
     tasks_max: count(16, 4_194_304).default(4096),
   }),
   sweep: z.strictObject({ busy: duration('1s'), quiet: duration('5s') }),
+  redact: z.strictObject({
+    patterns: z
+      .array(
+        z.string().superRefine((source, context) => {
+          const fault = patternFault(source)
+          if (fault !== null) context.addIssue({ code: 'custom', message: fault })
+        }),
+      )
+      .max(50)
+      .default([]),
+  }),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }),
   limits: z.strictObject({ park: z.boolean().default(true) }),
   breaker: z.strictObject({
@@ -189,6 +201,7 @@ export const CONFIG_FILE = z.strictObject({
   daemon: SECTIONS.daemon.prefault({}),
   scope: SECTIONS.scope.prefault({}),
   sweep: SECTIONS.sweep.prefault({}),
+  redact: SECTIONS.redact.prefault({}),
   log: SECTIONS.log.prefault({}),
   limits: SECTIONS.limits.prefault({}),
   breaker: SECTIONS.breaker.prefault({}),

@@ -84,6 +84,7 @@ test('without a file and variables every value is its default', () => {
     watchdog: { eventLoopMs: 10_000, loopMs: 60_000 },
     daemon: { onStop: 'keep', restart: true },
     scope: { enabled: true, memoryHigh: '2G', memoryMax: '4G', tasksMax: 4096 },
+    redact: { patterns: [] },
     log: { level: 'info' },
     limits: { park: true },
     breaker: { failures: 5, windowMs: 600_000, pauseMs: 60_000, maxPauseMs: 900_000 },

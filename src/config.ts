@@ -61,6 +61,8 @@ export type Config = {
   daemon: { onStop: 'keep' | 'release'; restart: boolean }
   /** Limits of each agent's scope, as systemd writes them; used where systemd runs. */
   scope: { enabled: boolean; memoryHigh: string; memoryMax: string; tasksMax: number }
+  /** Regular expressions of secrets besides the known ones; each is checked to be harmless. */
+  redact: { patterns: string[] }
   log: { level: (typeof LOG_LEVELS)[number] }
   /** `park`: a usage limit keeps its task until the reset instead of failing it. */
   limits: { park: boolean }
@@ -183,6 +185,7 @@ function toConfig(
       memoryMax: data.scope.memory_max,
       tasksMax: data.scope.tasks_max,
     },
+    redact: data.redact,
     log: data.log,
     limits: data.limits,
     breaker: {

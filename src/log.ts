@@ -1,5 +1,6 @@
 import { stripVTControlCharacters } from 'node:util'
 import { pino, type DestinationStream, type Logger } from 'pino'
+import { createRedactor, type Redactor } from './core/redact.ts'
 
 /**
  * A logger that writes JSON lines, each at once, to stderr or to the end of `file` (made with its folder,
@@ -14,8 +15,10 @@ export function createLogger(options: {
   stream?: DestinationStream
   /** Whether `stream` or stderr is a terminal; found out unless told. */
   terminal?: boolean
+  /** Knows the user's own secrets too; without it the known shapes go. */
+  redactor?: Redactor
 }): Logger {
-  const { level, file } = options
+  const { level, file, redactor = createRedactor() } = options
   const out = options.stream ?? openDestination(file)
   const terminal =
     options.terminal ?? (file === undefined && options.stream === undefined && process.stderr.isTTY)
@@ -25,7 +28,7 @@ export function createLogger(options: {
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      hooks: { streamWrite: redact },
+      hooks: { streamWrite: (line) => redacted(line, redactor) },
     },
     terminal ? { write: (line: string) => out.write(readable(line)) } : out,
   )
@@ -42,16 +45,14 @@ function openDestination(file: string | undefined): DestinationStream {
   return out
 }
 
-/**
- * Blots out what looks like a credential: Anthropic and common provider keys, bearer tokens, and values of
- * JSON keys that end in key, token, secret or password.
- */
-function redact(text: string): string {
-  return text
-    .replace(/\b(sk-|sb_secret_|ghp_|github_pat_)[\w-]{6,}/g, '$1***')
-    .replace(/\b(Bearer\s+)[\w.~+/=-]{6,}/gi, '$1***')
-    .replace(/("[\w-]*(?:key|token|secret|password)"\s*:\s*")(?:[^"\\]|\\.)*"/gi, '$1***"')
-    .replace(/\b([A-Z][A-Z0-9_]*(?:KEY|TOKEN|SECRET|PASSWORD)=)[^\s"'\\]+/g, '$1***')
+/** By its parts, so that a line stays JSON. */
+function redacted(line: string, redactor: Redactor): string {
+  if (!redactor.mayHold(line)) return line
+  try {
+    return `${JSON.stringify(redactor.value(JSON.parse(line)))}\n`
+  } catch {
+    return redactor.text(line)
+  }
 }
 
 /** One JSON line as `12:03:04 warn  message taskId=… err.message`. */

@@ -9,6 +9,7 @@ import { findPackageRoot } from './cli/package-root.ts'
 import type { Config } from './config.ts'
 import { CcmError, messageOf } from './core/errors.ts'
 import type { Lease } from './core/queue.ts'
+import { createRedactor, isSecretVariable } from './core/redact.ts'
 import type { Task } from './core/task.ts'
 import { createApp, type App } from './http/app.ts'
 import type { AppDeps, TaskView } from './http/deps.ts'
@@ -82,7 +83,8 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   createHome(home)
   const clock = Date.now
   const lock = acquireHomeLock(join(home, 'lock.db'))
-  const logger = createLogger({ level: config.log.level })
+  const redactor = createRedactor(secretsOf(config))
+  const logger = createLogger({ level: config.log.level, redactor })
   const { token, notice } = readOrCreateToken(join(home, 'token'))
   if (notice !== null) logger.warn(notice)
   const hang = takeHang(join(home, 'hang.json'))
@@ -153,8 +155,8 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const beats = createBeats()
   const { eventLoopMs, loopMs } = config.watchdog
   const watchdog = startWatchdog({ beats, eventLoopMs, loopMs, reportFile: join(home, 'hang.json'), logger })
-  const hookEvents = createHookEvents(db)
-  const attempts = createAttempts(db)
+  const hookEvents = createHookEvents(db, redactor)
+  const attempts = createAttempts(db, redactor)
   const projects = createProjects(db)
   const rules = createPermissionRules(db)
   const incidents = createIncidents(db)
@@ -183,6 +185,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       notifiers: createNotifiers(config.notify),
       park: config.limits.park,
     },
+    redactor,
     tmux,
     clock,
     logger,
@@ -288,6 +291,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       tmux_socket: tmux.socketPath,
       claude: await supervisor.claude().catch((error: unknown) => ({ problem: messageOf(error) })),
       kept_by: keptBy,
+      events: hookEvents.oddOnes(),
       found_at_start: [...hung, ...db.notices, ...supervisor.foundAtStart()],
     }),
     health: async () => healthOf(db, supervisor),
@@ -355,6 +359,14 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   onSignal.dispose()
   clearTimeout(limit)
   return 0
+}
+
+/** The user's own secrets: values of `[claude.env]` whose names say so, and the patterns of `[redact]`. */
+function secretsOf(config: Config): { values: string[]; patterns: RegExp[] } {
+  const values = Object.entries(config.claude.env).flatMap(([name, value]) =>
+    isSecretVariable(name) ? [value] : [],
+  )
+  return { values, patterns: config.redact.patterns.map((source) => new RegExp(source)) }
 }
 
 /** A tmux that hangs must not hold up whoever asks how the daemon is. */

@@ -112,7 +112,7 @@ test('an attempt’s settings hold our keys only, and every hook has a limit', (
     'StopFailure',
   ]) {
     expect(settings.hooks[name]?.[0]?.hooks).toEqual([
-      { type: 'command', command: `/bin/sh '/a b/it'\\''s.sh' '/s p'`, timeout: 5 },
+      { type: 'command', command: `/bin/sh '/a b/it'\\''s.sh' '/s p'`, timeout: 2 },
     ])
   }
   // These fire for every line that streams, or would have to do the work themselves.

@@ -1,4 +1,5 @@
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Attempt } from '../core/attempt.ts'
 import type { Markers } from '../core/marker.ts'
@@ -7,6 +8,7 @@ import type { Claude } from './claude.ts'
 import { seedConfigFolder } from './config-folder.ts'
 import { agentEnvironment } from './environment.ts'
 import { gitTopLevel } from './git.ts'
+import { lostFilesOf, makeLostFiles } from './lost-files.ts'
 import { endingInstructions, toArgument } from './prompt.ts'
 import { attemptSettings } from './settings.ts'
 import { startScript } from './start-script.ts'
@@ -64,6 +66,7 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
   const settings = attemptSettings({
     hookScript: options.hookScript,
     spoolFolder: files.spool,
+    lostFiles: makeLostFiles(lostFilesOf(attempt, tmpdir())),
     ask: options.ask,
     askFor: options.askFor,
   })

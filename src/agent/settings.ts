@@ -45,6 +45,8 @@ const ASK_MARGIN_S = 60
 export function attemptSettings(options: {
   hookScript: string
   spoolFolder: string
+  /** Where the script counts what it cannot write. */
+  lostFiles?: string[]
   /** Where a permission request is held open, with the attempt's secret; null: only the dialog asks. */
   ask: { url: string; secret: string; holdMs: number } | null
   /** Rules of things that are asked for even where the permission mode would not. */
@@ -52,8 +54,11 @@ export function attemptSettings(options: {
 }): object {
   const record = {
     type: 'command',
-    command: `/bin/sh ${shellQuote(options.hookScript)} ${shellQuote(options.spoolFolder)}`,
-    timeout: 5,
+    command: ['/bin/sh', options.hookScript, options.spoolFolder, ...(options.lostFiles ?? [])]
+      .map((word, index) => (index === 0 ? word : shellQuote(word)))
+      .join(' '),
+    // It ends by itself within a second; this is for a disk that keeps even the shell from starting.
+    timeout: 2,
   }
   const hooks: Record<string, { hooks: object[] }[]> = {}
   for (const name of RECORDED) hooks[name] = [{ hooks: [record] }]

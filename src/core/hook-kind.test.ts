@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { HookPayload } from './hook-event.ts'
 import { columnsOf, HEAD_CHARS, OWN, PHASES, PLAIN } from './hook-kind.ts'

@@ -185,6 +185,8 @@ export type StatusJson = {
   /** Socket of the tmux server that holds the agents' windows, for `tmux -S`. */
   tmux_socket: string
   claude: { path: string; version: string } | { problem: string }
+  /** Hook events of names nobody knows (by name), that could not be read, and that could not be written. */
+  events: { unknown: Record<string, number>; unreadable: number; lost: number }
   /** What the last start found and did about it, one sentence each. */
   /** Who starts the daemon again when it dies: `shell` is what `ccm start` left; null: nobody. */
   kept_by: 'systemd' | 'launchd' | 'shell' | null

@@ -2,6 +2,7 @@ import type { AgentState, WaitKind } from '../core/agent-state.ts'
 import type { Attempt, AttemptPhase, EvidenceSource, StateChange } from '../core/attempt.ts'
 import { CcmError } from '../core/errors.ts'
 import type { Lease, Report } from '../core/queue.ts'
+import type { Redactor } from '../core/redact.ts'
 import type { Database } from './database.ts'
 
 /** A tmux window as it is stored with an attempt: ids count only together with their server. */
@@ -82,8 +83,11 @@ type ChangeRow = {
   evidence: string
 }
 
+/** Nothing is redacted: for tests that store what is known to be harmless. */
+const PLAIN: Pick<Redactor, 'text' | 'value'> = { text: (text) => text, value: (value) => value }
+
 /** Attempts, their states and the outbox side of settling, on the local database. */
-export function createAttempts(db: Database): Attempts {
+export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | 'value'> = PLAIN): Attempts {
   const insert = db.prepare<AttemptRow>(
     `INSERT INTO attempts (task_id, attempt, phase, dir, folder, claude_session_id, config_dir,
        permission_mode, server_pid, server_started_at, window_id, pane_id, window_name, state, wait_kind,
@@ -179,8 +183,9 @@ export function createAttempts(db: Database): Attempts {
     setStarted: ({ taskId, attempt }, window) => {
       if (started.run({ taskId, attempt, ...window }) === 0) throw unknown({ taskId, attempt })
     },
-    recordState: ({ waitKind, ...change }) =>
+    recordState: ({ waitKind, ...told }) =>
       db.transaction(() => {
+        const change = { ...told, reason: redactor.text(told.reason), evidence: redactor.text(told.evidence) }
         const { taskId, attempt, to, reason, at } = change
         if (setState.run({ taskId, attempt, to, waitKind, reason, at }) === 0) throw unknown(change)
         const row = insertChange.get(change)
@@ -191,7 +196,7 @@ export function createAttempts(db: Database): Attempts {
       db.transaction(() => {
         const { taskId, attempt, outcome } = report
         if (settled.run({ taskId, attempt, at, endKind }) === 0) return false
-        toOutbox.run({ taskId, attempt, outcome, report: JSON.stringify(report), at })
+        toOutbox.run({ taskId, attempt, outcome, report: JSON.stringify(redactor.value(report)), at })
         return true
       }),
     get: ({ taskId, attempt }) => toAttempt(one.get({ taskId, attempt })),

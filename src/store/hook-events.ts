@@ -1,6 +1,7 @@
 import type { HookEvent, HookPayload } from '../core/hook-event.ts'
 import { columnsOf, type EventColumns, type EventKind, type RecordedEvent } from '../core/hook-kind.ts'
 import type { Lease } from '../core/queue.ts'
+import type { Redactor } from '../core/redact.ts'
 import type { Database } from './database.ts'
 
 /** A hook event before it is stored. `fileName` is its identity: its spool file's name, unique for ever. */
@@ -42,6 +43,12 @@ export type HookEvents = {
   after: (id: number, taskId: string | null, limit: number) => RecordedEvent[]
   /** Events of one attempt, oldest first, read in steps: they may be many and large. */
   ofAttempt: (lease: Lease) => Iterable<RecordedEvent>
+  /** Sessions that began in this attempt, as it told itself. */
+  sessionsOf: (lease: Lease) => string[]
+  /** How many events of this attempt could not be written, as far as is known. */
+  lostOf: (lease: Lease) => number
+  /** How many events were stored of names nobody knows, could not be read, or were lost, of all tasks. */
+  oddOnes: () => { unknown: Record<string, number>; unreadable: number; lost: number }
   /** The newest event's id; 0 when there is none. */
   lastId: () => number
 }
@@ -73,8 +80,11 @@ type Row = {
 const COLUMNS = `id, task_id, attempt, session, hook_event_name, at, payload, agent_id, kind, phase, tool, tool_use_id,
   path, started, duration_ms, exit_code, detail, size, truncated, sha256, suspect`
 
-/** Hook events on the local database. */
-export function createHookEvents(db: Database): HookEvents {
+/** Nothing is redacted: for tests and tools that store what is known to be harmless. */
+const PLAIN: Pick<Redactor, 'value'> = { value: (value) => value }
+
+/** Hook events on the local database; what comes without a `record` of its own is redacted here. */
+export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'> = PLAIN): HookEvents {
   const insert = db.prepare<Omit<Row, 'id'> & { file_name: string }, { id: number }>(
     `INSERT INTO hook_events
        (file_name, task_id, attempt, session, hook_event_name, at, payload, agent_id, kind, phase, tool, tool_use_id,
@@ -110,11 +120,25 @@ export function createHookEvents(db: Database): HookEvents {
     'SELECT coalesce(max(id), 0) AS id FROM hook_events',
   )
 
+  const sessions = db.prepare<Lease, { session: string }>(
+    `SELECT DISTINCT session FROM hook_events
+     WHERE task_id = :taskId AND attempt = :attempt AND kind = 'session_start' AND suspect IS NULL AND session IS NOT NULL`,
+  )
+  const lost = db.prepare<Lease, { lost: number }>(
+    `SELECT coalesce(sum(payload ->> '$.lost'), 0) AS lost FROM hook_events
+     WHERE task_id = :taskId AND attempt = :attempt AND kind = 'events_lost'`,
+  )
+  const odd = db.prepare<Record<string, never>, { kind: string; name: string; count: number; lost: number }>(
+    `SELECT kind, hook_event_name AS name, count(*) AS count, coalesce(sum(payload ->> '$.lost'), 0) AS lost
+     FROM hook_events INDEXED BY hook_events_odd
+     WHERE kind IN ('unknown', 'unreadable', 'events_lost') GROUP BY kind, hook_event_name`,
+  )
+
   return {
     insertBatch: (events) =>
       db.transaction(() =>
         events.flatMap(({ fileName, record, ...event }) => {
-          const row = insert.get({ ...toRow(event, record), file_name: fileName })
+          const row = insert.get({ ...toRow(event, record, redactor), file_name: fileName })
           return row === undefined ? [] : [{ ...event, id: row.id }]
         }),
       ),
@@ -142,13 +166,29 @@ export function createHookEvents(db: Database): HookEvents {
         id = last.id
       }
     },
+    sessionsOf: ({ taskId, attempt }) => sessions.all({ taskId, attempt }).map(({ session }) => session),
+    lostOf: ({ taskId, attempt }) => lost.get({ taskId, attempt })?.lost ?? 0,
+    oddOnes: () => {
+      const rows = odd.all({})
+      const counted = (kind: string) => rows.filter((row) => row.kind === kind)
+      return {
+        unknown: Object.fromEntries(counted('unknown').map(({ name, count }) => [name, count])),
+        unreadable: counted('unreadable')[0]?.count ?? 0,
+        lost: counted('events_lost')[0]?.lost ?? 0,
+      }
+    },
     lastId: () => lastId.get({})?.id ?? 0,
   }
 }
 
-function toRow(event: Omit<HookEvent, 'id'>, given: NewHookEvent['record']): Omit<Row, 'id'> {
-  const text = given?.text ?? JSON.stringify(event.payload)
-  const columns = given?.columns ?? columnsOf(event.payload, event.at, null)
+function toRow(
+  event: Omit<HookEvent, 'id'>,
+  given: NewHookEvent['record'],
+  redactor: Pick<Redactor, 'value'>,
+): Omit<Row, 'id'> {
+  const payload = given === undefined ? redactor.value(event.payload) : event.payload
+  const text = given?.text ?? JSON.stringify(payload)
+  const columns = given?.columns ?? columnsOf(payload, event.at, null)
   return {
     task_id: event.taskId,
     attempt: event.attempt,

@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import type { HookEvent } from '../core/hook-event.ts'
+import { createRedactor } from '../core/redact.ts'
 import { createHookEvents, type HookEvents } from '../store/hook-events.ts'
 import { openForTest, temporaryHome } from '../store/temporary-database.ts'
 import { createIngest } from './ingest.ts'
@@ -25,6 +26,8 @@ function prepare(wrap: (events: HookEvents) => HookEvents = (events) => events) 
   const logged: string[] = []
   const ingest = createIngest({
     hookEvents,
+    redactor: createRedactor(),
+    clock: Date.now,
     logger: pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) }),
     onEvents: (_, events) => void heard.push(...events),
   })

@@ -1,236 +1,419 @@
-import { constants, watch, type FSWatcher } from 'node:fs'
-import { lstat, open, readdir, rm } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { readFileSync, readdirSync, statSync, unlinkSync, watch, type FSWatcher } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { CcmError, messageOf } from '../core/errors.ts'
+import type { Clock } from '../core/clock.ts'
+import { CcmError } from '../core/errors.ts'
 import type { HookEvent, HookPayload } from '../core/hook-event.ts'
+import type { Suspicion } from '../core/hook-kind.ts'
 import type { Lease } from '../core/queue.ts'
+import type { Redactor } from '../core/redact.ts'
 import type { HookEvents, NewHookEvent } from '../store/hook-events.ts'
 import type { StartPulse } from './beats.ts'
+import { toNewEvent } from './spool-event.ts'
+import { lookAt, readSpoolText, waitingIn, type SpoolText, type Waiting } from './spool.ts'
 
 /** Reads the spools of all attempts into the database. */
 export type Ingest = {
   /** Watches an attempt's spool from now on; what is in it already is read at once. */
   add: (spool: Spool) => void
   /** Reads everything that is there by now. Never rejects: what cannot be stored stays for the next look. */
-  read: (spool: Spool) => Promise<void>
+  read: (spool: Lease & { folder: string }) => Promise<void>
   /** Reads everything that is there, for the last time, and stops watching. On a full disk it waits for room. */
-  remove: (spool: Spool) => Promise<void>
+  remove: (spool: Lease & { folder: string }) => Promise<void>
+  /**
+   * Stores what is left in `attempts/TASK.N/spool`, also of attempts nobody knows, and answers in how many there was
+   * something. `spoolOf` tells what is known of an attempt. Only before agents are watched.
+   */
+  leftovers: (attemptsFolder: string, spoolOf: (lease: Lease) => Spool | null) => Promise<number>
   /** Looks into every spool, for notices the kernel did not send. */
   rescan: () => void
   close: () => Promise<void>
 }
 
-export type Spool = Lease & { folder: string }
+export type Spool = Lease & {
+  folder: string
+  /** The session the attempt was started with; undefined: any session's events are its own. */
+  claudeSessionId?: string
+  /** Where the script counts what it could not keep, one byte an event. */
+  lostFiles?: string[]
+}
 
-/** Events that come together are stored in one commit: 50 at most, or what arrived within this time. */
+/** Events that come together are stored in one commit: this many at most, or what arrived within this time. */
 const GROUP_MS = 2
 const GROUP_EVENTS = 50
+/** A group of large payloads ends sooner. */
+const GROUP_BYTES = 1024 * 1024
 const STORE_RETRY_MS = 5000
-/** A payload above this keeps only the start of its long texts: an edit's hook event holds the whole old file. */
-const PAYLOAD_MAX_BYTES = 1024 * 1024
-/** More than this is not read at all. */
-const FILE_MAX_BYTES = 32 * 1024 * 1024
-const LONG_TEXT = 4096
+/** How much of a spool is known at once, whatever waits in it: 10,000 names take 3 MB. */
+const KNOWN_MAX = 10_000
+/** So many notices at once mean that the kernel's queue (16,384) may have run over: the folder itself tells then. */
+const ANNOUNCED_MAX = 1000
+
+/** Longer than a tick of the clock that dates files. */
+const SETTLED_MS = 20
+/** A clock that was set back leaves files of the future: those came long ago. */
+const FUTURE_MS = 1000
+
+type Entry = {
+  spool: Spool
+  watcher: FSWatcher | null
+  /** Names in the order the kernel announced them. */
+  announced: Map<string, number>
+  /** Found and not read yet, oldest first. */
+  waiting: Waiting[]
+  /** The folder has to be read: not all that is in it was announced. */
+  scan: boolean
+  /** Sessions whose events are this attempt's own; null: any. */
+  sessions: Set<string> | null
+  lost: number
+  /** Bytes in the files that count them, at the last look. */
+  lostSize: number
+  /** Told when nothing is left to read, or reading failed. */
+  idle: ((error: unknown) => void)[]
+}
 
 /**
  * One event, one file, exactly once: the file's name is stored with the event in one transaction, and the file
  * is removed after the commit. A crash between the two finds the name known and only removes. Events of one
- * attempt keep the order in which their files were written; where the file system's clock is too coarse to tell
- * (4 ms), that in which the kernel announced them.
+ * attempt keep the order in which their files were written. One reader serves all spools in turn, so that one
+ * commit carries what came to all of them, and at most GROUP_EVENTS payloads are in memory.
  */
 export function createIngest(options: {
   hookEvents: HookEvents
   onEvents: (lease: Lease, events: HookEvent[]) => void
+  redactor: Redactor
+  clock: Clock
   logger: Logger
   pulse?: StartPulse
+  /** Events in one commit, for a benchmark. */
+  groupEvents?: number
 }): Ingest {
-  const { hookEvents, logger } = options
-  const spools = new Map<
-    string,
-    {
-      spool: Spool
-      watcher: FSWatcher | null
-      /** Names in the order the kernel announced them. */
-      announced: Map<string, number>
-      wanted: boolean
-      work: Promise<void>
-    }
-  >()
+  const { hookEvents, redactor, clock, logger } = options
+  const groupEvents = options.groupEvents ?? GROUP_EVENTS
+  const entries = new Map<string, Entry>()
+  let running: Promise<void> | null = null
+  let closed = false
+  /** The group that is being stored. */
+  let step: Promise<void> = Promise.resolve()
+  const pulse = options.pulse?.('ingest', () => step)
 
-  const pulse = options.pulse?.('ingest', () => Promise.all([...spools.values()].map(({ work }) => work)))
+  function wake(): void {
+    running ??= run().finally(() => (running = null))
+  }
 
-  async function drain(spool: Spool, announced: Map<string, number>): Promise<void> {
+  async function run(): Promise<void> {
+    await sleep(GROUP_MS)
     for (;;) {
-      const files = (await waitingFiles(spool.folder, announced)).slice(0, GROUP_EVENTS)
-      if (files.length === 0) return
-      const events: NewHookEvent[] = []
-      for (const file of files) {
-        const event = await readEvent(spool, file, logger)
-        if (event !== null) events.push(event)
+      const busy = [...entries.values()].filter(hasWork)
+      if (busy.length === 0) return
+      try {
+        step = storeOne(busy)
+        await step
+      } catch (err) {
+        logger.error({ err, taskId: busy[0]?.spool.taskId }, 'hook events could not be stored')
+        // They stay where they are; the next look finds them again.
+        for (const entry of busy) {
+          entry.waiting = []
+          entry.announced.clear()
+          entry.scan = false
+          settle(entry, err)
+        }
+        return
       }
-      const stored = hookEvents.insertBatch(events)
-      // Before the files are removed: should that fail, the next look finds their names known and tells nobody.
-      if (stored.length > 0) options.onEvents(spool, stored)
-      await Promise.all(files.map(({ path }) => rm(path, { force: true, recursive: true })))
-      for (const { path } of files) announced.delete(basename(path))
+      for (const entry of busy) if (!hasWork(entry)) settle(entry, null)
+      await nextTurn()
     }
   }
 
-  // At most one reader a spool; a nudge while it reads makes it look again.
-  function nudge(folder: string): void {
-    const entry = spools.get(folder)
-    if (entry === undefined || entry.wanted) return
-    entry.wanted = true
-    entry.work = entry.work
-      .then(() => new Promise((resolve) => setTimeout(resolve, GROUP_MS)))
-      .then(() => {
-        entry.wanted = false
-        return drain(entry.spool, entry.announced)
-      })
-      .catch((err: unknown) =>
-        logger.error({ err, taskId: entry.spool.taskId }, 'hook events could not be stored'),
+  function hasWork({ waiting, scan, announced }: Entry): boolean {
+    return waiting.length > 0 || scan || announced.size > 0
+  }
+
+  function settle(entry: Entry, error: unknown): void {
+    for (const told of entry.idle.splice(0)) told(error)
+  }
+
+  /** Looks for what waits, where nothing known does. */
+  async function refill(entry: Entry): Promise<void> {
+    const { folder } = entry.spool
+    if (!entry.scan && entry.announced.size <= ANNOUNCED_MAX) {
+      // In the kernel's own order, and without reading the folder.
+      for (const name of entry.announced.keys()) {
+        const file = lookAt(folder, name)
+        if (file !== null) entry.waiting.push(file)
+      }
+      entry.announced.clear()
+      return
+    }
+    entry.scan = false
+    const from = clock()
+    const { files, more } = await waitingIn(folder, KNOWN_MAX, entry.announced)
+    // Reading a folder may miss a file that came meanwhile and find one that came after it: what is that new waits
+    // until it was announced, or until the next look at the folder finds all of its time.
+    const isSettled = ({ cameAt }: Waiting) => cameAt < from - SETTLED_MS || cameAt > from + FUTURE_MS
+    entry.waiting = files.filter(isSettled)
+    for (const { name } of entry.waiting) entry.announced.delete(name)
+    if (more || files.some((file) => !isSettled(file) && !entry.announced.has(file.name))) {
+      entry.scan = true
+      if (entry.waiting.length === 0) await sleep(GROUP_MS)
+    }
+  }
+
+  /** One commit: a share of each spool that has something, in turn. */
+  async function storeOne(busy: Entry[]): Promise<void> {
+    const taken: { entry: Entry; files: Waiting[]; events: NewHookEvent[] }[] = []
+    let room = groupEvents
+    let bytes = 0
+    // Who was first in line is last next time.
+    const first = busy[0]
+    if (first !== undefined && busy.length > 1 && entries.delete(first.spool.folder))
+      entries.set(first.spool.folder, first)
+    for (const [index, entry] of busy.entries()) {
+      if (room <= 0 || bytes > GROUP_BYTES) break
+      if (entry.waiting.length === 0) await refill(entry)
+      const share = Math.max(1, Math.ceil(room / (busy.length - index)))
+      const part = { entry, files: [] as Waiting[], events: [] as NewHookEvent[] }
+      while (part.files.length < share && bytes <= GROUP_BYTES) {
+        const file = entry.waiting[part.files.length]
+        if (file === undefined) break
+        part.files.push(file)
+        const event = await readEvent(entry, file)
+        if (event !== null) part.events.push(event)
+        bytes += Math.min(file.size, GROUP_BYTES)
+      }
+      entry.waiting.splice(0, part.files.length)
+      room -= part.files.length
+      taken.push(part)
+    }
+    const stored = hookEvents.insertBatch(taken.flatMap(({ events }) => events))
+    const fresh = new Set(stored.map(({ payload }) => payload))
+    for (const { entry, files, events } of taken) {
+      // Before the files are removed: should that fail, the next look finds their names known and tells nobody.
+      const own = events.filter(
+        ({ payload, record }) => fresh.has(payload) && record?.suspect !== 'foreign-session',
       )
+      if (own.length > 0) tell(entry, own, stored)
+      for (const file of files) {
+        if (file.regular) unlinkQuietly(join(entry.spool.folder, file.name))
+        else await rm(join(entry.spool.folder, file.name), { force: true, recursive: true })
+      }
+    }
+  }
+
+  function tell(entry: Entry, own: NewHookEvent[], stored: HookEvent[]): void {
+    const payloads = new Set(own.map(({ payload }) => payload))
+    const news = stored.filter(({ payload }) => payloads.has(payload))
+    options.onEvents({ taskId: entry.spool.taskId, attempt: entry.spool.attempt }, news)
+  }
+
+  async function readEvent(entry: Entry, file: Waiting): Promise<NewHookEvent | null> {
+    const { spool } = entry
+    if (!file.regular) {
+      // A link or a pipe was not written by the script; reading it could show another file, or hang.
+      logger.warn(
+        { taskId: spool.taskId, code: 'ODD_SPOOL_FILE' },
+        'something that is no file was in a spool',
+      )
+      return null
+    }
+    let read: SpoolText
+    try {
+      read = await readSpoolText(join(spool.folder, file.name))
+    } catch (err) {
+      const { code } = err as NodeJS.ErrnoException
+      // Removed by somebody since: then there is nothing to store.
+      if (code === 'ENOENT') return null
+      // Whatever cannot be read now may be read at the next look, but these stay as they are and would block it.
+      if (code !== 'EACCES' && code !== 'EPERM' && code !== 'ELOOP') throw err
+      read = { text: '', size: file.size, sha256: null }
+    }
+    const suspect = (payload: HookPayload) => suspicionOf(entry, payload)
+    return toNewEvent(spool, file, read, { redactor, now: clock(), suspect })
+  }
+
+  /**
+   * A subagent's events carry its parent's session. A person may clear the session or resume another in the
+   * window: Claude Code then announces it first, and from there on it is the attempt's own.
+   */
+  function suspicionOf({ sessions, spool }: Entry, payload: HookPayload): Suspicion | null {
+    const { session_id: session, hook_event_name: name, source } = payload
+    if (sessions === null || typeof name !== 'string') return null
+    if (typeof session === 'string') {
+      if (sessions.has(session)) return null
+      if (name === 'SessionStart' && (source === 'clear' || source === 'resume' || source === 'compact')) {
+        sessions.add(session)
+        return null
+      }
+    }
+    logger.warn({ taskId: spool.taskId, code: 'FOREIGN_EVENT' }, 'an event of another session was in a spool')
+    return 'foreign-session'
+  }
+
+  /** What the script could not keep becomes an event of its own; `unfinished` when nothing writes any more. */
+  function countLost(entry: Entry, unfinished: number): void {
+    const { taskId, attempt, lostFiles } = entry.spool
+    const files = lostFiles ?? []
+    const sizeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0
+    const size = files.reduce((sum, file) => sum + sizeOf(file), unfinished)
+    if (size === entry.lostSize) return
+    // One byte each was there from the start, and is none of the script's.
+    const counted = unfinished + files.reduce((sum, file) => sum + textOf(file).split('.').length - 1, 0)
+    entry.lostSize = size
+    if (counted <= entry.lost) return
+    const payload: HookPayload = {
+      hook_event_name: 'CcmEventsLost',
+      lost: counted - entry.lost,
+      lost_in_all: counted,
+    }
+    const event = {
+      taskId,
+      attempt,
+      claudeSessionId: null,
+      hookEventName: 'CcmEventsLost',
+      at: clock(),
+      payload,
+    }
+    hookEvents.insertBatch([{ ...event, fileName: `${taskId}.${attempt}/lost.${counted}` }])
+    entry.lost = counted
+    logger.warn({ taskId, attempt, code: 'EVENTS_LOST' }, 'hook events could not be written to their spool')
+  }
+
+  function look(entry: Entry): void {
+    entry.scan = true
+    try {
+      countLost(entry, 0)
+    } catch (err) {
+      logger.error({ err, taskId: entry.spool.taskId }, 'lost hook events could not be counted')
+    }
+    wake()
+  }
+
+  /** Resolves with the error that kept it from reading all of it, or null. */
+  function readAll(entry: Entry): Promise<unknown> {
+    return new Promise((resolve) => {
+      entry.idle.push(resolve)
+      look(entry)
+    })
+  }
+
+  function add(spool: Spool): Entry {
+    const { folder, taskId, attempt, claudeSessionId } = spool
+    const known = claudeSessionId === undefined ? null : new Set([claudeSessionId])
+    for (const session of known === null ? [] : hookEvents.sessionsOf({ taskId, attempt }))
+      known?.add(session)
+    const entry: Entry = {
+      spool,
+      watcher: null,
+      announced: new Map(),
+      waiting: [],
+      scan: true,
+      sessions: known,
+      lost: hookEvents.lostOf({ taskId, attempt }),
+      lostSize: 0,
+      idle: [],
+    }
+    let serial = 0
+    try {
+      entry.watcher = watch(folder, { persistent: false }, (_, name) => {
+        if (closed || !name?.endsWith('.json') || entry.announced.has(name)) return
+        if (entry.announced.size <= ANNOUNCED_MAX) entry.announced.set(name, serial++)
+        else entry.scan = true
+        wake()
+      })
+      entry.watcher.on('error', (err) =>
+        logger.warn({ err, taskId }, 'a spool is not watched; the sweep reads it'),
+      )
+    } catch (err) {
+      logger.warn({ err, taskId }, 'a spool cannot be watched; the sweep reads it')
+    }
+    entries.set(folder, entry)
+    look(entry)
+    return entry
+  }
+
+  async function remove(entry: Entry): Promise<void> {
+    const { taskId, folder } = entry.spool
+    entry.watcher?.close()
+    for (;;) {
+      const err = await readAll(entry)
+      if (err === null) break
+      logger.error({ err, taskId }, 'the last hook events could not be stored')
+      if (!(err instanceof CcmError)) break
+      await sleep(STORE_RETRY_MS)
+    }
+    try {
+      countLost(entry, (await waitingIn(folder, 1, new Map())).unfinished)
+      for (const file of entry.spool.lostFiles ?? []) await rm(file, { force: true })
+    } catch (err) {
+      logger.error({ err, taskId }, 'lost hook events could not be counted')
+    }
+    entries.delete(folder)
   }
 
   return {
-    add(spool) {
-      let watcher: FSWatcher | null = null
-      const announced = new Map<string, number>()
-      let serial = 0
-      try {
-        watcher = watch(spool.folder, { persistent: false }, (_, name) => {
-          if (name?.endsWith('.json') && !announced.has(name)) announced.set(name, serial++)
-          nudge(spool.folder)
-        })
-        watcher.on('error', (err) =>
-          logger.warn({ err, taskId: spool.taskId }, 'a spool is not watched; the sweep reads it'),
-        )
-      } catch (err) {
-        logger.warn({ err, taskId: spool.taskId }, 'a spool cannot be watched; the sweep reads it')
-      }
-      spools.set(spool.folder, { spool, watcher, announced, wanted: false, work: Promise.resolve() })
-      nudge(spool.folder)
+    add: (spool) => void add(spool),
+    async read({ folder }) {
+      const entry = entries.get(folder)
+      if (entry !== undefined) await readAll(entry)
     },
-    async read(spool) {
-      nudge(spool.folder)
-      await spools.get(spool.folder)?.work
+    async remove({ folder }) {
+      const entry = entries.get(folder)
+      if (entry !== undefined) await remove(entry)
     },
-    async remove(spool) {
-      const entry = spools.get(spool.folder)
-      if (entry === undefined) return
-      entry.watcher?.close()
-      await entry.work
-      for (;;) {
-        try {
-          await drain(spool, entry.announced)
-          break
-        } catch (err) {
-          logger.error({ err, taskId: spool.taskId }, 'the last hook events could not be stored')
-          if (!(err instanceof CcmError)) break
-          await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS))
-        }
+    async leftovers(attemptsFolder, spoolOf) {
+      let found = 0
+      for (const name of namesIn(attemptsFolder)) {
+        const [, taskId, attempt] = /^(.+)\.(\d+)$/.exec(name) ?? []
+        const folder = join(attemptsFolder, name, 'spool')
+        if (taskId === undefined || !namesIn(folder).some((file) => file.endsWith('.json'))) continue
+        found++
+        const lease = { taskId, attempt: Number(attempt) }
+        const entry = add({ ...spoolOf(lease), ...lease, folder })
+        entry.watcher?.close()
+        await readAll(entry)
+        entries.delete(folder)
       }
-      spools.delete(spool.folder)
+      return found
     },
     rescan() {
-      for (const folder of spools.keys()) nudge(folder)
+      for (const entry of entries.values()) look(entry)
     },
     async close() {
+      closed = true
       pulse?.close()
-      for (const { watcher } of spools.values()) watcher?.close()
-      await Promise.all([...spools.values()].map(({ work }) => work))
-      spools.clear()
+      for (const { watcher } of entries.values()) watcher?.close()
+      await running
+      entries.clear()
     },
   }
-}
 
-/** Complete events only (`*.json`), oldest first. */
-async function waitingFiles(
-  folder: string,
-  announced: Map<string, number>,
-): Promise<{ path: string; at: number; size: number; regular: boolean }[]> {
-  const names = await readdir(folder).catch(() => [])
-  const found = await Promise.all(
-    names
-      .filter((name) => name.endsWith('.json'))
-      .map(async (name) => {
-        const path = join(folder, name)
-        const stat = await lstat(path, { bigint: true }).catch(() => null)
-        if (stat === null) return []
-        return [
-          {
-            path,
-            order: stat.mtimeNs,
-            serial: announced.get(name) ?? Number.POSITIVE_INFINITY,
-            at: Number(stat.mtimeMs),
-            size: Number(stat.size),
-            regular: stat.isFile(),
-          },
-        ]
-      }),
-  )
-  return found.flat().sort((a, b) => {
-    if (a.order !== b.order) return a.order < b.order ? -1 : 1
-    if (a.serial !== b.serial) return a.serial < b.serial ? -1 : 1
-    return a.path < b.path ? -1 : 1
-  })
-}
-
-async function readEvent(
-  spool: Spool,
-  file: { path: string; at: number; size: number; regular: boolean },
-  logger: Logger,
-): Promise<NewHookEvent | null> {
-  const fileName = `${spool.taskId}.${spool.attempt}/${basename(file.path)}`
-  const lease = { taskId: spool.taskId, attempt: spool.attempt }
-  if (!file.regular) {
-    // A link or a pipe was not written by the script; reading it could show another file, or hang.
-    logger.warn({ taskId: spool.taskId, code: 'ODD_SPOOL_FILE' }, 'something that is no file was in a spool')
-    return null
-  }
-  const text = await readBounded(file.path).catch((err: NodeJS.ErrnoException) => {
-    // Whatever cannot be read now may be read at the next look, but these stay as they are and would block it.
-    if (err.code !== 'EACCES' && err.code !== 'EPERM' && err.code !== 'ELOOP') throw err
-    return ''
-  })
-  const payload = parsePayload(text, file.size)
-  return {
-    ...lease,
-    fileName,
-    claudeSessionId: typeof payload.session_id === 'string' ? payload.session_id : null,
-    hookEventName: typeof payload.hook_event_name === 'string' ? payload.hook_event_name : 'Unreadable',
-    at: Math.round(file.at),
-    payload,
+  function unlinkQuietly(path: string): void {
+    try {
+      unlinkSync(path)
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code !== 'ENOENT')
+        logger.warn(
+          { err, code: 'SPOOL_FILE_STAYS' },
+          'a stored event stays in its spool; it is stored once all the same',
+        )
+    }
   }
 }
 
-async function readBounded(path: string): Promise<string> {
-  // Looked at a moment ago, and possibly exchanged since: neither follow a link nor wait for a pipe's writer.
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  await using _ = file
-  const { size } = await file.stat()
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(Math.min(size, FILE_MAX_BYTES)), 0, null, 0)
-  return buffer.toString('utf8', 0, bytesRead)
-}
-
-function shortened(value: unknown): unknown {
-  if (typeof value === 'string') {
-    if (value.length <= LONG_TEXT) return value
-    return `${value.slice(0, LONG_TEXT)}… (${value.length} characters)`
-  }
-  if (Array.isArray(value)) return value.slice(0, LONG_TEXT).map(shortened)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, shortened(part)]))
-}
-
-function parsePayload(text: string, size: number): HookPayload {
+function textOf(file: string): string {
   try {
-    const value: unknown = JSON.parse(text)
-    if (typeof value === 'object' && value !== null && !Array.isArray(value))
-      return (size > PAYLOAD_MAX_BYTES ? shortened(value) : value) as HookPayload
-    return { ccm_error: 'The payload is not an object.', ccm_text: text.slice(0, 1000) }
-  } catch (error) {
-    return { ccm_error: `${messageOf(error)} (${size} bytes)`.slice(0, 300), ccm_text: text.slice(0, 1000) }
+    return readFileSync(file, 'latin1')
+  } catch {
+    return ''
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
   }
 }

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { readSnapshot, type Snapshot } from '../agent/changes.ts'
@@ -7,6 +8,7 @@ import type { Claude } from '../agent/claude.ts'
 import { endAgent } from '../agent/end.ts'
 import { attemptFiles } from '../agent/launch.ts'
 import { createLiveUsage, type LiveUsage } from '../agent/live-usage.ts'
+import { lostFilesOf } from '../agent/lost-files.ts'
 import type { Pane } from '../agent/pane.ts'
 import { createSessionReader } from '../agent/session-file.ts'
 import { readTranscriptEnd, type TranscriptPlace } from '../agent/transcript-end.ts'
@@ -16,6 +18,7 @@ import type { Clock } from '../core/clock.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { HookEvent } from '../core/hook-event.ts'
 import type { Lease } from '../core/queue.ts'
+import type { Redactor } from '../core/redact.ts'
 import type { Task } from '../core/task.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
@@ -68,6 +71,7 @@ export type RunnerDeps = {
   projects: Projects
   rules: PermissionRules
   ingest: () => Ingest
+  redactor: Redactor
   findClaude: () => Promise<Claude>
   workspaces: Workspaces
   clock: Clock
@@ -123,6 +127,7 @@ export function createRunner(deps: RunnerDeps): Runner {
         attempt,
         project,
         windowName,
+        spool: spoolOf(attempt),
         signal: agent.stop.signal,
         onStep: (sentence) => recordStep(agent, sentence),
       })
@@ -254,7 +259,9 @@ export function createRunner(deps: RunnerDeps): Runner {
     const files = attemptFiles(attempt.folder)
     const screen = agent.watcher?.screen() ?? ''
     if (screen !== '')
-      bestEffort(() => writeFileSync(join(attempt.folder, 'screen.txt'), screen, { mode: 0o600 }))
+      bestEffort(() =>
+        writeFileSync(join(attempt.folder, 'screen.txt'), deps.redactor.text(screen), { mode: 0o600 }),
+      )
     const left = await endAgent({
       pane,
       tree: { rootPid: panePid, taskId: task.id, attempt: attempt.attempt },
@@ -355,8 +362,9 @@ export function createRunner(deps: RunnerDeps): Runner {
   }
 }
 
-export function spoolOf({ taskId, attempt, folder }: Attempt): Spool {
-  return { taskId, attempt, folder: attemptFiles(folder).spool }
+export function spoolOf({ taskId, attempt, folder, claudeSessionId }: Attempt): Spool {
+  const lostFiles = lostFilesOf({ taskId, attempt, folder }, tmpdir())
+  return { taskId, attempt, folder: attemptFiles(folder).spool, claudeSessionId, lostFiles }
 }
 
 function transcriptOf({ watcher, attempt }: RunningAgent): TranscriptPlace {

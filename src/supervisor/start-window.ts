@@ -17,7 +17,7 @@ import type { Project } from '../store/projects.ts'
 import { listPanes } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { killWindow, openWindow } from '../tmux/window.ts'
-import type { Ingest } from './ingest.ts'
+import type { Ingest, Spool } from './ingest.ts'
 import { usableDirectory } from './intake.ts'
 import type { Settings } from './settings.ts'
 import type { Workspaces } from './workspaces.ts'
@@ -77,13 +77,14 @@ export async function startWindow(
     attempt: Attempt
     project: Project | null
     windowName: string
+    spool: Spool
     signal: AbortSignal
     /** What takes long, one sentence each. */
     onStep: (sentence: string) => void
   },
 ): Promise<{ panePid: number; before: Snapshot }> {
   const { settings, tmux, attempts, ingest } = deps
-  const { task, attempt, project, windowName, signal, onStep } = launch
+  const { task, attempt, project, windowName, spool, signal, onStep } = launch
   const files = attemptFiles(attempt.folder)
   if (project === null) throw new CcmError('NOT_FOUND', `The project ${task.project} is gone.`)
   usableDirectory(attempt.dir)
@@ -107,7 +108,7 @@ export async function startWindow(
   ])
   await keepSnapshot(files.before, before)
   attempts.setStarting(attempt)
-  ingest.add({ taskId: task.id, attempt: task.attempt, folder: files.spool })
+  ingest.add(spool)
   const marks = { task: task.id, attempt: String(task.attempt), project: task.project }
   const { windowId, paneId, panePid } = await openWindow(tmux, { name: windowName, argv, marks })
   const { pid, startedAt } = tmux.identity()

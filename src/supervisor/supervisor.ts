@@ -14,6 +14,7 @@ import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply, Queue, Report, RetryReply } from '../core/queue.ts'
 import type { WorkspaceJson } from '../core/workspace.ts'
 import type { Worktrees } from '../store/worktrees.ts'
+import type { Redactor } from '../core/redact.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { HookEvents } from '../store/hook-events.ts'
 import type { Incidents } from '../store/incidents.ts'
@@ -113,6 +114,8 @@ export type SupervisorDeps = {
   hookEvents: HookEvents
   outbox: Outbox
   projects: Projects
+  /** What is stored passes through it. */
+  redactor: Redactor
   rules: PermissionRules
   budgets: Budgets
   incidents: Incidents
@@ -165,6 +168,8 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const ingest = createIngest({
     ...watched,
     hookEvents,
+    redactor: deps.redactor,
+    clock,
     logger,
     onEvents: (lease, events) => {
       runner.onEvents(lease, events)
@@ -191,6 +196,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     hookEvents,
     projects,
     ingest: () => ingest,
+    redactor: deps.redactor,
     findClaude: claude,
     workspaces,
     clock,
@@ -365,6 +371,12 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   return {
     async begin() {
       await desk.tellAll()
+      const left = await ingest.leftovers(join(settings.home, 'attempts'), (lease) => {
+        const attempt = attempts.get(lease)
+        return attempt === null ? null : spoolOf(attempt)
+      })
+      if (left > 0)
+        found.push(`Events were left in ${left} ${left === 1 ? 'spool' : 'spools'}; they are stored now.`)
       found.push(...(await adoptAll({ queue, attempts, runner, tmux, clock, logger, home: settings.home })))
       for (const sentence of found) logger.info(sentence)
       const closed = await trees.atStart()
@@ -415,7 +427,10 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       const view = running?.watcher?.view()
       const facts: AgentFacts = {
         state: attempt?.state ?? null,
-        reason: (view?.state === attempt?.state ? view?.reason : null) ?? attempt?.stateReason ?? null,
+        reason:
+          (view !== undefined && view.state === attempt?.state ? deps.redactor.text(view.reason) : null) ??
+          attempt?.stateReason ??
+          null,
         dir: attempt?.dir ?? projects.byName(task.project)?.dir ?? null,
         window: running?.attempt.windowName ?? null,
         claudeSessionId: attempt?.claudeSessionId ?? null,

@@ -198,6 +198,7 @@ export async function serveDaemon(
       tmux_socket: `${home}/tmux/socket`,
       claude: { path: '/bin/claude', version: '2.1.328' },
       kept_by: null,
+      events: { unknown: {}, unreadable: 0, lost: 0 },
       found_at_start: [],
     }),
     health: async () => ({ database: 'ok' }),

@@ -102,6 +102,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       tmux_socket: '/home/ccm/tmux/socket',
       claude: { path: '/bin/claude', version: '2.1.328' },
       kept_by: null,
+      events: { unknown: {}, unreadable: 0, lost: 0 },
       found_at_start: [],
     }),
     health: async () => ({ database: 'ok', tmux: 'ok' }),

@@ -1,0 +1,257 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { createRedactor, patternFault } from './redact.ts'
+
+const { text, value, mayHold } = createRedactor()
+const alphabet = (letters: string, minLength: number, maxLength = minLength) =>
+  fc.string({ unit: fc.constantFrom(...letters.split('')), minLength, maxLength })
+const WORD = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
+const B64 = `${WORD}+/`
+const after = (prefix: string, body: fc.Arbitrary<string>) => body.map((rest) => prefix + rest)
+
+/** Secrets that their own form gives away. */
+const shaped = fc.oneof(
+  after('sk-ant-api03-', alphabet(`${WORD}_-`, 20, 90)),
+  after('sk-proj-1', alphabet(WORD, 20, 60)),
+  after('sk_live_', alphabet(WORD, 24)),
+  ...['ghp_', 'gho_', 'ghs_', 'github_pat_'].map((prefix) => after(prefix, alphabet(WORD, 36))),
+  after('AKIA', alphabet('ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', 16)),
+  after('xoxb-1234-', alphabet(WORD, 24)),
+  after('sb_secret_', alphabet(WORD, 20, 40)),
+  after('AIza', alphabet(`${WORD}_-`, 35)),
+  after('glpat-', alphabet(WORD, 20)),
+  after('npm_', alphabet(WORD, 36)),
+  fc
+    .tuple(alphabet(WORD, 20), alphabet(WORD, 30), alphabet(WORD, 43))
+    .map(([a, b, c]) => `eyJ${a}.eyJ${b}.${c}`),
+)
+/** Secrets that only what stands around them gives away. */
+const plain = alphabet(WORD, 5, 40).map((letters) => `${letters}7z`)
+const names = fc.constantFrom(
+  'password',
+  'DB_PASSWORD',
+  'apiKey',
+  'api_key',
+  'client-secret',
+  'AUTH_TOKEN',
+  'passwd',
+)
+
+const wrapped: fc.Arbitrary<readonly [string, string]> = fc.oneof(
+  fc
+    .tuple(
+      shaped,
+      fc.constantFrom<(secret: string) => string>(
+        (secret) => secret,
+        (secret) => `the key is ${secret}, and so on`,
+        (secret) => `"${secret}"`,
+        (secret) => `curl -H 'x-api-key: ${secret}' https://example.org`,
+        (secret) => `line\n  - ${secret}\nline`,
+        (secret) => `https://example.org/?k=${secret}&x=1`,
+        (secret) => JSON.stringify({ text: JSON.stringify({ a: secret }) }),
+      ),
+    )
+    .map(([secret, wrap]) => [secret, wrap(secret)] as const),
+  fc
+    .tuple(
+      plain,
+      names,
+      fc.constantFrom<(secret: string, name: string) => string>(
+        (secret, name) => `${name}=${secret}`,
+        (secret, name) => `export ${name}="${secret}"; run`,
+        (secret, name) => `${name}: ${secret}`,
+        (secret, name) => `  ${name}: '${secret}'`,
+        (secret, name) => `--${name}=${secret} --x`,
+        (secret, name) => `run --${name} ${secret}`,
+        (secret, name) => `{"${name}": "${secret}"}`,
+        (secret, name) => JSON.stringify({ content: JSON.stringify({ [name]: secret }) }),
+        (secret, name) => `https://example.org/?${name}=${secret}&x=1`,
+        (secret, name) => `const ${name.replaceAll('-', '_')} = '${secret}'`,
+        (secret) => `postgres://me:${secret}@db.example.org/app`,
+        (secret) => `Authorization: Bearer ${secret}-0123`,
+        (secret) => `curl -u me:${secret} https://example.org`,
+      ),
+    )
+    .map(([secret, name, wrap]) => [secret, wrap(secret, name)] as const),
+  alphabet(B64, 64, 200).map((body): readonly [string, string] => [
+    body,
+    `x\n-----BEGIN RSA PRIVATE KEY-----\n${body}\n-----END RSA PRIVATE KEY-----\nrest`,
+  ]),
+)
+const around = fc.string({ maxLength: 200, unit: 'binary' })
+
+test('a planted secret never remains, in whatever it is wrapped', () => {
+  fc.assert(
+    fc.property(wrapped, around, around, ([secret, planted], before, behind) => {
+      const given = `${before}\n${planted}\n${behind}`
+      expect(text(given)).not.toContain(secret)
+      expect(mayHold(given)).toBe(true)
+      const json = JSON.stringify(value({ tool_input: { command: given, list: [{ [planted]: given }] } }))
+      expect(json).not.toContain(secret)
+    }),
+    { numRuns: 1500 },
+  )
+})
+
+test('what is redacted is not redacted again, and nothing makes it throw', () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        around,
+        wrapped.map(([, planted]) => planted),
+      ),
+      around,
+      (one, other) => {
+        const once = text(one + other)
+        expect(text(once)).toBe(once)
+      },
+    ),
+    { numRuns: 2000 },
+  )
+})
+
+test('JSON stays JSON, of the same form', () => {
+  const shape = (given: unknown): unknown =>
+    Array.isArray(given)
+      ? given.map(shape)
+      : typeof given === 'object' && given !== null
+        ? Object.values(given).map(shape)
+        : typeof given
+  fc.assert(
+    fc.property(fc.jsonValue(), (given) => {
+      expect(shape(JSON.parse(JSON.stringify(value(given))))).toEqual(shape(given))
+    }),
+  )
+})
+
+test.each([
+  ['  "password": "hunter2",', '  "password": "***",'],
+  ['PGPASSWORD=swordfish psql', 'PGPASSWORD=*** psql'],
+  ['db:\n  password: swordfish\n', 'db:\n  password: ***\n'],
+  ['https://me:pa55@example.org/x', 'https://me:***@example.org/x'],
+  ['{\\"token\\": \\"abc\\"}', '{\\"token\\": \\"***\\"}'],
+])('%j becomes %j', (given, wanted) => {
+  expect(text(given)).toBe(wanted)
+})
+
+test('a text under the name of a secret goes, whatever it looks like', () => {
+  const given = {
+    env: { DB_PASSWORD: 'abc', MODE: 'abc' },
+    token: ['abc'],
+    password: 'abc',
+    next_token: 'abc',
+  }
+  expect(value(given)).toEqual({
+    env: { DB_PASSWORD: '***', MODE: 'abc' },
+    token: ['***'],
+    password: '***',
+    next_token: 'abc',
+  })
+})
+
+test.each([
+  'const token = tokens[index]',
+  'token: string | null',
+  '  password: string\n',
+  'if (token === null) return',
+  'apiKey: process.env.API_KEY,',
+  'password = getPassword()',
+  'login(user, password=password)',
+  '{"max_tokens": 4096, "input_tokens": 12, "nextToken": "abc"}',
+  'token: ${{ secrets.TOKEN }}',
+  '--token "$TOKEN"',
+  "console.log('password:', password)",
+  'a key or token: then the rest',
+  'Bearer authentication is refused',
+  "if (text.startsWith('-----BEGIN PRIVATE KEY-----')) return",
+  'sha512-0Nq5bO3Zk0m7h4yYg1xkQm3c2u8Xh4b7rM1r9Hq0Z0f1rD3yQ8tC9vW2nE5sK6aL7jP8oU1iT2eR3wQ4yU5iOA==',
+  '59c4ae46-e6fe-4316-a65c-27ce35410755',
+  'da39a3ee5e6b4b0d3255bfef95601890afd80709',
+  'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
+  'sk-fading-circle-animation, disk-usage, task-runner-4-everything-else',
+])('%j is left as it is', (given) => {
+  expect(text(given)).toBe(given)
+})
+
+test('screens and sources of this repository are left as they are', () => {
+  const root = resolve(import.meta.dirname, '../..')
+  const found: string[] = []
+  let lines = 0
+  for (const folder of ['src', 'test/claude/screens', 'hooks', 'migrations'])
+    for (const file of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
+      if (!/\.(ts|txt|sh|sql)$/.test(file) || file.endsWith('.test.ts')) continue
+      const given = readFileSync(join(root, folder, file), 'utf8').split('\n')
+      const kept = text(given.join('\n')).split('\n')
+      lines += given.length
+      found.push(...given.filter((line, index) => line !== kept[index]).map((line) => line.trim()))
+    }
+  expect(lines).toBeGreaterThan(15_000)
+  // A key, even a dummy's, on the screen that asks about it, and in the demo.
+  expect(found.filter((line) => !/sk-ant-|api[_-]?key/i.test(line))).toEqual([])
+})
+
+test('the values of key-like variables go wherever they stand, also in a URL and in JSON', () => {
+  const secret = 'correct "horse" battery'
+  const own = createRedactor({ values: [secret, 'short'] })
+  expect(own.text(`a ${secret} b short`)).toBe('a *** b short')
+  expect(own.text(`?q=${encodeURIComponent(secret)}`)).toBe('?q=***')
+  expect(own.text(JSON.stringify({ secret, other: `x ${secret}` }))).not.toContain('horse')
+})
+
+test('patterns of the configuration are redacted too', () => {
+  const own = createRedactor({ patterns: [/ACME-\d+/] })
+  expect(own.text('ACME-1 and ACME-22')).toBe('*** and ***')
+  expect(own.mayHold('{}')).toBe(true)
+})
+
+test.each([
+  '(a+)+$',
+  '(a|a)*b',
+  '(?:x*y?)*',
+  '((a+)b)+',
+  '(',
+  '',
+  'a*',
+  '(.*)\\1',
+  'x.*y.*z.*',
+  'a'.repeat(501),
+])('the pattern %j is refused', (source) => {
+  expect(patternFault(source)).toEqual(expect.any(String))
+})
+test.each(['ACME-[0-9a-f]{32}', '\\bint-[\\w.-]+', '(?:foo|bar)-\\d+', 'id=\\(\\w+\\)'])(
+  '%j is taken',
+  (source) => {
+    expect(patternFault(source)).toBeNull()
+  },
+)
+
+test.each([
+  'sk-',
+  'token',
+  'token="',
+  'token:',
+  'http://',
+  'a:',
+  '-----BEGIN PRIVATE KEY-----',
+  'curl -u ',
+  'eyJ',
+  '12345678:',
+  '--a-token ',
+  'token ',
+  '_token_',
+  'authorization:',
+  'Bearer ',
+  'a',
+  '\\"',
+  'password=\\"',
+  'x@://',
+  'eyJabcdefgh.',
+])('a megabyte of %j takes no longer than its length', (piece) => {
+  const long = piece.repeat(1_000_000 / piece.length)
+  const from = performance.now()
+  text(long)
+  // 5 to 250 ms; what is quadratic takes minutes.
+  expect(performance.now() - from).toBeLessThan(3000)
+})

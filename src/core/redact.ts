@@ -1,0 +1,231 @@
+/** Blots secrets out of what is stored or logged. Both are idempotent and never throw. */
+export type Redactor = {
+  text: (text: string) => string
+  /** The same value with every text in it redacted, and texts under keys such as `password` gone; JSON stays JSON. */
+  value: <T>(value: T) => T
+  /** False where nothing in a JSON text can be a secret: it may be kept as it is. One cheap pass. */
+  mayHold: (json: string) => boolean
+}
+
+/** What a secret becomes; the start that tells its kind stays. */
+export const MASK = '***'
+
+type Rule = { find: RegExp; put: string | ((...groups: string[]) => string) }
+
+/** Tokens whose form tells that they are one. Every quantifier is bounded or cannot give back: linear time. */
+const SHAPES: Rule[] = [
+  { find: /\bsk-ant-[\w-]{8,}/g, put: `sk-ant-${MASK}` },
+  { find: /\bsk-(?=[\w-]{0,60}\d)[\w-]{16,}/g, put: `sk-${MASK}` },
+  { find: /\b([srp]k_(?:live|test)_)\w{10,}/g, put: `$1${MASK}` },
+  { find: /\b(gh[pousr]_|github_pat_)\w{16,}/g, put: `$1${MASK}` },
+  { find: /\b(A(?:KIA|SIA|BIA|CCA))[A-Z0-9]{16}\b/g, put: `$1${MASK}` },
+  { find: /\b(xox[abeoprs]-|xapp-)[\w-]{10,}/g, put: `$1${MASK}` },
+  { find: /\b(sb_secret_|sbp_)\w{8,}/g, put: `$1${MASK}` },
+  { find: /\bAIza[\w-]{30,}/g, put: `AIza${MASK}` },
+  { find: /\b(gl(?:pat|dt|ptt|soat|rt|cbt)-)[\w-]{16,}/g, put: `$1${MASK}` },
+  { find: /\bnpm_[A-Za-z0-9]{30,}/g, put: `npm_${MASK}` },
+  { find: /\b(?:hf|dop_v1|shpat|shpss|pypi)[_-][\w-]{20,}/g, put: MASK },
+  { find: /\bSG\.[\w-]{16,}\.[\w-]{16,}/g, put: `SG.${MASK}` },
+  { find: /\beyJ[\w-]{8,}\.eyJ[\w-]{4,}(?:\.[\w-]*)?/g, put: `eyJ${MASK}` },
+  { find: /\b\d{8,10}:[\w-]{35}(?![\w-])/g, put: MASK },
+  { find: /(\b(?:Bearer|Basic)\s{1,4})(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,}/gi, put: `$1${MASK}` },
+  {
+    find: /(\b[Aa]uthorization["']?\s{0,4}[:=]\s{0,4}["']?(?:\w{1,20}\s{1,4})?)(?=[\w.~-]{0,200}[\d=+/]|\w{20})[\w.~+/=-]{8,}/g,
+    put: `$1${MASK}`,
+  },
+  {
+    find: /(\b[a-z][a-z0-9+.-]{1,20}:\/\/[^\s/:@"'<>\\]{0,200}:)(?!\$|\{|<)[^\s/@"'<>\\]{1,300}(?=@)/gi,
+    put: `$1${MASK}`,
+  },
+  {
+    find: /(\bcurl\b[^\n]{0,200}?\s(?:-u|--user)[ =]["']?[^\s:"'$]{1,100}:)[^\s"'$]{1,200}/g,
+    put: `$1${MASK}`,
+  },
+]
+
+/** A name that ends in one of these holds a secret. */
+const STEM =
+  '(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|secret[_-]?key|auth[_-]?key|signing[_-]?key|encryption[_-]?key|client[_-]?secret|_pwd|_pat)'
+const NAME_OF_SECRET = new RegExp(`${STEM}s?$`, 'i')
+const NO_SECRET_NAME = /tokens$|^(?:next|page|continuation|sync|cursor)[_-]?token$/i
+
+/**
+ * `NAME = value` in a program, a shell line, an environment, JSON, YAML, a query string. The name is bounded and
+ * begins where a word does, so a long text without blanks is gone through once.
+ */
+const ASSIGNMENT = new RegExp(
+  String.raw`(?<![\w-])(--?)?([\w.-]{0,60}?${STEM})(\\{0,4}["'])?(\s{0,4}(?::=|=>|[=:](?!=))\s{0,4}|(?<=--[\w.-]{1,70})\s{1,4})(?:(\\{0,4}["'\`])((?:(?!\5)[^\n]){0,4000})(\5)?|([^\s"'\`,;&|<>(){}[\]\\]{1,4000}))`,
+  'gi',
+)
+
+/** What stands for a secret without being one. */
+const PLACEHOLDER =
+  /^(?:\$|\{\{|<|%[({sd]|\*\*\*$|process\.env|os\.|env\.|import\.meta|x{3,}$|\.{3}|(?:string|number|boolean|bool|str|int|any|unknown|null|undefined|none|true|false|nil|never|object|buffer|bytes|void|text|varchar|required|optional|redacted|self|this|new|function|return|const|let|yes|async|no)\b[?!]?$)/i
+const IDENTIFIERS = /^[A-Za-z_$][A-Za-z_$]*(?:\??\.[A-Za-z_$][A-Za-z_$]*)*[?!]?$/
+
+/** Whether an unquoted value is code, a type or a name instead of a secret. */
+function isCode(name: string, value: string, dashed: boolean, separator: string, after: string): boolean {
+  if (dashed || /^[A-Z][A-Z0-9_]*$/.test(name)) return false
+  if (/^\d{1,7}$/.test(value)) return !/pass|pwd/i.test(name)
+  if (after === '(' || after === '[') return true
+  if (!IDENTIFIERS.test(value)) return false
+  // `password = hunter`: letters alone are a value only where a line of YAML or of an environment ends with them.
+  if (value.includes('.') || new RegExp(STEM, 'i').test(value) || /^[A-Z]/.test(value)) return true
+  const spaced = separator.trim() !== separator && separator.includes('=')
+  if (spaced || after === '' || after === '\n' || after === '\r' || after === '\\') return spaced
+  return separator.includes(':') || !(after === ' ' || after === '&')
+}
+
+/**
+ * A redactor of the known shapes. `values` are secrets themselves, wherever they stand (six characters at least);
+ * `patterns` are further shapes, each checked by `patternFault`.
+ */
+export function createRedactor(
+  options: { values?: readonly string[]; patterns?: readonly RegExp[] } = {},
+): Redactor {
+  const values = [
+    ...new Set((options.values ?? []).filter((value) => value.length >= 6).flatMap(spellings)),
+  ].sort((a, b) => b.length - a.length)
+  const patterns = (options.patterns ?? []).map((pattern) => new RegExp(pattern.source, flagsOf(pattern)))
+
+  function text(original: string): string {
+    if (!suspicious(original)) return original
+    let result = original
+    for (const value of values) if (result.includes(value)) result = result.replaceAll(value, () => MASK)
+    result = withoutPrivateKeys(result)
+    for (const { find, put } of SHAPES) result = result.replace(find, put as string)
+    if (NAMES.test(result)) result = result.replace(ASSIGNMENT, masked)
+    for (const pattern of patterns) result = result.replace(pattern, () => MASK)
+    return result
+  }
+
+  function value(given: unknown, name: string, depth: number): unknown {
+    if (typeof given === 'string') {
+      if (isSecretName(name) && given !== '' && !PLACEHOLDER.test(given)) return MASK
+      return text(given)
+    }
+    if (typeof given !== 'object' || given === null) return given
+    // Nobody nests so deep but to break something.
+    if (depth > 200) return MASK
+    if (Array.isArray(given)) return given.map((part: unknown) => value(part, name, depth + 1))
+    const entries = Object.entries(given).map(
+      ([key, part]) => [text(key), value(part, key, depth + 1)] as const,
+    )
+    return Object.fromEntries(entries)
+  }
+
+  const suspicious = (given: string): boolean =>
+    MARKS.test(given) || values.some((secret) => given.includes(secret)) || patterns.length > 0
+
+  return {
+    text,
+    value: <T>(given: T) => value(given, '', 0) as T,
+    // A letter in disguise (\u0070) is no secret's start by its bytes, so it is looked at with its escapes undone.
+    mayHold: (json) => suspicious(json) || /\\u00[2-7]/.test(json),
+  }
+}
+
+/** Every rule needs one of these somewhere; most payloads have none, and are done with after one pass. */
+const MARKS =
+  /\b(?:sk-|[srp]k_|gh[pousr]_|github_pat|A(?:KIA|SIA|BIA|CCA)|xox|xapp|sb[p_]|AIza|gl[a-z]{2,4}-|npm_|hf[_-]|dop_|shp|pypi|SG\.|eyJ|\d{8,10}:)|:\/\/[^\s/@]{0,500}@|PRIVATE KEY|pass(?:w|p)|_pwd|_pat\b|secret|token|(?:api|access|private|auth|signing|encryption)[_-]?key|bearer|basic|authorization|curl/i
+const NAMES = new RegExp(STEM, 'i')
+
+function masked(...groups: unknown[]): string {
+  const [whole, dashes, name, endQuote, separator, quote, quoted, closed, bare] = groups as (
+    string | undefined
+  )[]
+  const offset = groups[9] as number
+  const input = groups[10] as string
+  const found = whole ?? ''
+  const value = quoted ?? bare ?? ''
+  if (value === '' || NO_SECRET_NAME.test(name ?? '') || PLACEHOLDER.test(value)) return found
+  // A closing quote after a name, as in `log('password:', it)`, and a template that is filled in later.
+  if (quote !== undefined && (/^[\s,;)\]}+]/.test(value) || value.includes('${'))) return found
+  const start = found.slice(0, found.length - value.length - (quote?.length ?? 0) - (closed?.length ?? 0))
+  if (quote !== undefined) return `${start}${quote}${MASK}${closed ?? ''}`
+  const after = input[offset + found.length] ?? ''
+  const code = isCode(name ?? '', value, dashes !== undefined, separator ?? '', after)
+  return code && endQuote === undefined ? found : `${start}${MASK}`
+}
+
+/** True for names such as `password`, `DB_PASSWORD`, `apiKey`: what stands under them is a secret. */
+export function isSecretName(name: string): boolean {
+  return NAME_OF_SECRET.test(name) && !NO_SECRET_NAME.test(name)
+}
+
+/** True for environment variables whose value is a secret by their name. */
+export function isSecretVariable(name: string): boolean {
+  return /KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|_PWD$/i.test(name)
+}
+
+const BEGIN = /-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----/g
+const BODY = /[A-Za-z0-9+/=\s\\:,.-]*/y
+
+/** Keys end where their text does: a program that only names the first line loses nothing. */
+function withoutPrivateKeys(text: string): string {
+  if (!text.includes('PRIVATE KEY')) return text
+  let result = ''
+  let from = 0
+  BEGIN.lastIndex = 0
+  for (let begin = BEGIN.exec(text); begin !== null; begin = BEGIN.exec(text)) {
+    const bodyAt = begin.index + begin[0].length
+    BODY.lastIndex = bodyAt
+    const body = BODY.exec(text)?.[0] ?? ''
+    if (body.replaceAll(/\\[nr]|\s/g, '').length < 40) continue
+    const close = /-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----/.exec(body)
+    const end = close === null ? bodyAt + body.length : bodyAt + close.index
+    result += `${text.slice(from, bodyAt)}${MASK}`
+    from = end
+    BEGIN.lastIndex = end
+  }
+  return result + text.slice(from)
+}
+
+/** A secret as it is, in a URL, and in JSON. */
+function spellings(value: string): string[] {
+  return [value, encodeURIComponent(value.toWellFormed()), JSON.stringify(value).slice(1, -1)]
+}
+
+function flagsOf(pattern: RegExp): string {
+  return `${pattern.flags.replaceAll(/[gy]/g, '')}g`
+}
+
+/**
+ * Why a pattern of the configuration is refused, or null. Refused are those that match the empty text, and those
+ * whose matching could take more than linear time: a repetition without an end inside a repetition, or with
+ * alternatives in it.
+ */
+export function patternFault(source: string): string | null {
+  let pattern: RegExp
+  try {
+    pattern = new RegExp(source, 'g')
+  } catch {
+    return 'is not a regular expression'
+  }
+  if (source.length > 500) return 'is longer than 500 characters'
+  if (pattern.test('')) return 'matches the empty text, so it would blot out everything'
+  if (/\\[1-9k]/.test(source)) return 'refers back to a group, which can take for ever on some texts'
+  // Sets and escapes cannot nest, so they become one letter each; what is left has groups and repetitions only.
+  const bare = source.replaceAll(/\\./g, 'a').replaceAll(/\[(?:\^?\]?)[^\]]*\]/g, 'a')
+  const open = '(?:[*+]|\\{\\d+,\\})'
+  if (new RegExp(`\\([^()]*(?:${open}|\\|)[^()]*\\)${open}`).test(bare) || nested(bare, open)) {
+    return 'repeats a group that repeats or chooses, which can take for ever on some texts'
+  }
+  const loose = bare.match(new RegExp(`(?:\\.|a|\\))${open}`, 'g'))?.length ?? 0
+  return loose > 2
+    ? 'has more than two repetitions without an end, which can take for ever on some texts'
+    : null
+}
+
+function nested(bare: string, open: string): boolean {
+  let text = bare
+  const group = /\(([^()]*)\)/
+  for (let match = group.exec(text); match !== null; match = group.exec(text)) {
+    const inner = match[1] ?? ''
+    const repeats = new RegExp(open).test(inner) || inner.includes('|')
+    const after = text.slice(match.index + match[0].length)
+    if (repeats && new RegExp(`^${open}`).test(after)) return true
+    text = `${text.slice(0, match.index)}${repeats ? 'a+' : 'a'}${after}`
+  }
+  return false
+}
