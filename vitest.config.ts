@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config'
 
 // Tests that start the real Claude Code, and tests of faults: minutes instead of seconds.
 const LONG = ['test/claude/**/*.test.ts', 'test/e2e/**/*.test.ts', 'test/faults/**/*.test.ts']
+// Tests on a real PostgreSQL of their own.
+const SUPABASE = 'test/supabase/**/*.test.ts'
 const RECORDED = 'test/claude/screens.test.ts'
 
 export default defineConfig({
@@ -16,6 +18,7 @@ export default defineConfig({
           include: ['src/**/*.test.ts', 'test/**/*.test.ts', RECORDED],
           exclude: LONG.filter((pattern) => !pattern.includes('/claude/')).concat(
             'test/claude/!(screens).test.ts',
+            SUPABASE,
           ),
           testTimeout: 20_000,
         },
@@ -30,6 +33,15 @@ export default defineConfig({
           hookTimeout: 60_000,
           // A real client, tmux and a daemon on a shared machine: one more try, and CI lists who needed it.
           retry: 1,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'supabase',
+          include: [SUPABASE],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
     ],

@@ -55,8 +55,8 @@ function anyStep(): Arbitrary<Step> {
   )
 }
 
-/** Random histories of two workers with crashes and restarts, as one test; a failure prints the shortest one. */
-export function queueInterleavings(name: string, open: () => Promise<QueueStore>): void {
+/** `runs` random histories of two workers with crashes and restarts, as one test; a failure prints the shortest one. */
+export function queueInterleavings(name: string, open: () => Promise<QueueStore>, runs = 200): void {
   test(`${name}: no interleaving breaks a promise`, { timeout: 120_000 }, async () => {
     let played = 0
     const property = asyncProperty(array(anyStep(), { minLength: 30, maxLength: 80 }), async (steps) => {
@@ -68,7 +68,7 @@ export function queueInterleavings(name: string, open: () => Promise<QueueStore>
         await store.close()
       }
     })
-    await assert(property, { numRuns: 200 })
-    expect(played).toBe(200)
+    await assert(property, { numRuns: runs })
+    expect(played).toBe(runs)
   })
 }

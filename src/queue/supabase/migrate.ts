@@ -1,0 +1,121 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Client } from 'pg'
+import { CcmError, messageOf } from '../../core/errors.ts'
+
+/** One file of migrations/postgres: `<version>_<name>.sql`. */
+export type PostgresMigration = { version: string; name: string; sql: string }
+
+/** What a migration run found and did; names in the order of their versions. */
+export type MigrationReport = { applied: string[]; before: string[] }
+
+/** Any number; it only keeps two migrators apart. */
+const LOCK = 7_226_020_261_120
+
+/** The migrations of a folder, oldest first. */
+export function readPostgresMigrations(folder: string): PostgresMigration[] {
+  return readdirSync(folder)
+    .toSorted()
+    .flatMap((file) => {
+      const [, version, name] = /^(\d{14})_(\w+)\.sql$/.exec(file) ?? []
+      return version === undefined || name === undefined
+        ? []
+        : [{ version, name, sql: readFileSync(join(folder, file), 'utf8') }]
+    })
+}
+
+/**
+ * Brings a Supabase database to the newest of `migrations`, each in a transaction of its own, and notes them where
+ * the Supabase CLI looks, so that `supabase db push` and this may follow each other. Running it again does nothing.
+ * Throws CcmError DATABASE_TOO_NEW, untouched, where a newer ccm has been, SUPABASE_UNREACHABLE and
+ * SUPABASE_REFUSED; no message holds the connection string or a part of it.
+ */
+export async function migratePostgres(
+  connectionString: string,
+  migrations: PostgresMigration[],
+): Promise<MigrationReport> {
+  const client = await connect(connectionString)
+  try {
+    await client.query('SELECT pg_advisory_lock($1)', [LOCK])
+    await client.query(
+      `CREATE SCHEMA IF NOT EXISTS supabase_migrations;
+       CREATE TABLE IF NOT EXISTS supabase_migrations.schema_migrations (version text PRIMARY KEY);
+       ALTER TABLE supabase_migrations.schema_migrations ADD COLUMN IF NOT EXISTS statements text[];
+       ALTER TABLE supabase_migrations.schema_migrations ADD COLUMN IF NOT EXISTS name text`,
+    )
+    const before = await refuseNewer(client, migrations)
+    const missing = migrations.filter(({ version }) => !before.some((known) => known.version === version))
+    for (const migration of missing) await apply(client, migration)
+    return { applied: missing.map(({ name }) => name), before: before.map(({ name }) => name) }
+  } catch (error) {
+    if (error instanceof CcmError) throw error
+    throw new CcmError('SUPABASE_REFUSED', `The database refused a migration: ${messageOf(error)}`, {
+      remedy: 'Connect as the owner of the database, on Supabase as postgres, and run it again.',
+      cause: error,
+    })
+  } finally {
+    // Ends the lock too.
+    await client.end().catch(() => {})
+  }
+}
+
+async function connect(connectionString: string): Promise<Client> {
+  try {
+    const client = new Client({
+      connectionString,
+      connectionTimeoutMillis: 10_000,
+      application_name: 'ccm supabase migrate',
+    })
+    // A connection that breaks between two queries says so in the next one.
+    client.on('error', () => {})
+    await client.connect()
+    return client
+  } catch (error) {
+    throw new CcmError('SUPABASE_UNREACHABLE', `The database cannot be reached: ${reasonOf(error)}`, {
+      remedy:
+        'Copy the connection string from the dashboard again (Connect, "Session pooler" or "Direct connection").',
+    })
+  }
+}
+
+/** What a connection failed of, without what the connection string held: host and password stay out. */
+function reasonOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null
+  if (code === '28P01' || code === '28000') return 'user or password are wrong.'
+  if (code === '3D000') return 'there is no database of that name.'
+  return code === null
+    ? 'the connection string is not one, or nobody answers within 10 s.'
+    : `the connection failed with ${code}.`
+}
+
+type Known = { version: string; name: string }
+
+async function refuseNewer(client: Client, migrations: PostgresMigration[]): Promise<Known[]> {
+  const { rows } = await client.query<Known>(
+    `SELECT version, name FROM supabase_migrations.schema_migrations WHERE name LIKE 'ccm\\_%' ORDER BY version`,
+  )
+  const newest = rows.at(-1)
+  if (newest !== undefined && newest.version > (migrations.at(-1)?.version ?? '')) {
+    throw new CcmError(
+      'DATABASE_TOO_NEW',
+      `The Supabase database was set up by a newer ccm (migration ${newest.version}_${newest.name}).`,
+      { remedy: 'Install that version of ccm or a newer one on this machine.' },
+    )
+  }
+  return rows
+}
+
+async function apply(client: Client, { version, name, sql }: PostgresMigration): Promise<void> {
+  await client.query('BEGIN')
+  try {
+    await client.query(sql)
+    await client.query(
+      'INSERT INTO supabase_migrations.schema_migrations (version, name, statements) VALUES ($1, $2, $3)',
+      [version, name, [sql]],
+    )
+    await client.query('COMMIT')
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {})
+    throw new Error(`${version}_${name}: ${messageOf(error)}`, { cause: error })
+  }
+}

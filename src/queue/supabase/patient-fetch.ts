@@ -1,0 +1,98 @@
+/** Waits; rejects as soon as the signal is aborted. */
+export type Wait = (ms: number, signal?: AbortSignal) => Promise<unknown>
+
+export type PatientFetchOptions = {
+  fetch: typeof fetch
+  wait: Wait
+  /** Numbers from 0 up to 1. */
+  random: () => number
+  /** Of one try; 10 s when left out. */
+  timeoutMs?: number
+  /** How often a call is sent at most; 4 when left out. */
+  tries?: number
+}
+
+/** Calls that change nothing more when they are sent again; of the others an answer that got lost is not known. */
+const REPEATABLE = new Set([
+  'configure_project',
+  'configure_system',
+  'worker_register',
+  'task_insert',
+  'tasks_heartbeat',
+  'task_finish',
+  'task_finish_many',
+  'tasks_mine',
+  'task_cancel',
+  'task_get',
+  'tasks_list',
+  'tasks_count',
+  'tasks_by_prefix',
+  'task_dependencies',
+])
+
+const LONGEST_WAIT_MS = 30_000
+/** The connection was never made, so nothing was sent. */
+const UNSENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'])
+
+/**
+ * A fetch that gives each try `timeoutMs` and tries again where that is safe: a call that may be repeated, one that
+ * was never sent, or one that a gateway put off (429, 503). Waits 250 ms, doubled each time, +-50 %, or what
+ * Retry-After asks for up to 30 s; a longer one is answered as it is. Throws what the last try threw.
+ */
+export function createPatientFetch(options: PatientFetchOptions): typeof fetch {
+  const { wait, random, timeoutMs = 10_000, tries = 4 } = options
+  return async (input, init) => {
+    const outer = init?.signal ?? undefined
+    const repeatable = isRepeatable(input, init)
+    for (let tried = 1; ; tried += 1) {
+      const backoffMs = 250 * 2 ** (tried - 1) * (0.5 + random())
+      const limit = AbortSignal.timeout(timeoutMs)
+      const signal = outer === undefined ? limit : AbortSignal.any([outer, limit])
+      try {
+        const response = await options.fetch(input, { ...init, signal })
+        const waitMs = tried < tries ? await waitBefore(response, repeatable, backoffMs) : null
+        if (waitMs === null) return response
+        await response.body?.cancel()
+        await wait(waitMs, outer)
+      } catch (error) {
+        if (outer?.aborted === true || tried >= tries || !(repeatable || wasUnsent(error))) throw error
+        await wait(backoffMs, outer)
+      }
+    }
+  }
+}
+
+function isRepeatable(input: Parameters<typeof fetch>[0], init: RequestInit | undefined): boolean {
+  if ((init?.method ?? 'GET') === 'GET') return true
+  const url = input instanceof Request ? input.url : String(input)
+  return REPEATABLE.has(/\/rpc\/(\w+)$/.exec(new URL(url).pathname)?.[1] ?? '')
+}
+
+/** How long to wait before another try; null: this is the answer. */
+async function waitBefore(
+  response: Response,
+  repeatable: boolean,
+  backoffMs: number,
+): Promise<number | null> {
+  const { status } = response
+  if (status < 500 && status !== 429) return null
+  // The database's own refusals are answers: a full queue, a stale worker.
+  if (status === 429 && /"PT429"/.test(await response.clone().text())) return null
+  const wasPutOff = status === 429 || status === 503
+  if (!repeatable && !wasPutOff) return null
+  const askedMs = readRetryAfter(response.headers.get('retry-after'))
+  if (askedMs === null) return backoffMs
+  return askedMs <= LONGEST_WAIT_MS ? Math.max(askedMs, backoffMs) : null
+}
+
+/** Milliseconds of a Retry-After in seconds; null without one. Dates are not used by Supabase. */
+function readRetryAfter(header: string | null): number | null {
+  return header !== null && /^\d{1,6}$/.test(header.trim()) ? Number(header) * 1_000 : null
+}
+
+function wasUnsent(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ('code' in cause && typeof cause.code === 'string' && UNSENT.has(cause.code)) return true
+  }
+  return false
+}

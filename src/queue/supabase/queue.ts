@@ -1,0 +1,249 @@
+import { boundedResult } from '../../core/bounded-result.ts'
+import { CcmError } from '../../core/errors.ts'
+import { newTaskFaults } from '../../core/new-task.ts'
+import type { Lease, Queue, Report, RetryReply } from '../../core/queue.ts'
+import type { NewTask, Task } from '../../core/task.ts'
+import type { Call } from './client.ts'
+import * as read from './rows.ts'
+
+/** What a worker tells of itself when it registers; shown in the table `workers`. */
+export type WorkerInfo = {
+  host: string
+  version: string
+  capacity: number
+  roles: string[] | null
+  labels: string[]
+  /** Local directories by project. */
+  projects: Record<string, string>
+}
+
+export type SupabaseQueueOptions = {
+  call: Call
+  /** Id of the row in `systems`, which must exist. */
+  system: string
+  worker: string
+  info?: () => WorkerInfo
+  /** Makes the key by which an insert that is sent twice is known; unique. */
+  newKey: () => string
+  leaseMs?: number
+  graceMs?: number
+}
+
+const PRUNED_AT_ONCE = 1000
+const REAPED_AT_ONCE = 100
+
+/**
+ * The queue in a Supabase project, shared with any number of workers. Times are the database's. Throws what
+ * `createSqliteQueue` throws, and SUPABASE_UNREACHABLE (nobody knows whether it was done) or SUPABASE_REFUSED (it was
+ * not). After a claim whose answer got lost the next claim first gives out what that one took.
+ */
+export function createSupabaseQueue(options: SupabaseQueueOptions): Queue {
+  const { call, system, worker, info, newKey, leaseMs = 10 * 60_000, graceMs = 60_000 } = options
+  const p_system = system
+  let epoch: number | null = null
+  /** Attempts that this process was told of; what the database has beyond them came with a lost answer. */
+  const told = new Set<string>()
+  let claimWasLost = false
+
+  const fence = () => ({ p_system, p_worker: worker, p_epoch: epoch })
+  const tasks = read.parseList(read.parseTask)
+  const tell = (given: Task[]): Task[] => {
+    for (const { id, attempt } of given) told.add(keyOf({ taskId: id, attempt }))
+    return given
+  }
+  const mine = async (): Promise<Task[]> => call('tasks_mine', fence(), tasks)
+
+  const finishMany: Queue['finishMany'] = async (reports) => {
+    if (reports.length === 0) return []
+    const parameters = { ...fence(), ...reportParameters(reports) }
+    const replies = await call('task_finish_many', parameters, read.parseList(read.parseFinishReply))
+    for (const report of reports) told.delete(keyOf(report))
+    return replies
+  }
+
+  /** What a claim took whose answer never came: at most `limit` of it, the rest goes back to the queue. */
+  const recover = async (limit: number): Promise<Task[]> => {
+    const lost = (await mine()).filter(({ id, attempt }) => !told.has(keyOf({ taskId: id, attempt })))
+    await finishMany(lost.slice(limit).map(released))
+    claimWasLost = false
+    return tell(lost.slice(0, limit))
+  }
+
+  return {
+    register: async () => {
+      const p_info = info === undefined ? '{}' : JSON.stringify(info())
+      epoch = await call('worker_register', { p_system, p_worker: worker, p_info }, read.parseCount)
+      return epoch
+    },
+
+    insert: async (task) => {
+      const faults = newTaskFaults(task)
+      if (faults.length > 0) throw new CcmError('BAD_INPUT', faults.join(' '))
+      return call(
+        'task_insert',
+        { p_system, ...taskParameters(task), p_request_key: newKey() },
+        read.parseInserted,
+      )
+    },
+
+    get: async (id) => (await call('task_get', { p_system, p_task: id }, tasks))[0] ?? null,
+
+    list: async ({ status, project, before, limit }) =>
+      call(
+        'tasks_list',
+        {
+          p_system,
+          p_status: status ?? null,
+          p_project: project ?? null,
+          p_before: before ?? null,
+          p_limit: limit,
+        },
+        tasks,
+      ),
+
+    idsByPrefix: async (prefix) =>
+      call('tasks_by_prefix', { p_system, p_prefix: prefix }, read.parseList(read.parseText)),
+
+    count: async (status) => call('tasks_count', { p_system, p_status: status }, read.parseCount),
+
+    dependencies: async (id) =>
+      call('task_dependencies', { p_system, p_task: id }, read.parseList(read.parseDependency)),
+
+    configureProject: async ({ name, maxRunning, paused }) => {
+      if (maxRunning !== null && !(Number.isInteger(maxRunning) && maxRunning > 0)) {
+        throw new CcmError(
+          'BAD_INPUT',
+          `max_running of project ${name} must be a whole number above 0, or none.`,
+        )
+      }
+      const p_max_running = maxRunning
+      await call(
+        'configure_project',
+        { p_system, p_project: name, p_max_running, p_paused: paused },
+        () => null,
+      )
+    },
+
+    claim: async (limit, { projects, roles, labels }) => {
+      if (claimWasLost) {
+        const recovered = await recover(Math.max(0, limit))
+        if (recovered.length > 0) return recovered
+      }
+      const parameters = {
+        ...fence(),
+        p_limit: limit,
+        p_lease_ms: leaseMs,
+        p_projects: projects,
+        p_roles: roles,
+        p_labels: labels,
+      }
+      try {
+        return tell(await call('tasks_claim', parameters, tasks))
+      } catch (error) {
+        claimWasLost = error instanceof CcmError && error.code === 'SUPABASE_UNREACHABLE'
+        throw error
+      }
+    },
+
+    heartbeat: async (leases) => {
+      const parameters = {
+        ...fence(),
+        p_tasks: leases.map(({ taskId }) => taskId),
+        p_attempts: leases.map(({ attempt }) => attempt),
+        p_lease_ms: leaseMs,
+      }
+      const replies = await call('tasks_heartbeat', parameters, read.parseList(read.parseLeaseReply))
+      for (const reply of replies) if (!reply.ok) told.delete(keyOf(reply))
+      return replies
+    },
+
+    finish: async (report) => {
+      const [reply] = await finishMany([report])
+      if (reply === undefined) throw new CcmError('INTERNAL', 'The queue answered a report with nothing.')
+      return reply
+    },
+    finishMany,
+
+    cancel: async (id, reason) =>
+      call(
+        'task_cancel',
+        { p_system, p_task: id, p_reason: reason },
+        read.parseWord(['cancelled', 'requested', 'already_final', 'unknown']),
+      ),
+
+    mine: async () => tell(await mine()),
+
+    reap: async () => call('tasks_reap', { p_system, p_grace_ms: graceMs, p_limit: REAPED_AT_ONCE }, tasks),
+
+    retry: async (id) => call('task_retry', { p_system, p_task: id }, parseRetryReply),
+
+    prune: async (olderThanMs) =>
+      call(
+        'tasks_prune',
+        { p_system, p_older_than_ms: olderThanMs, p_limit: PRUNED_AT_ONCE },
+        read.parseCount,
+      ),
+  }
+}
+
+function keyOf({ taskId, attempt }: Lease): string {
+  return `${taskId}/${attempt}`
+}
+
+function released({ id, attempt }: Task): Report {
+  return {
+    taskId: id,
+    attempt,
+    outcome: 'released',
+    result: null,
+    error: 'The answer to its claim got lost.',
+    retryAfterMs: 0,
+    resume: null,
+  }
+}
+
+function parseRetryReply(value: unknown): RetryReply {
+  const said = read.parseText(value)
+  const [, refused] = /^refused: (.+)$/s.exec(said) ?? []
+  return refused === undefined
+    ? read.parseWord(['queued', 'queued_already', 'running', 'succeeded', 'unknown'])(said)
+    : { refused }
+}
+
+function reportParameters(reports: Report[]): Record<string, unknown> {
+  const ms = (value: number | undefined | null): number | null =>
+    value === null || value === undefined ? null : Math.max(0, Math.round(value))
+  return {
+    p_tasks: reports.map(({ taskId }) => taskId),
+    p_attempts: reports.map(({ attempt }) => attempt),
+    p_outcomes: reports.map(({ outcome }) => outcome),
+    p_results: reports.map(({ result }) => (result === null ? null : JSON.stringify(boundedResult(result)))),
+    p_errors: reports.map(({ error }) => error),
+    p_retry_after_ms: reports.map(({ retryAfterMs }) => ms(retryAfterMs)),
+    p_resume_sessions: reports.map(({ resume }) => resume?.claudeSessionId ?? null),
+    p_resume_for_ms: reports.map(({ resume }) => ms(resume?.forMs)),
+  }
+}
+
+function taskParameters(task: NewTask): Record<string, unknown> {
+  return {
+    p_project: task.project,
+    p_prompt: task.prompt,
+    p_role: task.role,
+    p_model: task.model,
+    p_priority: task.priority,
+    p_timeout_s: task.timeoutS,
+    p_permission_mode: task.permissionMode,
+    p_allowed_tools: task.allowedTools,
+    p_disallowed_tools: task.disallowedTools,
+    p_dedupe_key: task.dedupeKey,
+    p_depends_on: task.dependsOn,
+    p_scheduled_at: task.scheduledAt,
+    p_labels: task.labels,
+    p_max_tokens: task.maxTokens,
+    p_max_cost_usd: task.maxCostUsd,
+    p_in_place: task.inPlace,
+    p_source: task.source,
+    p_only_worker: task.onlyWorker,
+  }
+}

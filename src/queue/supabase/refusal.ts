@@ -1,0 +1,63 @@
+import { clip } from '../../core/clip.ts'
+import { CcmError } from '../../core/errors.ts'
+
+/** An error as supabase-js answers it; `status` is 0 where there was no HTTP answer at all. */
+export type SupabaseFault = {
+  call: string
+  status: number
+  code: string
+  message: string
+  hint?: string | null
+}
+
+const RETRY_WHEN_FULL_MS = 30_000
+/** A deadlock, a serialisation failure, a server that ends or starts: what it did was taken back or will be. */
+const TRANSIENT = /^(?:40001|40P01|57P0[123]|08\w{3}|53\w{3}|PGRST00[0-3])$/
+
+/** What a fault means for ccm, with a remedy; no message holds the key. */
+export function refusalOf(fault: SupabaseFault, secretKey: string): CcmError {
+  const { status, code, call } = fault
+  const message = clip(fault.message.replaceAll(secretKey, 'sb_secret_…').replaceAll('\n', ' '), 300)
+  const remedyOf = fault.hint === null || fault.hint === undefined ? {} : { remedy: fault.hint }
+  switch (code) {
+    case 'PT400':
+      return new CcmError('BAD_INPUT', message, remedyOf)
+    case 'PT404':
+      return new CcmError('SUPABASE_REFUSED', message, { remedy: 'Run `ccm supabase init` to make it.' })
+    case 'PT409':
+      return new CcmError('STALE_LEASE', message)
+    case 'PT429':
+      return new CcmError('QUEUE_FULL', message, { ...remedyOf, retryAfterMs: RETRY_WHEN_FULL_MS })
+    case 'PGRST202':
+    case 'PGRST205':
+    case '42883':
+    case '42P01':
+      return new CcmError(
+        'SUPABASE_REFUSED',
+        `The Supabase database has no function ${call} as this ccm calls it.`,
+        {
+          remedy:
+            'Run `ccm supabase migrate`; if it has nothing to do, reload the schema cache in the dashboard.',
+        },
+      )
+    case '42501':
+      return new CcmError('SUPABASE_REFUSED', `The key may not call ${call}: ${message}`, {
+        remedy: 'Use the secret key (sb_secret_…), not the publishable one.',
+      })
+    default:
+  }
+  if (status === 401 || status === 403) {
+    return new CcmError('SUPABASE_REFUSED', `Supabase refused the key: ${message}`, {
+      remedy: 'Copy the secret key (sb_secret_…) from the dashboard again: it may be expired or revoked.',
+    })
+  }
+  if (status === 0 || status === 429 || status >= 500 || TRANSIENT.test(code)) {
+    const how = status === 0 ? message : `status ${status}${message === '' ? '' : `, ${message}`}`
+    return new CcmError('SUPABASE_UNREACHABLE', `Supabase did not answer ${call}: ${how}`, {
+      remedy: 'Agents go on; what waits is sent when it answers again. `ccm doctor` tells more.',
+    })
+  }
+  return new CcmError('SUPABASE_REFUSED', `Supabase refused ${call} (${code || status}): ${message}`, {
+    remedy: 'Check URL and key, and run `ccm supabase migrate`.',
+  })
+}
