@@ -8,6 +8,11 @@ declare module 'better-sqlite3' {
     /** The rows of the pragma's answer. */
     pragma(source: string): unknown
     pragma(source: string, options: { simple: true }): unknown
+    /** Copies the database into a file; `progress` answers how many pages the next step copies. */
+    backup(
+      file: string,
+      options?: { progress: (state: { totalPages: number; remainingPages: number }) => number },
+    ): Promise<{ totalPages: number; remainingPages: number }>
     transaction<A extends unknown[], T>(work: (...args: A) => T): { immediate: (...args: A) => T }
     close(): this
   }

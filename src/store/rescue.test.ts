@@ -1,0 +1,93 @@
+import { existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { expect, test } from 'vitest'
+import { openForTest, temporaryHome } from './temporary-database.ts'
+import type { Database } from './database.ts'
+
+type Meta = { key: string; value: string }
+const insertInto = (db: Database) => db.prepare<Meta>('INSERT INTO meta VALUES (:key, :value)')
+const keysOf = (db: Database) =>
+  db
+    .prepare<Record<string, never>, Meta>('SELECT * FROM meta ORDER BY key')
+    .all({})
+    .map(({ key }) => key)
+
+test.each([
+  ['the file alone', ['']],
+  ['the file and its log', ['', '-wal', '-shm']],
+])('%s deleted under an open database: the next write puts all of it back', (_what, suffixes) => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const insert = insertInto(db)
+  insert.run({ key: 'a', value: '' })
+  for (const suffix of suffixes) rmSync(home.file + suffix, { force: true })
+  expect(db.isStillThere()).toBe(false)
+  db.transaction(() => insert.run({ key: 'b', value: '' }))
+  expect(db.isStillThere()).toBe(true)
+  expect(db.notices).toEqual([expect.stringContaining('was deleted while it was in use')])
+  expect(statSync(home.file).mode & 0o777).toBe(0o600)
+  insert.run({ key: 'c', value: '' })
+  db.close()
+  const again = openForTest(home.file)
+  expect(keysOf(again)).toEqual(['a', 'b', 'c'])
+  expect(again.prepare('PRAGMA synchronous').get({})).toEqual({ synchronous: 2 })
+  again.close()
+  expect(readdirSync(dirname(home.file))).toEqual(['ccm.db'])
+})
+
+test('a write outside a transaction, a whole folder that is gone, and a look alone put it back too', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const insert = insertInto(db)
+  rmSync(dirname(home.file), { recursive: true })
+  insert.run({ key: 'a', value: '' })
+  rmSync(home.file)
+  expect([db.mend(), db.mend()]).toEqual([true, false])
+  db.close()
+  const again = openForTest(home.file)
+  expect(keysOf(again)).toEqual(['a'])
+  again.close()
+})
+
+test('a file that was put in its place is moved aside and stays whole', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  insertInto(db).run({ key: 'a', value: '' })
+  writeFileSync(`${home.file}.new`, 'something else')
+  renameSync(`${home.file}.new`, home.file)
+  expect(db.mend()).toBe(true)
+  const aside = readdirSync(dirname(home.file)).find((name) => name.includes('.foreign-')) ?? ''
+  expect(readFileSync(`${dirname(home.file)}/${aside}`, 'utf8')).toBe('something else')
+  expect(db.notices).toEqual([expect.stringContaining(aside)])
+  expect(keysOf(db)).toEqual(['a'])
+  db.close()
+})
+
+test('a crash between the copy and its place loses nothing, and a stale log does not mix in', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  insertInto(db).run({ key: 'a', value: '' })
+  db.close()
+  renameSync(home.file, `${home.file}.rescue`)
+  writeFileSync(`${home.file}-wal`, 'the log of a file that is gone')
+  const again = openForTest(home.file)
+  expect(keysOf(again)).toEqual(['a'])
+  expect(again.notices).toEqual([])
+  again.close()
+  expect(existsSync(`${home.file}.rescue`)).toBe(false)
+})
+
+test('a new database gives free pages back, and an older one learns it at its next start', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const insert = insertInto(db)
+  insert.run({ key: 'large', value: 'x'.repeat(1_000_000) })
+  const used = db.usedBytes()
+  db.prepare('DELETE FROM meta').run({})
+  expect(db.usedBytes()).toBeLessThan(used - 900_000)
+  for (let round = 0; round < 40; round++) db.shrink(10)
+  db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').all({})
+  expect(statSync(home.file).size).toBeLessThan(used - 900_000)
+  db.prepare('PRAGMA auto_vacuum').all({})
+  db.close()
+})
