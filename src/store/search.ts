@@ -29,7 +29,7 @@ export type Search = {
 type Row = Omit<SearchHit, 'taskId' | 'snippet'> & { task_id: string; text: string | null }
 
 /** Events of one commit of the index: 35 µs each, measured. */
-const INDEX_AT_ONCE = 200
+const INDEX_AT_ONCE = 64
 
 /** Search on the local database. */
 export function createSearch(db: Database): Search {
