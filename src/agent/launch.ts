@@ -9,7 +9,7 @@ import { seedConfigFolder } from './config-folder.ts'
 import { agentEnvironment } from './environment.ts'
 import { gitTopLevel } from './git.ts'
 import { lostFilesOf, makeLostFiles } from './lost-files.ts'
-import { endingInstructions, toArgument } from './prompt.ts'
+import { endingInstructions, resumePrompt, toArgument } from './prompt.ts'
 import { attemptSettings } from './settings.ts'
 import { startScript } from './start-script.ts'
 
@@ -38,6 +38,8 @@ export type LaunchOptions = {
   disallowedTools: string[]
   inherited: Record<string, string>
   claudeEnv: Record<string, string>
+  /** Goes on with the attempt's session, which was interrupted for this reason; null: starts a new one. */
+  resume: string | null
   /** More variables for this agent only. */
   extra?: Record<string, string>
   markers: Markers
@@ -56,13 +58,14 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
   const files = attemptFiles(attempt.folder)
   mkdirSync(files.spool, { recursive: true, mode: 0o700 })
   chmodSync(attempt.folder, 0o700)
-  writeFileSync(files.prompt, task.prompt, { mode: 0o600 })
+  const text = options.resume === null ? task.prompt : resumePrompt(options.resume, options.markers)
+  writeFileSync(files.prompt, text, { mode: 0o600 })
   if (attempt.configDir !== null) {
     const topLevel = await gitTopLevel(attempt.dir)
     const trusted = topLevel === null ? [attempt.dir] : [attempt.dir, topLevel]
     seedConfigFolder(attempt.configDir, { apiKey: options.claudeEnv['ANTHROPIC_API_KEY'], trusted })
   }
-  const prompt = toArgument(task.prompt, files.prompt)
+  const prompt = toArgument(text, files.prompt)
   const settings = attemptSettings({
     hookScript: options.hookScript,
     spoolFolder: files.spool,
@@ -79,7 +82,7 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
     files.settings,
     '--permission-mode',
     attempt.permissionMode,
-    '--session-id',
+    options.resume === null ? '--session-id' : '--resume',
     attempt.claudeSessionId,
     ...(options.model === null ? [] : ['--model', options.model]),
     ...allowed.flatMap((rule) => ['--allowedTools', rule]),

@@ -70,6 +70,13 @@ export function sendSignal(pid: number, signal: NodeJS.Signals | 0): boolean {
   }
 }
 
+/** When a process started, in clock ticks since the machine did, as text; null where /proc does not tell. */
+export function startOf(pid: number): string | null {
+  const stat = readProc(`/proc/${pid}/stat`)
+  // The 22nd field, the 20th after the name.
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
+}
+
 function parentsFromProc(): Map<number, number> {
   const parents = new Map<number, number>()
   for (const entry of readdirSync('/proc')) {

@@ -59,6 +59,18 @@ export function endingInstructions(markers: { done: string; error: string }): st
   ].join('\n')
 }
 
+/**
+ * What an agent is told that goes on with an interrupted session. What it did before may have happened in part, so it
+ * is told to look before it does anything twice.
+ */
+export function resumePrompt(why: string, markers: { done: string; error: string }): string {
+  return [
+    `You were interrupted (${why}). Go on with your task where you left off.`,
+    'The last thing you did may have happened fully, partly or not at all, and commands you had started were ended: look at what is there before you repeat anything that must not happen twice.',
+    `As before, end your final message with a line of its own: ${markers.done} when the task is completely finished, ${markers.error} and the reason when it cannot be done.`,
+  ].join('\n')
+}
+
 /** The one neutral question to an agent whose turn ended without a marker and without a question. */
 export function neutralQuestion(markers: { done: string; error: string }): string {
   return `Is the task finished? If it is, answer ${markers.done} on a line of its own. If it is impossible, answer ${markers.error} and the reason on one line. Otherwise go on, or ask what you need to know.`

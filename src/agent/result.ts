@@ -9,7 +9,7 @@ import { type Markers, withoutMarker } from '../core/marker.ts'
 import type { FileChange, TaskResult } from '../core/task.ts'
 import { mergeToolCalls, toToolCalls } from '../core/tool-block.ts'
 import { createTranscriptReader, type Transcript } from '../core/transcript.ts'
-import { usageByModel } from '../core/usage.ts'
+import { type MessageUsage, usageByModel } from '../core/usage.ts'
 import { changesSince, type Snapshot } from './changes.ts'
 import { costOf } from './price.ts'
 import { shellQuote } from './shell.ts'
@@ -22,6 +22,8 @@ export type ResultSources = {
   claudeSessionId: string | null
   /** From a hook event or `findTranscript`; its subagents' files beside it are read too. */
   transcriptPath: string | null
+  /** Transcripts of other sessions that earlier attempts of the task had: what they used counts as well. */
+  earlier?: string[]
   /** The attempt's own hook events, oldest first; gone through twice. */
   events: Iterable<HookEvent>
   /** Taken before the agent started; null: no files are named. */
@@ -59,7 +61,8 @@ export async function collectResult(sources: ResultSources): Promise<TaskResult>
     changedFiles(sources).catch(note('files')),
   ])
   const read = transcript ?? createTranscriptReader(dir).transcript()
-  const cost = await costOf(read.messages).catch(note('price'))
+  const messages = await withEarlier(read.messages, sources.earlier ?? [])
+  const cost = await costOf(messages).catch(note('price'))
   for (const { kind, message, at } of read.apiErrors) errors.push({ kind, message, at })
   if (read.apiErrors.length === 0) errors.push(...hookFailures(events))
   const { problem } = sources
@@ -69,7 +72,7 @@ export async function collectResult(sources: ResultSources): Promise<TaskResult>
     text: withoutMarker(sources.message || (read.lastAssistantText ?? ''), sources.markers),
     tools: mergeToolCalls(toToolCalls(events, dir), read.tools).map((call) => call.block),
     files: files ?? [],
-    usage: usageByModel(read.messages),
+    usage: usageByModel(messages),
     // Without a transcript nobody knows what was used: 0 would be a guess.
     cost_usd:
       transcript === null || (sources.transcriptPath === null && sources.claudeSessionId !== null)
@@ -122,6 +125,17 @@ export async function readTranscriptFiles(path: string, dir: string | null): Pro
   )
   for (const name of subagents.sort()) await readLines(join(folder, name), reader.add)
   return reader.transcript()
+}
+
+/** A session that was copied into another one shares its messages: each is counted once. */
+async function withEarlier(messages: MessageUsage[], paths: string[]): Promise<MessageUsage[]> {
+  const all = new Map<string, MessageUsage>()
+  for (const path of paths) {
+    const earlier = await readTranscriptFiles(path, null).catch(() => null)
+    for (const message of earlier?.messages ?? []) all.set(message.id, message)
+  }
+  for (const message of messages) all.set(message.id, message)
+  return [...all.values()]
 }
 
 const ERRORS_MAX = 100

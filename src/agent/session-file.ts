@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { sendSignal } from './process-tree.ts'
+import { sendSignal, startOf } from './process-tree.ts'
 
 /** What Claude Code says of its own session. */
 export type SessionStatus = {
@@ -15,29 +15,40 @@ export type SessionStatus = {
  * during the dialogs at start, after the end, and for a stale file of a killed process. A half-written file
  * reads as null too; the next look will see it whole.
  */
-export function createSessionReader(configDir: string | null, sessionId: string): () => SessionStatus | null {
+export function createSessionReader(
+  configDir: string | null,
+  sessionId: () => string,
+): () => SessionStatus | null {
   const folder = join(configDir ?? process.env['CLAUDE_CONFIG_DIR'] ?? join(homedir(), '.claude'), 'sessions')
   let file: string | null = null
 
+  // A session that is resumed after a kill has two files: the one of the killed process stays.
   function find(): string | null {
     for (const name of listJson(folder)) {
-      if (parseSession(join(folder, name))?.['sessionId'] === sessionId) return join(folder, name)
+      const session = parseSession(join(folder, name))
+      if (session?.['sessionId'] === sessionId() && isAlive(session)) return join(folder, name)
     }
     return null
   }
 
   return () => {
     file ??= find()
-    if (file === null) return null
-    const session = parseSession(file)
-    if (session === null || session['sessionId'] !== sessionId) {
+    const session = file === null ? null : parseSession(file)
+    if (session === null || session['sessionId'] !== sessionId() || !isAlive(session)) {
       file = null
       return null
     }
     const { pid, status, waitingFor } = session
-    if (typeof pid !== 'number' || !isStatus(status) || !sendSignal(pid, 0)) return null
+    if (typeof pid !== 'number' || !isStatus(status)) return null
     return { pid, status, waitingFor: typeof waitingFor === 'string' ? waitingFor : null }
   }
+}
+
+/** The very process that wrote the file: on Linux the start time it notes has to be that of the pid, too. */
+function isAlive({ pid, procStart }: Record<string, unknown>): boolean {
+  if (typeof pid !== 'number' || !sendSignal(pid, 0)) return false
+  const startedAt = startOf(pid)
+  return startedAt === null || typeof procStart !== 'string' || procStart === startedAt
 }
 
 function isStatus(value: unknown): value is SessionStatus['status'] {

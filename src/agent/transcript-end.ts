@@ -71,6 +71,7 @@ type Entry = {
   isApiErrorMessage?: boolean
   message?: {
     id?: string
+    model?: string
     stop_reason?: string | null
     content?: { type?: string; text?: string }[] | string
   }
@@ -84,6 +85,8 @@ function newestOf(lines: string[]): TranscriptEnd | { kind: 'failure' } {
     if (entry === null || entry.isSidechain === true || entry.isMeta === true) continue
     if (entry.type === 'user') break
     if (entry.type !== 'assistant') continue
+    // Put in where a session is resumed: nobody said it.
+    if (entry.message?.model === '<synthetic>' && entry.isApiErrorMessage !== true) continue
     if (entry.isApiErrorMessage === true) {
       if (id !== undefined) break
       return { kind: 'failure' }

@@ -53,6 +53,7 @@ function stage(more: Partial<WatcherOptions> = {}) {
     readTranscript: async (): Promise<TranscriptEnd> => ({ kind: 'open' }),
     readExit: async () => null,
     readSpool: async () => undefined,
+    resumed: false,
     taken: null,
     ...more,
   })

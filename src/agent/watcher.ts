@@ -6,6 +6,7 @@ import { clip } from '../core/clip.ts'
 import type { Clock } from '../core/clock.ts'
 import { passedDeadline, type Deadlines } from '../core/deadline.ts'
 import type { HookEvent } from '../core/hook-event.ts'
+import { resetTimeIn } from '../core/limit.ts'
 import { readEnding, type Markers } from '../core/marker.ts'
 import type { Outcome } from '../core/queue.ts'
 import { readScreen } from '../core/screen.ts'
@@ -73,6 +74,8 @@ export type WatcherOptions = {
   readExit: () => Promise<number | null>
   /** Brings every event that is in the spool by now to `onHookEvents`. */
   readSpool: () => Promise<void>
+  /** It goes on with an old session: until its first prompt, what is on its screen is the past. */
+  resumed: boolean
   /** Of an agent that is taken back after a restart: its stored events, oldest first, and how long it was busy. */
   taken: { past: Iterable<HookEvent>; busyMs: number } | null
 }
@@ -254,11 +257,19 @@ export function createWatcher(options: WatcherOptions): Watcher {
       const error = failure.message || failure.error
       return finish({ outcome: failure.outcome, kind: failure.error, error, message: '', retryAfterMs: null })
     }
-    const until = failure.limitedUntil
+    const until = failure.limitedUntil ?? resetTimeIn(`${failure.message}\n${screen}`, clock())
     const reset = until === null ? '' : ` until ${new Date(until).toISOString()}`
     moveBy('limit', `The usage limit is reached${reset}.`, failure.message, { source: told })
     const retryAfterMs = until === null ? null : Math.max(0, until - clock())
-    finish({ outcome: 'released', kind: 'usage_limit', error: failure.message, message: '', retryAfterMs })
+    const { limitType } = failure
+    finish({
+      outcome: 'released',
+      kind: 'usage_limit',
+      error: failure.message,
+      message: '',
+      retryAfterMs,
+      limitType,
+    })
   }
 
   async function isIdle(): Promise<boolean> {
@@ -316,7 +327,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const seen = seenOf(options.readSession(), at.title, sighting, moved)
     // What cannot be told is kept to be looked at.
     const evidence = seen.kind === 'unknown' ? `${seen.evidence}\n${screen.trimEnd()}` : seen.evidence
-    apply(onSeen(view, { ...seen, evidence }, at.at))
+    const isPast = options.resumed && view.prompts === 0 && seen.kind !== 'waiting'
+    if (!isPast) apply(onSeen(view, { ...seen, evidence }, at.at))
     if (isQuietlyIdle(view, at.at)) await decideQuietEnd()
     if (toSay !== null && !at.attached) sayWhatIsDue()
     if (!at.attached) checkDeadlines(at.at)

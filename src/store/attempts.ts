@@ -34,8 +34,8 @@ export type Attempts = {
   openOnes: () => Attempt[]
   /** How attempts that were settled after `at` ended, counted. */
   endsSince: (at: number) => { outcome: string; kind: string | null; count: number }[]
-  /** Notes the session that Claude Code says it works in. */
-  setSession: (lease: Lease, claudeSessionId: string) => void
+  /** Notes the session it works in, and whether an earlier attempt began it. */
+  setSession: (lease: Lease, claudeSessionId: string, resumed: boolean) => void
   /** The attempts of a task, oldest first. */
   ofTask: (taskId: string) => Attempt[]
   /** All changes of a task, over all its attempts, oldest first. */
@@ -140,8 +140,8 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
      JOIN outbox o ON o.task_id = a.task_id AND o.attempt = a.attempt
      WHERE a.settled_at > :at GROUP BY o.outcome, a.end_kind`,
   )
-  const session = db.prepare<Lease & { claudeSessionId: string }>(
-    `UPDATE attempts SET claude_session_id = :claudeSessionId
+  const session = db.prepare<Lease & { claudeSessionId: string; resumed: number }>(
+    `UPDATE attempts SET claude_session_id = :claudeSessionId, resumed = :resumed
      WHERE task_id = :taskId AND attempt = :attempt`,
   )
   const ofTask = db.prepare<{ taskId: string }, AttemptRow>(
@@ -203,8 +203,8 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
     newestOf: (taskId) => toAttempt(newest.get({ taskId })),
     openOnes: () => open.all({}).map(fromRow),
     endsSince: (at) => ends.all({ at }),
-    setSession: ({ taskId, attempt }, claudeSessionId) =>
-      void session.run({ taskId, attempt, claudeSessionId }),
+    setSession: ({ taskId, attempt }, claudeSessionId, resumed) =>
+      void session.run({ taskId, attempt, claudeSessionId, resumed: resumed ? 1 : 0 }),
     ofTask: (taskId) => ofTask.all({ taskId }).map(fromRow),
     chain: (taskId) => chain.all({ taskId }).map(toChange),
     changesAfter: (id, taskId, limit) =>

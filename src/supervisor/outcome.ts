@@ -25,7 +25,7 @@ export type Outcomes = {
     task: Task,
     attempt: Attempt,
     end: AgentEnd,
-    sources: { before: Snapshot | null; transcriptPath: string | null },
+    sources: { before: Snapshot | null; transcriptPath: string | null; resume: Report['resume'] },
   ) => Promise<void>
   /** Stores the outcome without a result, for an attempt at which ccm itself failed. */
   storeBare: (attempt: Attempt, end: AgentEnd) => Promise<void>
@@ -55,6 +55,7 @@ export function createOutcomes(deps: {
       configDir: attempt.configDir,
       claudeSessionId: hasBegun ? attempt.claudeSessionId : null,
       transcriptPath: hasBegun ? sources.transcriptPath : null,
+      earlier: await earlierTranscripts(attempt),
       events: { [Symbol.iterator]: () => hookEvents.ofAttempt(attempt)[Symbol.iterator]() },
       before: sources.before,
       ...(ending?.files !== undefined && { files: ending.files }),
@@ -67,6 +68,21 @@ export function createOutcomes(deps: {
       problem: end.error === null ? null : { kind: end.kind, message: end.error },
     })
     return ending === null ? result : { ...result, workspace: ending.workspace }
+  }
+
+  /** Of sessions that this one does not go on with. */
+  async function earlierTranscripts({ taskId, attempt, claudeSessionId }: Attempt): Promise<string[]> {
+    const places = new Map(
+      attempts
+        .ofTask(taskId)
+        .filter((each) => each.attempt < attempt && each.claudeSessionId !== claudeSessionId)
+        .map(({ claudeSessionId: sessionId, configDir }) => [
+          sessionId,
+          { path: null, configDir, sessionId },
+        ]),
+    )
+    const paths = await Promise.all([...places.values()].map(findTranscript))
+    return paths.filter((path) => path !== null)
   }
 
   // It waits until the database takes it: nothing else remembers what the agent's work came to.
@@ -83,7 +99,12 @@ export function createOutcomes(deps: {
     }
   }
 
-  function reportOf({ taskId, attempt }: Attempt, end: AgentEnd, result: TaskResult | null): Report {
+  function reportOf(
+    { taskId, attempt }: Attempt,
+    end: AgentEnd,
+    result: TaskResult | null,
+    resume: Report['resume'],
+  ): Report {
     return {
       taskId,
       attempt,
@@ -91,12 +112,12 @@ export function createOutcomes(deps: {
       result,
       error: end.error,
       retryAfterMs: end.retryAfterMs,
-      resume: null,
+      resume,
     }
   }
 
   return {
-    async store(task, attempt, end, { before, transcriptPath }) {
+    async store(task, attempt, end, { before, transcriptPath, resume }) {
       const { configDir, claudeSessionId: sessionId } = attempt
       const path = await findTranscript({ path: transcriptPath, configDir, sessionId })
       // The work is on its branch before the queue hears of the end: nobody else would bring it there.
@@ -105,15 +126,16 @@ export function createOutcomes(deps: {
       const result = await collect(attempt, end, { before, transcriptPath: path, ending })
       // Before it is settled: after that, no later daemon looks into this folder, and it holds secrets.
       bestEffort(() => cleanLaunch(attempt.folder))
-      await toOutbox(reportOf(attempt, end, result), end.kind)
+      await toOutbox(reportOf(attempt, end, result, resume), end.kind)
       const files = attemptFiles(attempt.folder)
-      await rm(files.before, { recursive: true, force: true }).catch(() => undefined)
+      // The next attempt compares with the same state of the files.
+      if (resume === null) await rm(files.before, { recursive: true, force: true }).catch(() => undefined)
       // Only when it is empty: what could not be stored is worth more than a tidy folder.
       await rmdir(files.spool).catch(() => undefined)
     },
     async storeBare(attempt, end) {
       bestEffort(() => cleanLaunch(attempt.folder))
-      await toOutbox(reportOf(attempt, end, null), end.kind)
+      await toOutbox(reportOf(attempt, end, null, null), end.kind)
     },
   }
 }

@@ -1,10 +1,16 @@
 import type { Pane } from '../agent/pane.ts'
 import type { Attempt } from '../core/attempt.ts'
 import { attachedWindows } from '../tmux/attached.ts'
+import type { ServerIdentity } from '../tmux/command.ts'
 import { capture } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { pasteText, pressKey } from '../tmux/type.ts'
 import { killWindow } from '../tmux/window.ts'
+
+/** Whether this is the server that the attempt's window was opened in; a pid alone may be used again. */
+export function isServerOf(attempt: Attempt, server: ServerIdentity): boolean {
+  return server.pid === attempt.serverPid && server.startedAt === attempt.serverStartedAt
+}
 
 /**
  * One attempt's pane as its watcher needs it. Ids start at 0 again in a new server: once the server is not
@@ -16,9 +22,7 @@ export function paneOf(tmux: TmuxServer, attempt: Attempt): Pane {
     otherwise: T,
     work: (windowId: string, paneId: string) => Promise<T>,
   ): Promise<T> => {
-    const { pid, startedAt } = tmux.identity()
-    if (windowId === null || paneId === null) return otherwise
-    if (pid !== attempt.serverPid || startedAt !== attempt.serverStartedAt) return otherwise
+    if (windowId === null || paneId === null || !isServerOf(attempt, tmux.identity())) return otherwise
     return work(windowId, paneId)
   }
   return {

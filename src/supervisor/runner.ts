@@ -27,7 +27,8 @@ import type { Project, Projects } from '../store/projects.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import type { Ingest, Spool } from './ingest.ts'
 import { bestEffort, createOutcomes } from './outcome.ts'
-import { paneOf } from './pane-of.ts'
+import { isServerOf, paneOf } from './pane-of.ts'
+import { conclude } from './resume.ts'
 import type { Settings } from './settings.ts'
 import type { Workspaces } from './workspaces.ts'
 import { endHalfStarted, newAttempt, startFailure, startWindow } from './start-window.ts'
@@ -80,6 +81,8 @@ export type RunnerDeps = {
   notify: (taskId: string, kind: 'state' | 'task') => void
   /** Takes in what the agent used since the last time. Never rejects. */
   spend: (agent: RunningAgent) => Promise<void>
+  /** False: a usage limit fails its task. */
+  park: boolean
   /** The agent of a task has its window. */
   started: (task: Task, attempt: Attempt) => void
   /** The attempt's outcome is in the outbox. */
@@ -197,7 +200,7 @@ export function createRunner(deps: RunnerDeps): Runner {
     const { attempt, task } = agent
     const files = attemptFiles(attempt.folder)
     const timeoutS = task.timeoutS ?? deps.projects.byName(task.project)?.timeoutS
-    const readSession = createSessionReader(attempt.configDir, attempt.claudeSessionId)
+    const readSession = createSessionReader(attempt.configDir, () => attempt.claudeSessionId)
     const pane = paneOf(tmux, attempt)
     let claudePid: number | null = null
     const watcher = createWatcher({
@@ -222,6 +225,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       },
       readTranscript: (failure) => readTranscriptEnd(transcriptOf(agent), failure),
       readExit: () => readExit(files.exit),
+      resumed: attempt.resumed,
       readSpool: () => deps.ingest().read(spoolOf(attempt)),
       taken,
     })
@@ -235,7 +239,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       watcher.onLook({
         at: clock(),
         exists: false,
-        serverGone: attempt.serverPid !== tmux.identity().pid,
+        serverGone: !isServerOf(attempt, tmux.identity()),
         dead: true,
         title: '',
         screen: null,
@@ -275,9 +279,17 @@ export function createRunner(deps: RunnerDeps): Runner {
     await deps.ingest().remove(spoolOf(attempt))
   }
 
-  async function settle(agent: RunningAgent, before: Snapshot | null, end: AgentEnd): Promise<void> {
+  async function settle(agent: RunningAgent, before: Snapshot | null, ended: AgentEnd): Promise<void> {
     await deps.spend(agent)
-    await outcomes.store(agent.task, agent.attempt, end, { before, transcriptPath: transcriptOf(agent).path })
+    const transcriptPath = transcriptOf(agent).path
+    const { end, resume } = await conclude(agent.task, agent.attempt, ended, {
+      hookEvents: deps.hookEvents,
+      transcriptPath,
+      park: deps.park,
+      clock,
+      random: Math.random,
+    })
+    await outcomes.store(agent.task, agent.attempt, end, { before, transcriptPath, resume })
     forget(agent)
     deps.settled(agent.task, agent.attempt, end)
     deps.notify(agent.task.id, 'task')
@@ -341,6 +353,14 @@ export function createRunner(deps: RunnerDeps): Runner {
     return agent
   }
 
+  /** Claude Code names the session that it works in at its start; it may be another than it was told to resume. */
+  function noteSession(attempt: Attempt, { hookEventName, claudeSessionId, payload }: HookEvent): void {
+    if (hookEventName !== 'SessionStart' || payload['source'] === 'clear') return
+    if (claudeSessionId === null || claudeSessionId === attempt.claudeSessionId) return
+    attempts.setSession(attempt, claudeSessionId, attempt.resumed)
+    attempt.claudeSessionId = claudeSessionId
+  }
+
   return {
     agents,
     start,
@@ -356,6 +376,7 @@ export function createRunner(deps: RunnerDeps): Runner {
     onEvents(lease, events) {
       const agent = agents.get(lease.taskId)
       if (agent?.attempt.attempt !== lease.attempt) return
+      for (const event of events) noteSession(agent.attempt, event)
       if (agent.watcher === null) agent.early.push(...events)
       else agent.watcher.onHookEvents(events)
     },

@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
+import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
-import { keepSnapshot, type Snapshot, snapshotTree } from '../agent/changes.ts'
+import { keepSnapshot, readSnapshot, type Snapshot, snapshotTree } from '../agent/changes.ts'
 import type { Claude } from '../agent/claude.ts'
 import { agentEnvironment, hasOwnLogin } from '../agent/environment.ts'
 import { attemptFiles, prepareLaunch, type LaunchOptions } from '../agent/launch.ts'
 import { killTree } from '../agent/process-tree.ts'
 import type { AgentEnd } from '../agent/watcher.ts'
 import type { Attempt } from '../core/attempt.ts'
+import { clip } from '../core/clip.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { PermissionRule } from '../core/permission-rule.ts'
 import type { Task } from '../core/task.ts'
@@ -19,6 +21,7 @@ import type { TmuxServer } from '../tmux/server.ts'
 import { killWindow, openWindow } from '../tmux/window.ts'
 import type { Ingest, Spool } from './ingest.ts'
 import { usableDirectory } from './intake.ts'
+import { findResumable } from './resume.ts'
 import type { Settings } from './settings.ts'
 import type { Workspaces } from './workspaces.ts'
 
@@ -101,10 +104,16 @@ export async function startWindow(
   attempt.dir = await deps.workspaces.prepare({ task, attempt, project }, { env, signal, onStep })
   attempts.setDir(attempt, attempt.dir)
   signal.throwIfAborted()
+  // Only where it works now is its session found.
+  const earlier = await findResumable(task, attempts, attempt)
+  if (earlier !== null) {
+    Object.assign(attempt, { claudeSessionId: earlier.claudeSessionId, resumed: true })
+    attempts.setSession(attempt, earlier.claudeSessionId, true)
+  }
   const inPlace = attempt.dir === project.dir
   const [before, argv] = await Promise.all([
-    inPlace ? snapshotTree(attempt.dir, files.before) : BY_COMMITS,
-    prepare(task, attempt, project, claude, settings, deps.rules.of(project.name)),
+    inPlace ? snapshotOf(attempt, earlier) : BY_COMMITS,
+    prepare(task, attempt, earlier, project, claude, settings, deps.rules.of(project.name)),
   ])
   await keepSnapshot(files.before, before)
   attempts.setStarting(attempt)
@@ -118,9 +127,20 @@ export async function startWindow(
   return { panePid, before }
 }
 
+/** What the files were before the first attempt of this session: its result names what all of them changed. */
+async function snapshotOf(attempt: Attempt, earlier: Attempt | null): Promise<Snapshot> {
+  const { before } = attemptFiles(attempt.folder)
+  const kept = earlier === null ? null : attemptFiles(earlier.folder).before
+  const known = kept === null ? null : await readSnapshot(kept)
+  if (kept === null || known === null) return snapshotTree(attempt.dir, before)
+  await cp(kept, before, { recursive: true })
+  return known.kind === 'git' ? { ...known, folder: before } : known
+}
+
 function prepare(
   task: Task,
   attempt: Attempt,
+  earlier: Attempt | null,
   project: Project,
   claude: Claude,
   settings: Settings,
@@ -132,6 +152,8 @@ function prepare(
     attempt,
     claude,
     args: own.args,
+    resume:
+      earlier === null ? null : clip(earlier.stateReason.replaceAll(/\s+/g, ' ').replace(/\.$/, ''), 200),
     model: task.model ?? project.model ?? own.model,
     allowedTools: [...own.allowedTools, ...project.allowedTools, ...task.allowedTools],
     disallowedTools: [...own.disallowedTools, ...project.disallowedTools, ...task.disallowedTools],

@@ -207,6 +207,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       dispatcher.nudge()
     },
     spend,
+    park: deps.recovery.park,
     started: (task) => recovery.over(task.id, 'Its next attempt was started.'),
     settled: (task, attempt, end) => {
       recovery.ended({ ...task, model: modelOf(task) }, attempt, end)

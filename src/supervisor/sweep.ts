@@ -4,6 +4,7 @@ import { attachedWindows } from '../tmux/attached.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { createSweep, type SweepResult } from '../tmux/sweep.ts'
 import type { StartPulse } from './beats.ts'
+import { isServerOf } from './pane-of.ts'
 import type { RunningAgent } from './runner.ts'
 
 /** Reads the screens of all agents, one `list-panes` a tick, and tells each agent's watcher what it saw. */
@@ -42,10 +43,9 @@ export function createScreenSweep(options: {
       result = await sweep({ all: true, only: (pane) => pane.marks.task !== undefined })
     }
     const attached = await attachedWindows(tmux)
-    const { pid, startedAt } = tmux.identity()
     const panes = new Map(result.panes.map((pane) => [pane.paneId, pane]))
     for (const { attempt, watcher } of watched) {
-      const serverGone = attempt.serverPid !== pid || attempt.serverStartedAt !== startedAt
+      const serverGone = !isServerOf(attempt, tmux.identity())
       const pane = serverGone ? undefined : panes.get(attempt.paneId ?? '')
       watcher?.onLook({
         at: clock(),

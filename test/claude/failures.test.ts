@@ -106,7 +106,7 @@ test('an error that Claude Code itself gets over costs no attempt', { timeout: L
 })
 
 test(
-  'after a failure the next attempt gets the same task, and can succeed',
+  'after a failure the next attempt goes on in the same session, and can succeed',
   { timeout: LIMIT_MS },
   async () => {
     let reply: ScriptedReply = { kind: 'drop' }
@@ -119,7 +119,7 @@ test(
     const task = await stage.end(id, 60_000)
     expect(task).toMatchObject({ status: 'succeeded', attempt: 2, error: null })
     expect(task.result).toMatchObject({ text: 'Fine now.', attempts: 2 })
-    expect(task.claude_session_id).not.toBe(first.claude_session_id)
+    expect(task.claude_session_id).toBe(first.claude_session_id)
     expect(stage.model.requests.at(-1)?.userBlocks).toContain('Try again')
   },
 )

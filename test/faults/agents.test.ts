@@ -100,7 +100,7 @@ test('tmux killed with -9 under two agents: both tasks start again once, at no c
   }
   expect(first.filter(isAlive)).toEqual([])
   expect(Number(await stage.tmux('display-message', '-p', '#{pid}'))).not.toBe(server)
-  expect(stage.model.requests.filter((request) => request.turn === 0)).toHaveLength(4)
+  expect(stage.model.requests.filter((request) => request.turn === 0)).toHaveLength(2)
 })
 
 test('tmux that died while no agent worked is there again for the next task', async () => {
