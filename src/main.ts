@@ -160,6 +160,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const projects = createProjects(db)
   const rules = createPermissionRules(db)
   const incidents = createIncidents(db)
+  const spending = createSpending(db)
   const worktrees = createWorktrees(db, clock)
   const supervisor = createSupervisor({
     worktrees,
@@ -172,7 +173,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     rules,
     budgets: createBudgets({
       settings: config.budget,
-      spending: createSpending(db),
+      spending,
       projects,
       costOf,
       clock,
@@ -276,6 +277,16 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       remove: async (schedule) => scheduler.remove(schedule),
       run: async (schedule) => viewOf(await scheduler.runNow(schedule)),
     },
+    worker: WORKER,
+    rightsOf: (project) => ({
+      permissionMode: project.permissionMode ?? config.claude.permissionMode,
+      allowedTools: [...config.claude.allowedTools, ...project.allowedTools],
+    }),
+    agents: async () => Promise.all(supervisor.agents().map(({ task }) => viewOf(task))),
+    systems: async () => [
+      { id: SYSTEM, queued: await queue.count('queued'), running: await queue.count('running') },
+    ],
+    usage: async (range) => spending.byModel(range),
     status: async () => ({
       pid: process.pid,
       port,

@@ -8,6 +8,7 @@ import { answerError } from './problem.ts'
 import { daemonRoutes } from './routes/daemon.ts'
 import { incidentRoutes } from './routes/incidents.ts'
 import { doneOnce } from './idempotent.ts'
+import { fleetRoutes } from './routes/fleet.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { liveRoutes } from './routes/live.ts'
 import { permissionRoutes } from './routes/permission.ts'
@@ -46,6 +47,7 @@ export function routesOf(deps: AppDeps): Route[] {
     ...taskRoutes(deps),
     ...liveRoutes(deps),
     ...incidentRoutes(deps),
+    ...fleetRoutes(deps),
     ...keyRoutes(deps),
     ...permissionRoutes(deps),
   ]

@@ -5,12 +5,15 @@ import type { PermissionRule } from '../core/permission-rule.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply, RetryReply, TaskQuery } from '../core/queue.ts'
 import type { Schedule, ScheduleRun } from '../core/schedule.ts'
-import type { NewTask, Task } from '../core/task.ts'
+import type { Rights } from '../core/rights.ts'
+import type { NewTask, PermissionMode, Task } from '../core/task.ts'
 import type { Timeline } from '../core/timeline.ts'
 import type { SearchFilter, SearchHit } from '../store/search.ts'
 import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
 import type { IncidentView } from '../protocol/incident.ts'
 import type { Idempotency } from '../store/idempotency.ts'
+import type { SystemJson } from '../protocol/fleet.ts'
+import type { ModelSpending } from '../store/spending.ts'
 import type { ApiKeys } from '../store/api-keys.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Names } from './guards.ts'
@@ -129,6 +132,14 @@ export type AppDeps = {
   }
   keys: ApiKeys
   idempotency: Idempotency
+  /** This daemon's name as the queue knows it. */
+  worker: string
+  /** What tasks of this project may do at most, where they come from outside. */
+  rightsOf: (project: Project) => Rights & { permissionMode: PermissionMode }
+  /** Tasks that have an agent now. */
+  agents: () => Promise<TaskView[]>
+  systems: () => Promise<SystemJson[]>
+  usage: (range: { from: number; to: number; project: string | null }) => Promise<ModelSpending[]>
   status: () => Promise<StatusJson>
   /** Newest first. */
   incidents: (filter: { limit: number; open: boolean }) => Promise<IncidentView[]>

@@ -153,6 +153,11 @@ export async function serveDaemon(
     },
     keys: createKeysInMemory(),
     idempotency: createIdempotencyInMemory(),
+    worker: 'worker-1',
+    rightsOf: () => ({ permissionMode: 'acceptEdits', allowedTools: ['Bash(npm test:*)'] }),
+    agents: async () => [],
+    systems: async () => [{ id: 'local', queued: 0, running: 0 }],
+    usage: async () => [],
     incidents: async () => [],
     events: async ({ taskId, after, limit }) =>
       events.filter((row) => row.id > after && (taskId === null || row.taskId === taskId)).slice(0, limit),

@@ -58,7 +58,11 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       },
       get: async (id) => tasks.get(id) ?? null,
       idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
-      list: async ({ limit }) => [...tasks.values()].toReversed().slice(0, limit),
+      list: async ({ limit, before = '~' }) =>
+        [...tasks.values()]
+          .filter(({ task }) => task.id < before)
+          .toReversed()
+          .slice(0, limit),
       cancel: note('cancel', 'cancelled'),
       retry: note('retry', 'queued'),
       approve: note('approve', 'done'),
@@ -108,6 +112,11 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
     health: async () => ({ database: 'ok', tmux: 'ok' }),
     keys: createKeysInMemory(),
     idempotency: createIdempotencyInMemory(),
+    worker: 'worker-1',
+    rightsOf: () => ({ permissionMode: 'acceptEdits', allowedTools: ['Bash(npm test:*)'] }),
+    agents: async () => [],
+    systems: async () => [{ id: 'local', queued: 0, running: 0 }],
+    usage: async () => [],
     incidents: async () => [],
     askPermission: async () => 'unauthorized',
     shutdown: (agents) => void calls.push(['shutdown', agents]),

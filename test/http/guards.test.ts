@@ -39,6 +39,12 @@ const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = 
   ['POST', '/api/tasks/:id/send', 'write'],
   ['GET', '/api/events', 'read'],
   ['GET', '/api/incidents', 'read'],
+  ['GET', '/api/agents', 'read'],
+  ['GET', '/api/systems', 'read'],
+  ['GET', '/api/usage', 'read'],
+  ['POST', '/internal/spawn-agent', 'admin'],
+  ['POST', '/internal/kill-agent', 'admin'],
+  ['GET', '/internal/agent-status', 'admin'],
   ['GET', '/api/keys', 'admin'],
   ['POST', '/api/keys', 'admin'],
   ['POST', '/api/keys/:id/revoke', 'admin'],
@@ -138,6 +144,13 @@ test('lists show what the key may enter, and only an administrator names a direc
   expect((await add('write-key', { project: 'other' })).status).toBe(404)
   expect(calls).toEqual([])
   expect((await add('write-key', { project: 'app' })).status).toBe(201)
+  const wider = { permission_mode: 'bypassPermissions' }
+  expect((await add('write-key', { project: 'app', ...wider })).status).toBe(403)
+  expect((await add('write-key', { project: 'app', allowed_tools: ['Bash'] })).status).toBe(403)
+  expect((await add('write-key', { project: 'app', in_place: true })).status).toBe(403)
+  const narrower = { permission_mode: 'plan', allowed_tools: ['Bash(npm test:*)'] }
+  expect((await add('write-key', { project: 'app', ...narrower })).status).toBe(201)
+  expect((await add('right-token', { project: 'app', ...wider })).status).toBe(201)
 })
 
 test('a key server that is away is a 503 and no refusal', async () => {

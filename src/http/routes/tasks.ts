@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
+import type { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
-import { allows, mayEnter, type Principal } from '../../core/principal.ts'
+import { mayEnter, type Principal } from '../../core/principal.ts'
 import {
   CancelBody,
   ApproveBody,
@@ -24,6 +24,7 @@ import type { AnswerReply, AppDeps, TaskView } from '../deps.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import type { HttpContext, Route } from './route.ts'
+import { toRequest } from './new-task.ts'
 import { findTask, notFound } from './task-id.ts'
 
 /** More changes than any task makes in a day of waiting and working. */
@@ -32,12 +33,6 @@ const CHAIN_MAX = 10_000
 /** Everything about tasks but the live stream. */
 export function taskRoutes(deps: AppDeps): Route[] {
   const find = (context: HttpContext) => findTask(deps, context, context.req.param('id') ?? '')
-
-  /** The whole ids of what a new task waits for. */
-  const dependenciesOf = async (context: HttpContext, given: string[]): Promise<string[]> => {
-    const found = await Promise.all(given.map((id) => findTask(deps, context, id)))
-    return found.map(({ task }) => task.id)
-  }
 
   /** Gives an answer to a waiting agent and replies with the task as it is then. */
   const answer = async (context: HttpContext, give: (id: string) => Promise<AnswerReply>) => {
@@ -60,30 +55,7 @@ export function taskRoutes(deps: AppDeps): Route[] {
       access: 'write',
       async handle(context) {
         const body = parseInput(NewTaskBody, await readBody(context))
-        checkPlace(context.get('principal'), body)
-        const { view, inserted, notices } = await deps.tasks.insert({
-          prompt: body.prompt,
-          dir: body.dir ?? null,
-          project: body.project ?? null,
-          role: body.role ?? null,
-          model: body.model ?? null,
-          priority: body.priority ?? null,
-          timeoutS: body.timeout_s ?? null,
-          permissionMode: body.permission_mode ?? null,
-          allowedTools: body.allowed_tools,
-          disallowedTools: body.disallowed_tools,
-          // With a key of its own the request is safe to repeat even when a crash lost its reply.
-          dedupeKey: body.dedupe_key ?? repeatKey(context),
-          dependsOn: await dependenciesOf(context, body.depends_on),
-          scheduledAt: body.scheduled_at === undefined ? null : Date.parse(body.scheduled_at),
-          labels: body.labels,
-          maxTokens: body.max_tokens ?? null,
-          maxCostUsd: body.max_cost_usd ?? null,
-          inPlace: body.in_place ?? null,
-          source: body.source,
-          onlyWorker: null,
-          trust: body.trust,
-        })
+        const { view, inserted, notices } = await deps.tasks.insert(await toRequest(deps, context, body))
         return context.json({ ...toJson(view), notices } satisfies NewTaskJson, inserted ? 201 : 200)
       },
     },
@@ -92,15 +64,14 @@ export function taskRoutes(deps: AppDeps): Route[] {
       path: '/api/tasks',
       access: 'read',
       async handle(context) {
-        const { status, project, before, limit } = parseInput(TaskFilter, context.req.query())
-        const views = await deps.tasks.list({
-          ...(status !== undefined && { status }),
-          ...(project !== undefined && { project }),
-          ...(before !== undefined && { before }),
-          limit,
-        })
-        const principal = context.get('principal')
-        return context.json(views.filter(({ task }) => mayEnter(principal, task.project)).map(toJson))
+        const filter = parseInput(TaskFilter, context.req.query())
+        const views = await listVisible(deps, context.get('principal'), filter)
+        const last = views.at(-1)
+        if (last !== undefined && views.length === filter.limit) {
+          const next = new URLSearchParams({ ...context.req.query(), before: last.task.id })
+          context.header('link', `</api/tasks?${next.toString()}>; rel="next"`)
+        }
+        return context.json(views.map(toJson))
       },
     },
     {
@@ -207,6 +178,28 @@ export function taskRoutes(deps: AppDeps): Route[] {
   ]
 }
 
+/** As many as were asked for, also where most tasks are of projects the caller may not enter. */
+async function listVisible(
+  deps: AppDeps,
+  principal: Principal,
+  { limit, ...filter }: z.output<typeof TaskFilter>,
+): Promise<TaskView[]> {
+  const visible: TaskView[] = []
+  for (let { before } = filter; visible.length < limit;) {
+    const { status, project } = filter
+    const page = await deps.tasks.list({
+      ...(status !== undefined && { status }),
+      ...(project !== undefined && { project }),
+      ...(before !== undefined && { before }),
+      limit,
+    })
+    visible.push(...page.filter(({ task }) => mayEnter(principal, task.project)))
+    before = page.at(-1)?.task.id
+    if (page.length < limit) break
+  }
+  return visible.slice(0, limit)
+}
+
 const NO_AGENT: TaskView['agent'] = {
   state: null,
   reason: null,
@@ -216,25 +209,6 @@ const NO_AGENT: TaskView['agent'] = {
   waitingFor: null,
   tokens: null,
   workspace: null,
-}
-
-function repeatKey(context: HttpContext): string | null {
-  const key = context.get('idempotencyKey')
-  return key === undefined ? null : `once:${createHash('sha256').update(key).digest('base64url')}`
-}
-
-/** A directory is this machine's business, so only its administrator names one; others name a project. */
-function checkPlace(
-  principal: Principal,
-  body: { dir?: string | undefined; project?: string | undefined; trust: boolean },
-): void {
-  if ((body.dir !== undefined || body.trust) && !allows(principal, 'admin')) {
-    throw new CcmError('FORBIDDEN', 'Only the scope admin may name a directory or trust one.', {
-      remedy: 'Name a registered project with `project`.',
-    })
-  }
-  if (body.project !== undefined && !mayEnter(principal, body.project))
-    throw new CcmError('NOT_FOUND', `There is no project ${body.project}.`)
 }
 
 function toJson(view: TaskView): TaskJson {

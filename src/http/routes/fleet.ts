@@ -1,0 +1,129 @@
+import { mayEnter } from '../../core/principal.ts'
+import {
+  AgentStatusFilter,
+  KillAgentBody,
+  UsageFilter,
+  type AgentJson,
+  type SpawnedJson,
+  type SystemJson,
+  type UsageJson,
+} from '../../protocol/fleet.ts'
+import { NewTaskBody } from '../../protocol/rest.ts'
+import { CcmError } from '../../core/errors.ts'
+import type { AppDeps, TaskView } from '../deps.ts'
+import { parseInput } from '../problem.ts'
+import { readBody } from './body.ts'
+import { toRequest } from './new-task.ts'
+import type { Route } from './route.ts'
+import { findTask, notFound } from './task-id.ts'
+
+/** How long a spawn waits for the agent's window. */
+const SPAWN_WAIT_MS = 10_000
+const LOOK_MS = 50
+
+/** The agents, what they use, and the routes for programs on this machine that start and end them. */
+export function fleetRoutes(deps: AppDeps): Route[] {
+  return [
+    {
+      method: 'GET',
+      path: '/api/agents',
+      access: 'read',
+      async handle(context) {
+        const principal = context.get('principal')
+        const agents = (await deps.agents()).filter(({ task }) => mayEnter(principal, task.project))
+        return context.json(agents.map(toAgentJson))
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/systems',
+      access: 'read',
+      handle: async (context) => context.json((await deps.systems()) satisfies SystemJson[]),
+    },
+    {
+      method: 'GET',
+      path: '/api/usage',
+      access: 'read',
+      async handle(context) {
+        const { from, to, project } = parseInput(UsageFilter, context.req.query())
+        const principal = context.get('principal')
+        if (project === undefined && principal.projects !== null)
+          throw new CcmError('BAD_INPUT', 'A credential for some projects must name one with `project`.')
+        if (project !== undefined && !mayEnter(principal, project))
+          throw new CcmError('NOT_FOUND', `There is no project ${project}.`)
+        const now = deps.clock()
+        const range = {
+          from: from === undefined ? new Date(now).setHours(0, 0, 0, 0) : Date.parse(from),
+          to: to === undefined ? now + 1 : Date.parse(to),
+          project: project ?? null,
+        }
+        const models = (await deps.usage(range)).map(({ costUsd, ...row }) => ({ ...row, cost_usd: costUsd }))
+        return context.json({
+          from: new Date(range.from).toISOString(),
+          to: new Date(range.to).toISOString(),
+          models,
+        } satisfies UsageJson)
+      },
+    },
+    {
+      method: 'POST',
+      path: '/internal/spawn-agent',
+      access: 'admin',
+      async handle(context) {
+        const body = parseInput(NewTaskBody, await readBody(context))
+        const request = await toRequest(deps, context, body)
+        const { view } = await deps.tasks.insert({ ...request, onlyWorker: deps.worker })
+        const spawned = await waitForWindow(deps, view)
+        return context.json(spawned, spawned.window === null ? 202 : 201)
+      },
+    },
+    {
+      method: 'POST',
+      path: '/internal/kill-agent',
+      access: 'admin',
+      async handle(context) {
+        const { task: given, reason } = parseInput(KillAgentBody, await readBody(context))
+        const { task } = await findTask(deps, context, given)
+        const reply = await deps.tasks.cancel(task.id, reason ?? 'Ended by a program on this machine.')
+        if (reply === 'unknown') throw notFound(task.id)
+        return context.json({ task: task.id, reply })
+      },
+    },
+    {
+      method: 'GET',
+      path: '/internal/agent-status',
+      access: 'admin',
+      async handle(context) {
+        const { task } = parseInput(AgentStatusFilter, context.req.query())
+        return context.json({ ...toAgentJson(await findTask(deps, context, task)) })
+      },
+    },
+  ]
+}
+
+async function waitForWindow(deps: AppDeps, view: TaskView): Promise<SpawnedJson> {
+  const until = deps.clock() + SPAWN_WAIT_MS
+  for (let now = view; ; now = (await deps.tasks.get(view.task.id)) ?? now) {
+    const { task, agent } = now
+    const isOver = task.status !== 'queued' && task.status !== 'running'
+    if (agent.window !== null || isOver || deps.clock() >= until)
+      return { task: task.id, attempt: task.attempt, window: agent.window, status: task.status }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+  }
+}
+
+function toAgentJson({ task, agent }: TaskView): AgentJson {
+  return {
+    task_id: task.id,
+    attempt: task.attempt,
+    project: task.project,
+    state: agent.state,
+    reason: agent.reason,
+    window: agent.window,
+    dir: agent.dir,
+    claude_session_id: agent.claudeSessionId,
+    waiting: agent.waitingFor !== null,
+    tokens: agent.tokens,
+    started_at: task.startedAt === null ? null : new Date(task.startedAt).toISOString(),
+  }
+}

@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto'
+import type { z } from 'zod'
+import { CcmError } from '../../core/errors.ts'
+import { allows, mayEnter } from '../../core/principal.ts'
+import { widening } from '../../core/rights.ts'
+import { shown } from '../../protocol/faults.ts'
+import type { NewTaskBody } from '../../protocol/rest.ts'
+import type { AppDeps, TaskRequest } from '../deps.ts'
+import type { HttpContext } from './route.ts'
+import { findTask } from './task-id.ts'
+
+type Body = z.output<typeof NewTaskBody>
+
+/** The task a caller asks for; throws where it is more than the caller may have. */
+export async function toRequest(deps: AppDeps, context: HttpContext, body: Body): Promise<TaskRequest> {
+  await checkRights(deps, context, body)
+  const dependencies = await Promise.all(body.depends_on.map((id) => findTask(deps, context, id)))
+  return {
+    prompt: body.prompt,
+    dir: body.dir ?? null,
+    project: body.project ?? null,
+    role: body.role ?? null,
+    model: body.model ?? null,
+    priority: body.priority ?? null,
+    timeoutS: body.timeout_s ?? null,
+    permissionMode: body.permission_mode ?? null,
+    allowedTools: body.allowed_tools,
+    disallowedTools: body.disallowed_tools,
+    // With a key of its own the request is safe to repeat even when a crash lost its reply.
+    dedupeKey: body.dedupe_key ?? repeatKey(context),
+    // The whole ids of what it waits for.
+    dependsOn: dependencies.map(({ task }) => task.id),
+    scheduledAt: body.scheduled_at === undefined ? null : Date.parse(body.scheduled_at),
+    labels: body.labels,
+    maxTokens: body.max_tokens ?? null,
+    maxCostUsd: body.max_cost_usd ?? null,
+    inPlace: body.in_place ?? null,
+    source: body.source,
+    onlyWorker: null,
+    trust: body.trust,
+  }
+}
+
+/**
+ * A directory is this machine's business, so only its administrator names one; others name a project and may
+ * narrow what its agents are allowed, never widen it.
+ */
+async function checkRights(deps: AppDeps, context: HttpContext, body: Body): Promise<void> {
+  const principal = context.get('principal')
+  if (allows(principal, 'admin')) return
+  if (body.dir !== undefined || body.trust) {
+    throw new CcmError('FORBIDDEN', 'Only the scope admin may name a directory or trust one.', {
+      remedy: 'Name a registered project with `project`.',
+    })
+  }
+  const project = (await deps.projects.list()).find(({ name }) => name === body.project)
+  if (project === undefined || !mayEnter(principal, project.name))
+    throw new CcmError('NOT_FOUND', `There is no project ${shown(body.project ?? '')}.`)
+  const asked = { permissionMode: body.permission_mode ?? null, allowedTools: body.allowed_tools }
+  const wide =
+    widening(asked, deps.rightsOf(project)) ??
+    (body.in_place === true && !project.inPlace ? 'The project does not work in its directory itself.' : null)
+  if (wide !== null) {
+    throw new CcmError('FORBIDDEN', wide, {
+      remedy: `What the project allows: ccm projects show ${project.name}`,
+    })
+  }
+}
+
+function repeatKey(context: HttpContext): string | null {
+  const key = context.get('idempotencyKey')
+  return key === undefined ? null : `once:${createHash('sha256').update(key).digest('base64url')}`
+}

@@ -1,0 +1,80 @@
+import { expect, test } from 'vitest'
+import { createApp } from '../../src/http/app.ts'
+import type { AppDeps } from '../../src/http/deps.ts'
+import { createFakeDaemon, rightful } from './fake-daemon.ts'
+
+function start(overrides: Partial<AppDeps> = {}) {
+  const daemon = createFakeDaemon(overrides)
+  const app = createApp(daemon.deps)
+  const ask = async (method: string, path: string, body?: object, credential = 'right-token') => {
+    const reply = await app.request(path, {
+      method,
+      headers: rightful({ authorization: `Bearer ${credential}`, 'content-type': 'application/json' }),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+    return { status: reply.status, headers: reply.headers, body: await reply.json() }
+  }
+  return { ...daemon, ask }
+}
+
+test('a list is paged to its end, each page as long as was asked for, whatever others may not see', async () => {
+  const { ask, addTask } = start()
+  for (let count = 1; count <= 25; count++)
+    addTask(`t${String(count).padStart(2, '0')}`, { project: count % 2 === 0 ? 'app' : 'other' })
+  const seen: string[] = []
+  for (let path: string | undefined = '/api/tasks?limit=5'; path !== undefined;) {
+    const { body, headers } = await ask('GET', path, undefined, 'read-key')
+    seen.push(...(body as { id: string }[]).map(({ id }) => id))
+    path = /<(.*)>; rel="next"/.exec(headers.get('link') ?? '')?.[1]
+  }
+  expect(seen).toEqual(['t24', 't22', 't20', 't18', 't16', 't14', 't12', 't10', 't08', 't06', 't04', 't02'])
+})
+
+test('a program on this machine starts an agent here, and is told its window', async () => {
+  const daemon = start()
+  let looks = 0
+  const get = daemon.deps.tasks.get
+  daemon.deps.tasks.get = async (id) => {
+    const view = await get(id)
+    return view === null || ++looks < 3 ? view : { ...view, agent: { ...view.agent, window: 'app-1' } }
+  }
+  const spawned = await daemon.ask('POST', '/internal/spawn-agent', { prompt: 'Do it.', project: 'app' })
+  expect(spawned).toMatchObject({ status: 201, body: { task: 'task-1', attempt: 0, window: 'app-1' } })
+  expect(daemon.calls[0]).toMatchObject(['insert', { onlyWorker: 'worker-1' }])
+})
+
+test('a spawn whose agent does not begin is accepted all the same', async () => {
+  let now = 0
+  const { ask } = start({ clock: () => (now += 6000) })
+  const spawned = await ask('POST', '/internal/spawn-agent', { prompt: 'Do it.', project: 'app' })
+  expect(spawned).toMatchObject({ status: 202, body: { task: 'task-1', window: null } })
+})
+
+test('an agent is looked at and ended by the task it works on', async () => {
+  const { ask, addTask, calls } = start()
+  addTask('abc')
+  expect(await ask('GET', '/internal/agent-status?task=ab')).toMatchObject({ body: { task_id: 'abc' } })
+  expect(await ask('POST', '/internal/kill-agent', { task: 'ab' })).toMatchObject({
+    status: 200,
+    body: { task: 'abc', reply: 'cancelled' },
+  })
+  expect(calls).toEqual([['cancel', 'abc', 'Ended by a program on this machine.']])
+  expect((await ask('POST', '/internal/kill-agent', { task: 'none' })).status).toBe(404)
+})
+
+test('usage is of a range and, for a key of some projects, of one of them', async () => {
+  const ranges: unknown[] = []
+  const { ask } = start({
+    usage: async (range) => {
+      ranges.push(range)
+      return [{ model: 'm', tokens: 5, costUsd: null, messages: 1 }]
+    },
+  })
+  const day = { from: '2030-01-01T00:00:00.000Z', to: '2030-01-02T00:00:00.000Z' }
+  const reply = await ask('GET', `/api/usage?from=${day.from}&to=${day.to}`)
+  expect(reply.body).toEqual({ ...day, models: [{ model: 'm', tokens: 5, cost_usd: null, messages: 1 }] })
+  expect((await ask('GET', '/api/usage', undefined, 'read-key')).status).toBe(400)
+  expect((await ask('GET', '/api/usage?project=other', undefined, 'read-key')).status).toBe(404)
+  expect((await ask('GET', '/api/usage?project=app', undefined, 'read-key')).status).toBe(200)
+  expect(ranges).toHaveLength(2)
+})
