@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import type { CliContext, DefineCommand } from './cli/context.ts'
@@ -70,6 +71,10 @@ const COMMANDS: Record<string, Entry> = {
     async () => (await import('./cli/doctor.ts')).doctorCommand,
   ),
   config: entry('show the settings in force', async () => (await import('./cli/config.ts')).configCommand),
+  service: entry(
+    'run the daemon as a service of systemd or launchd',
+    async () => (await import('./cli/service.ts')).serviceCommand,
+  ),
   daemon: entry(
     'run the daemon in the foreground',
     async () => (await import('./cli/daemon.ts')).daemonCommand,
@@ -181,7 +186,8 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
       const keeper = daemon.restart
         ? join(findPackageRoot(import.meta.url).folder, 'bin/keep-daemon.sh')
         : null
-      return { home, configFile: file, launcher, keeper, env, onWait }
+      const service = async () => (await import('./service/start.ts')).serviceStart(home, env)
+      return { home, configFile: file, launcher, keeper, service, env, onWait }
     },
     { autostart: env['CCM_NO_AUTOSTART'] !== '1' },
   )
@@ -205,6 +211,22 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
       const { loadConfig: read } = await import('./config.ts')
       return runDaemon(first, { ...options, reload: () => read(env, cwd) })
     },
+    async hostTmux() {
+      const { hostTmux } = await import('./tmux-host.ts')
+      return hostTmux(await loadConfig())
+    },
+    async homeOf(user) {
+      const other = user === null || user === env['USER'] ? null : homeOfUser(user)
+      if (other === null) {
+        const { home, file } = await loadConfig()
+        return { home, configFile: file }
+      }
+      // The caller's own folders are not that user's; what was named on purpose is.
+      const { loadConfig: read } = await import('./config.ts')
+      const { CCM_HOME, CCM_CONFIG } = env
+      const { home, file } = read({ HOME: other, CCM_HOME, CCM_CONFIG }, other)
+      return { home, configFile: file }
+    },
     onInterrupt(listener) {
       if (listeners.size === 0) for (const signal of INTERRUPTS) process.on(signal, interrupt)
       listeners.add(listener)
@@ -220,4 +242,10 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
       interrupt()
     },
   }
+}
+
+/** A user's home folder, as the machine knows it. */
+function homeOfUser(user: string): string {
+  const entry = execFileSync('getent', ['passwd', '--', user], { encoding: 'utf8' }).trim()
+  return entry.split(':')[5] ?? '/'
 }

@@ -1,6 +1,6 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { inheritedEnvironment } from './agent/environment.ts'
@@ -36,6 +36,7 @@ import { createTimelines } from './store/timeline.ts'
 import { createBudgets } from './supervisor/budgets.ts'
 import { changesOf, takeOver } from './reload.ts'
 import { createServiceNotifier, keeperOf } from './service/notify.ts'
+import { probeScope } from './service/scope-probe.ts'
 import { createBeats, createPulse, type Beats } from './supervisor/beats.ts'
 import { createSchedules } from './store/schedules.ts'
 import { createScheduler } from './supervisor/schedules.ts'
@@ -46,6 +47,7 @@ import { hangSentence, startWatchdog, takeHang } from './supervisor/watchdog.ts'
 import type { Settings } from './supervisor/settings.ts'
 import { listPanes } from './tmux/pane.ts'
 import { openTmuxServer, type TmuxServer } from './tmux/server.ts'
+import { tmuxFolder, tmuxHost } from './tmux-host.ts'
 
 /** The embedded queue has one system and one worker: this machine. */
 const SYSTEM = 'local'
@@ -98,6 +100,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const tmuxComes = openTmuxServer({
     folder: tmuxFolder(home),
     env: inherited,
+    host: tmuxHost(process.env, process.getuid?.() === 0),
     onTrouble: (message) => logger.warn({ code: 'TMUX_FAILED' }, message),
   })
   tmuxComes.catch(() => undefined)
@@ -146,6 +149,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     createHmac('sha256', token).update(`${lease.taskId}.${lease.attempt}`).digest('hex')
   const settings: Settings = {
     ...toSettings(config, inherited, join(root.folder, 'hooks/record-event.sh')),
+    scope: scopeFinder(config, logger),
     ask: (attempt) => ({
       url: `http://${host(config)}:${port}/internal/attempts/${attempt.taskId}/${attempt.attempt}/permission`,
       secret: secretOf(attempt),
@@ -412,14 +416,7 @@ function createHome(home: string): void {
   }
 }
 
-/** Sockets have short paths (103 bytes): a deep home gets its tmux folder elsewhere, always the same one. */
-function tmuxFolder(home: string): string {
-  const inHome = join(home, 'tmux')
-  if (Buffer.byteLength(inHome) <= 90) return inHome
-  const name = createHash('sha256').update(home).digest('hex').slice(0, 16)
-  return join(tmpdir(), `ccm-${process.getuid?.() ?? 'user'}-${name}`)
-}
-
+/** Beside the tmux folder where the home is too deep for a socket. */
 function socketIn(home: string, name: string): string {
   const inHome = join(home, name)
   return Buffer.byteLength(inHome) <= 100 ? inHome : join(tmuxFolder(home), name)
@@ -462,6 +459,18 @@ function healthOf(db: Database, supervisor: Supervisor): Record<string, string> 
     database: db.isStillThere() ? 'ok' : 'gone',
     claims: held.length === 0 ? 'ok' : (held[0]?.kind ?? 'held'),
   }
+}
+
+/** Asks systemd once whether agents can have scopes, when the first agent needs to know. */
+function scopeFinder(config: Config, logger: Logger): () => Promise<string[] | null> {
+  let known: Promise<string[] | null> | null = null
+  const find = async () => {
+    if (!config.scope.enabled) return null
+    const { argv, reason } = await probeScope(config.scope, process.env, process.getuid?.() === 0)
+    if (argv === null) logger.info(`agents run without a scope of their own: ${reason}`)
+    return argv
+  }
+  return () => (known ??= find())
 }
 
 /** The first TERM or INT ends in order, a second at once; HUP reads the configuration again. */

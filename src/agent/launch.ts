@@ -11,17 +11,19 @@ import { gitTopLevel } from './git.ts'
 import { lostFilesOf, makeLostFiles } from './lost-files.ts'
 import { endingInstructions, resumePrompt, toArgument } from './prompt.ts'
 import { attemptSettings } from './settings.ts'
+import { scopeName } from './scope.ts'
 import { startScript } from './start-script.ts'
 
 /** What an attempt's folder holds, by name. */
 export function attemptFiles(
   folder: string,
-): Record<'prompt' | 'settings' | 'script' | 'exit' | 'spool' | 'before', string> {
+): Record<'prompt' | 'settings' | 'script' | 'exit' | 'oom' | 'spool' | 'before', string> {
   return {
     prompt: join(folder, 'prompt.txt'),
     settings: join(folder, 'settings.json'),
     script: join(folder, 'start.sh'),
     exit: join(folder, 'exit-status'),
+    oom: join(folder, 'out-of-memory'),
     spool: join(folder, 'spool'),
     before: join(folder, 'before'),
   }
@@ -44,6 +46,8 @@ export type LaunchOptions = {
   extra?: Record<string, string>
   markers: Markers
   hookScript: string
+  /** What runs a program in a scope, but for the scope's name; null or absent: agents have none. */
+  scope?: string[] | null
   ask: { url: string; secret: string; holdMs: number } | null
   /** Rules of things Claude Code has to ask for even where its mode would not: a rule of the project decides then. */
   askFor: string[]
@@ -101,7 +105,11 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
     attempt: attempt.attempt,
     ...(extra === undefined ? {} : { extra }),
   })
-  const script = startScript({ environment, dir: attempt.dir, argv, exitFile: files.exit })
+  const scope =
+    options.scope == null
+      ? null
+      : { argv: [...options.scope, `--unit=${scopeName(attempt)}`], oomFile: files.oom }
+  const script = startScript({ environment, dir: attempt.dir, argv, exitFile: files.exit, scope })
   writeFileSync(files.script, script, { mode: 0o600 })
   return ['/bin/sh', files.script]
 }

@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { execa } from 'execa'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { killScope, scopeName, scopePathOf } from './scope.ts'
 
 /** Which processes belong to an attempt. */
 export type TreeOf = {
@@ -12,16 +13,18 @@ export type TreeOf = {
 
 /**
  * Pids of everything an attempt started and that still lives: descendants of the pane's program, and on
- * Linux every process whose environment carries the attempt's CCM_TASK_ID and CCM_ATTEMPT. The marks find
- * what moved to another session or lost its parent. Two kinds escape: a program that also cleared its
- * environment and lost its parent, and one that replaces itself by an orphan again and again within
- * milliseconds.
+ * Linux every process whose environment carries the attempt's CCM_TASK_ID and CCM_ATTEMPT, or that is in the
+ * attempt's scope. The marks find what moved to another session or lost its parent. Without a scope two kinds
+ * escape: a program that also cleared its environment and lost its parent, and one that replaces itself by an
+ * orphan again and again within milliseconds.
  */
 export async function treeOf(tree: TreeOf): Promise<number[]> {
   const parents = process.platform === 'linux' ? parentsFromProc() : await parentsFromPs()
   const members = new Set<number>()
   if (tree.rootPid !== null && parents.has(tree.rootPid)) members.add(tree.rootPid)
-  for (const pid of parents.keys()) if (isMarked(pid, tree)) members.add(pid)
+  const scope = scopeName(tree)
+  for (const pid of parents.keys())
+    if (isMarked(pid, tree) || scopePathOf(pid, scope) !== null) members.add(pid)
   for (let grew = true; grew;) {
     grew = false
     for (const [pid, parent] of parents) {
@@ -50,6 +53,8 @@ export async function killTree(tree: TreeOf, limitMs = 5000): Promise<number[]> 
     if (pids.length === 0 && ++empty === EMPTY_LOOKS) return []
     if (pids.length > 0) empty = 0
     if (pids.length > 0 && performance.now() > until) return pids
+    const scope = scopeOf(pids, tree)
+    if (scope !== null) killScope(scope)
     // Something new means that the tree still grows: it must get no head start.
     const grows = pids.some((pid) => !killed.has(pid))
     for (const pid of pids) {
@@ -58,6 +63,15 @@ export async function killTree(tree: TreeOf, limitMs = 5000): Promise<number[]> 
     }
     await sleep(grows ? 0 : 10)
   }
+}
+
+function scopeOf(pids: number[], tree: TreeOf): string | null {
+  if (process.platform !== 'linux') return null
+  for (const pid of pids) {
+    const path = scopePathOf(pid, scopeName(tree))
+    if (path !== null) return path
+  }
+  return null
 }
 
 /** Sends a signal; false when the process is gone. */

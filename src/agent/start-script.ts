@@ -8,12 +8,15 @@ export const CANNOT_ENTER = 126
  * The program a window runs: sets the environment, enters the directory, runs Claude Code and leaves its
  * exit status in a file, because tmux forgets it in one of two cases. Everything is a single-quoted word, so
  * no value is ever interpreted; only a positional prompt is visible to other users of the machine, in `ps`.
+ * Where a scope was wanted and systemd gave none, it goes on without.
  */
 export function startScript(options: {
   environment: Record<string, string>
   dir: string
   argv: string[]
   exitFile: string
+  /** What runs the script again in a scope of its own; null: it runs where the window is. */
+  scope?: { argv: string[]; oomFile: string } | null
 }): string {
   const exports = Object.entries(options.environment).map(([name, value]) => {
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
@@ -27,6 +30,7 @@ export function startScript(options: {
   const part = shellQuote(`${options.exitFile}.part`)
   return [
     '# Written by ccm for one attempt; removed when the attempt is over.',
+    ...(options.scope == null ? [] : inScope(options.scope.argv, options.exitFile)),
     'unset TMUX TMUX_PANE',
     ...exports,
     `if cd -- ${shellQuote(options.dir)}; then`,
@@ -35,7 +39,35 @@ export function startScript(options: {
     'else',
     `  status=${CANNOT_ENTER}`,
     'fi',
+    ...(options.scope == null ? [] : oomWitness(options.scope.oomFile)),
     `echo "$status" >${part} && mv ${part} ${shellQuote(options.exitFile)}`,
     '',
   ].join('\n')
+}
+
+/** The script starts itself again as the scope's first process; only one that never began there goes on here. */
+function inScope(argv: string[], exitFile: string): string[] {
+  const began = shellQuote(`${exitFile}.began`)
+  return [
+    'if [ "${1-}" != in-scope ]; then',
+    `  ${argv.map(shellQuote).join(' ')} -- /bin/sh "$0" in-scope`,
+    `  [ ! -e ${began} ] || exit`,
+    'else',
+    `  : >${began}`,
+    // Caught, not ignored: the agent would inherit that, and this shell has the exit status to write.
+    '  trap : TERM',
+    'fi',
+  ]
+}
+
+/** The control group goes with its last process, so the count is read from inside, before the exit status is told. */
+function oomWitness(oomFile: string): string[] {
+  const path = (pattern: string) => `"$(sed -n 's/^${pattern}://p' /proc/self/cgroup 2>/dev/null)"`
+  return [
+    `for events in /sys/fs/cgroup${path('0:')}/memory.events /sys/fs/cgroup/memory${path('[0-9]*:memory')}/memory.oom_control; do`,
+    '  case $(cat "$events" 2>/dev/null) in',
+    `    *"oom_kill "[1-9]*) [ "\${1-}" != in-scope ] || : >${shellQuote(oomFile)} ;;`,
+    '  esac',
+    'done',
+  ]
 }

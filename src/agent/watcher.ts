@@ -72,6 +72,8 @@ export type WatcherOptions = {
   readTranscript: (failure: { error: string; message: string } | null) => Promise<TranscriptEnd>
   /** The exit status the start script left, or null while there is none. */
   readExit: () => Promise<number | null>
+  /** What is known of a program that ended by itself, as a sentence: that it ran out of memory. */
+  cause?: () => string | null
   /** Brings every event that is in the spool by now to `onHookEvents`. */
   readSpool: () => Promise<void>
   /** It goes on with an old session: until its first prompt, what is on its screen is the past. */
@@ -371,11 +373,13 @@ export function createWatcher(options: WatcherOptions): Watcher {
       const outcome = at.serverGone ? 'released' : 'failed'
       return finish({ outcome, kind: 'lost', error: why, message: '', retryAfterMs: null })
     }
-    const reason = `Claude Code ended by itself${status === null ? '' : ` with status ${status}`}.`
+    const cause = options.cause?.() ?? null
+    const reason = cause ?? `Claude Code ended by itself${status === null ? '' : ` with status ${status}`}.`
     const text = screen.trim().split('\n').slice(-5).join('\n')
     moveBy('exited', reason, text)
     const error = text === '' ? `${reason} It printed nothing.` : `${reason} Its last lines: ${text}`
-    finish({ outcome: 'failed', kind: 'crash', error, message: '', retryAfterMs: null })
+    const kind = cause === null ? 'crash' : 'out_of_memory'
+    finish({ outcome: 'failed', kind, error, message: '', retryAfterMs: null })
   }
 
   function checkDeadlines(at: number): void {

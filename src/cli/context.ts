@@ -50,6 +50,10 @@ export type CliContext = {
   /** Pid of the shell that starts the daemon of this home again when it died; null when none runs. */
   keeper: () => Promise<number | null>
   runDaemon: RunDaemon
+  /** Starts the tmux server of the agents in this process's control group; the answer is an exit code. */
+  hostTmux: () => Promise<number>
+  /** Home and configuration file; of another user's ccm where a name is given that is not the caller's. */
+  homeOf: (user: string | null) => Promise<{ home: string; configFile: string | null }>
   /** Calls back at SIGINT, SIGTERM and SIGHUP instead of ending; the answer switches that off again. */
   onInterrupt: (listener: () => void) => () => void
 }

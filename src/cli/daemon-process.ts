@@ -30,6 +30,8 @@ export type DaemonStart = {
   launcher: string[]
   /** The script that starts the daemon again when it died; null: nothing does. */
   keeper?: string | null
+  /** Program and arguments by which a service manager starts this home's daemon; null where none does. */
+  service?: () => Promise<string[] | null>
   env: Record<string, string | undefined>
   onWait?: () => void
   onSpawn?: (pid: number) => void
@@ -87,7 +89,8 @@ export function findKeeper(home: string): number | null {
  */
 export async function startDaemon(start: DaemonStart): Promise<DaemonAddress> {
   const logFile = join(start.home, 'daemon.log')
-  const { child, logStart } = spawnDaemon(start, logFile)
+  const service = (await start.service?.()) ?? null
+  const { child, logStart } = spawnDaemon(start, logFile, service)
   let ended: { code: number | null; signal: string | null } | null = null
   child.on('exit', (code, signal) => (ended = { code, signal }))
   child.on('error', (error) => (ended = { code: null, signal: messageOf(error) }))
@@ -102,7 +105,9 @@ export async function startDaemon(start: DaemonStart): Promise<DaemonAddress> {
     const found = await findDaemon(start.home)
     if (found !== null) return found
     const end = hasEnded()
-    if (end !== null && end.code !== EXIT_HOME_TAKEN) throw startFailed(end, logFile, logStart)
+    // systemctl ends well once the daemon serves.
+    const isFine = end?.code === EXIT_HOME_TAKEN || (service !== null && end?.code === 0)
+    if (end !== null && !isFine) throw startFailed(end, logFile, logStart)
     if (!told && Date.now() - startedAt > 500) {
       told = true
       start.onWait?.()
@@ -123,11 +128,11 @@ export function notRunning(home: string): CcmError {
   })
 }
 
-function spawnDaemon(start: DaemonStart, logFile: string) {
+function spawnDaemon(start: DaemonStart, logFile: string, service: string[] | null) {
   const keeper = start.keeper ?? null
   const run = [...start.launcher, 'daemon', '--background']
-  const [program = process.execPath, ...args] =
-    keeper === null ? run : ['/bin/sh', keeper, start.home, ...run]
+  const kept = keeper === null ? run : ['/bin/sh', keeper, start.home, ...run]
+  const [program = process.execPath, ...args] = service ?? kept
   let log: number
   try {
     mkdirSync(start.home, { recursive: true, mode: 0o700 })

@@ -10,6 +10,7 @@ import { attemptFiles } from '../agent/launch.ts'
 import { createLiveUsage, type LiveUsage } from '../agent/live-usage.ts'
 import { lostFilesOf } from '../agent/lost-files.ts'
 import type { Pane } from '../agent/pane.ts'
+import { memoryCause } from '../agent/out-of-memory.ts'
 import { createSessionReader } from '../agent/session-file.ts'
 import { readTranscriptEnd, type TranscriptPlace } from '../agent/transcript-end.ts'
 import { type AgentEnd, createWatcher, type Watcher } from '../agent/watcher.ts'
@@ -226,6 +227,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       readTranscript: (failure) => readTranscriptEnd(transcriptOf(agent), failure),
       readExit: () => readExit(files.exit),
       resumed: attempt.resumed,
+      cause: () => memoryCause(files.oom),
       readSpool: () => deps.ingest().read(spoolOf(attempt)),
       taken,
     })

@@ -21,6 +21,8 @@ export type Settings = {
     disallowedTools: string[]
     env: Record<string, string>
   }
+  /** What runs an agent in a scope of its own, but for the scope's name; null where none can be had. */
+  scope?: () => Promise<string[] | null>
   maxConcurrent: number
   minFreeMemoryMb: number
   markers: Markers & { unmarked: 'fail' | 'succeed'; nudges: number }

@@ -137,7 +137,7 @@ async function snapshotOf(attempt: Attempt, earlier: Attempt | null): Promise<Sn
   return known.kind === 'git' ? { ...known, folder: before } : known
 }
 
-function prepare(
+async function prepare(
   task: Task,
   attempt: Attempt,
   earlier: Attempt | null,
@@ -161,6 +161,7 @@ function prepare(
     claudeEnv: own.env,
     markers: settings.markers,
     hookScript: settings.hookScript,
+    scope: (await settings.scope?.()) ?? null,
     ask: askOf(settings, attempt),
     askFor: rules.filter(({ effect }) => effect !== 'allow').map(({ rule }) => rule),
   })

@@ -11,6 +11,21 @@ import { SERVER_OPTIONS } from './settings.ts'
 
 /** Name of the one session all agents' windows belong to, and of the window that keeps it alive. */
 const SESSION = 'ccm'
+const KEEPER = 'echo "ccm: this window keeps the session alive; the agents are in the others."; exec cat'
+const SIZE = ['-x', '200', '-y', '50']
+const NEW_SESSION = [
+  'new-session',
+  '-d',
+  '-s',
+  SESSION,
+  '-n',
+  SESSION,
+  ...SIZE,
+  '--',
+  '/bin/sh',
+  '-c',
+  KEEPER,
+]
 
 export type TmuxOptions = {
   /** Folder of the socket and the configuration; created with mode 0700 when it is missing. */
@@ -21,6 +36,11 @@ export type TmuxOptions = {
   command?: string
   /** How long a reply may stay out before the control client is replaced; default 5000. */
   stallMs?: number
+  /**
+   * Starts a server with this command elsewhere, in another control group say, when none answers; `isUp` asks. When
+   * none answers afterwards either, it is started from here.
+   */
+  host?: ((argv: string[], isUp: () => Promise<boolean>) => Promise<void>) | undefined
   /** Hears, one sentence each, that the control client broke; calls go on without it. */
   onTrouble?: (message: string) => void
 }
@@ -75,6 +95,7 @@ export async function openTmuxServer(options: TmuxOptions): Promise<TmuxServer> 
     await writeFile(configPath, SERVER_OPTIONS.map((option) => `${option.map(quote).join(' ')}\n`).join(''), {
       mode: 0o600,
     })
+    if (options.host !== undefined) await hostSession(call, options.host)
     const { adopted, ...found } = await startSession(call)
     identity = found
     runner.pin(identity)
@@ -124,12 +145,15 @@ function cleanEnvironment(env: TmuxOptions['env']): Record<string, string> {
   )
 }
 
+async function hostSession(call: TmuxCall, host: NonNullable<TmuxOptions['host']>): Promise<void> {
+  const isUp = async () => (await callTmux(call, ['-N', 'has-session', '-t', `=${SESSION}`])).exitCode === 0
+  if (!(await isUp())) await host([call.command, ...call.args, ...NEW_SESSION], isUp)
+}
+
 /** `adopted`: the session was already there. */
 async function startSession(call: TmuxCall): Promise<ServerIdentity & { adopted: boolean }> {
-  const keeper = 'echo "ccm: this window keeps the session alive; the agents are in the others."; exec cat'
-  const session = ['new-session', '-d', '-s', SESSION, '-n', SESSION, '-x', '200', '-y', '50']
   const ask = ['display-message', '-p', '#{pid} #{start_time}']
-  const made = await callTmux(call, [...session, '--', '/bin/sh', '-c', keeper, ';', ...ask])
+  const made = await callTmux(call, [...NEW_SESSION, ';', ...ask])
   const adopted = made.exitCode !== 0
   if (adopted && !made.stderr.startsWith('duplicate session')) throw failed('did not start', made.stderr)
   const asked = adopted ? await callTmux(call, ['-N', ...ask]) : made

@@ -272,6 +272,8 @@ export function createCommandLine(
     }),
     keeper: async () => null,
     runDaemon: async () => 0,
+    hostTmux: async () => 0,
+    homeOf: async () => ({ home: '/home/ccm', configFile: null }),
     onInterrupt(listener) {
       interrupts.add(listener)
       return () => interrupts.delete(listener)

@@ -33,6 +33,8 @@ function place({ onTestFinished }: Pick<TestContext, 'onTestFinished'>, toml = '
   onTestFinished(async () => {
     write('')
     await ccm('stop')
+    // One that was ended at once leaves its tmux server to the next.
+    await execa('tmux', ['-S', join(home, 'tmux/tmux.sock'), 'kill-server'], { reject: false })
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   })
   return { home, write, env, ccm, json, log: () => readFileSync(join(home, 'daemon.log'), 'utf8') }
