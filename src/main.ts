@@ -37,7 +37,7 @@ import { createBudgets } from './supervisor/budgets.ts'
 import { changesOf, takeOver } from './reload.ts'
 import { createServiceNotifier, keeperOf } from './service/notify.ts'
 import { probeScope } from './service/scope-probe.ts'
-import { createBeats, createPulse, type Beats } from './supervisor/beats.ts'
+import { createBeats, createPulse, type Beats, type StartPulse } from './supervisor/beats.ts'
 import { createSchedules } from './store/schedules.ts'
 import { createScheduler } from './supervisor/schedules.ts'
 import { createWorktrees } from './store/worktrees.ts'
@@ -166,6 +166,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const incidents = createIncidents(db)
   const spending = createSpending(db)
   const worktrees = createWorktrees(db, clock)
+  const pulse: StartPulse = (loop, work) => createPulse(beats, loop, work, Math.min(PULSE_MS, loopMs / 4))
   const supervisor = createSupervisor({
     worktrees,
     settings,
@@ -194,7 +195,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     tmux,
     clock,
     logger,
-    pulse: (loop, work) => createPulse(beats, loop, work, Math.min(PULSE_MS, loopMs / 4)),
+    pulse,
   })
 
   const schedules = createSchedules(db)
@@ -207,6 +208,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     },
     clock,
     logger,
+    pulse,
   })
   const timelineOf = createTimelines(db)
   const search = createSearch(db)

@@ -1,5 +1,13 @@
 /** Everything that must never stand still: Node's event loop itself, and the daemon's loops in it. */
-export const LOOPS = ['event loop', 'sweep', 'dispatcher', 'ingest', 'delivery', 'leases'] as const
+export const LOOPS = [
+  'event loop',
+  'sweep',
+  'dispatcher',
+  'ingest',
+  'delivery',
+  'leases',
+  'schedules',
+] as const
 export type Loop = (typeof LOOPS)[number]
 
 /** Signs of life, in memory that another thread can read while this one hangs. */

@@ -5,6 +5,7 @@ import type { Queue } from '../core/queue.ts'
 import { planRun, runKey, type Schedule, type ScheduleRun } from '../core/schedule.ts'
 import { isFinal, type Task } from '../core/task.ts'
 import type { Schedules } from '../store/schedules.ts'
+import type { StartPulse } from './beats.ts'
 import { readCron } from './cron-times.ts'
 
 /** A schedule as people see it. */
@@ -47,12 +48,14 @@ export function createScheduler(deps: {
   insert: (schedule: Schedule, dedupeKey: string) => Promise<Task>
   clock: Clock
   logger: Logger
+  pulse?: StartPulse
 }): Scheduler {
   const { schedules, queue, clock, logger } = deps
   let timer: NodeJS.Timeout | null = null
   let running: Promise<void> = Promise.resolve()
   let begun = false
   let closed = false
+  const pulse = deps.pulse?.('schedules', () => running)
 
   async function look(): Promise<void> {
     for (const schedule of schedules.list()) {
@@ -189,6 +192,7 @@ export function createScheduler(deps: {
     tick,
     async close() {
       closed = true
+      pulse?.close()
       if (timer !== null) clearTimeout(timer)
       await running
     },
