@@ -120,10 +120,15 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
 
   const finishOne = (report: Report): FinishReply => {
     const row = rowOf(report.taskId)
-    const claim = sql.attempt.get({ id: report.taskId, attempt: report.attempt })
-    if (row === null || claim === undefined) return 'unknown'
-    if (claim.worker !== worker) return 'not_yours'
-    if (claim.outcome !== null) return claim.outcome === report.outcome ? 'duplicate' : 'stale'
+    if (row === null) return 'unknown'
+    const { status, attempt } = row
+    // Only what is not the newest claim of ours needs to be looked up.
+    if (status !== 'running' || attempt !== report.attempt || row.worker !== worker) {
+      const claim = sql.attempt.get({ id: report.taskId, attempt: report.attempt })
+      if (claim === undefined) return 'unknown'
+      if (claim.worker !== worker) return 'not_yours'
+      return claim.outcome === report.outcome ? 'duplicate' : 'stale'
+    }
     const next = afterReport(countsOf(row), report.outcome)
     end(row, next, {
       outcome: report.outcome,
@@ -212,30 +217,29 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
         const roles = filter.roles === null ? null : JSON.stringify(filter.roles)
         const labels = JSON.stringify(filter.labels)
         const except = JSON.stringify(filter.except ?? [])
-        const lines = sql.projects
-          .all({ system, names: JSON.stringify(filter.projects) })
-          .flatMap(({ name: project, turn, max_running, paused }): Line[] => {
-            const running = max_running === null ? 0 : (sql.countRunning.get({ system, project })?.n ?? 0)
-            const room = Math.min(limit, (max_running ?? limit) - running)
-            if (paused === 1 || room <= 0) return []
-            return [
-              {
-                project,
-                turn,
-                candidates: sql.claimable.all({
-                  system,
-                  project,
-                  worker,
-                  roles,
-                  labels,
-                  except,
-                  now,
-                  limit: room,
-                }),
-              },
-            ]
-          })
-        const { ids, turns } = claimOrder(lines, sql.newestTurn.get({ system })?.turn ?? 0, limit)
+        const known = new Map(sql.projects.all({ system }).map((project) => [project.project, project]))
+        const lines = [...new Set(filter.projects)].flatMap((project): Line[] => {
+          const { turn = 0, max_running: most = null, paused = 0 } = known.get(project) ?? {}
+          const room = most === null ? limit : most - (sql.countRunning.get({ system, project })?.n ?? 0)
+          return paused === 1 ? [] : [{ project, turn, room }]
+        })
+        const { ids, turns } = claimOrder({
+          lines,
+          newestTurn: Math.max(0, ...[...known.values()].map(({ turn }) => turn)),
+          limit,
+          read: (projects, skip, count) =>
+            sql.claimable.all({
+              system,
+              projects: JSON.stringify(projects),
+              worker,
+              roles,
+              labels,
+              except,
+              now,
+              skip,
+              count,
+            }),
+        })
         for (const [project, turn] of turns) sql.takeTurn.run({ system, project, turn })
         return ids.flatMap((id) => {
           const row = sql.claim.get({ id, worker, now, expiresAt: now + leaseMs })
