@@ -56,6 +56,11 @@ const COMMANDS: Record<string, Entry> = {
     async () => (await import('./cli/schedule.ts')).scheduleCommand,
   ),
   status: entry('show what the daemon is doing', async () => (await import('./cli/status.ts')).statusCommand),
+  backup: entry(
+    'copy the database, also while it is in use',
+    async () => (await import('./cli/backup.ts')).backupCommand,
+  ),
+  restore: entry('put a backup in its place', async () => (await import('./cli/restore.ts')).restoreCommand),
   start: entry(
     'start the daemon in the background',
     async () => (await import('./cli/start.ts')).startCommand,

@@ -151,6 +151,12 @@ export const SECTIONS = {
     memory_max: size('4G'),
     tasks_max: count(16, 4_194_304).default(4096),
   }),
+  // 0: no limit, and no reserve.
+  store: z.strictObject({
+    keep: duration('30d', 3650),
+    max_mb: count(0, 10_000_000).default(2048),
+    ballast_mb: count(0, 100_000).default(16),
+  }),
   sweep: z.strictObject({ busy: duration('1s'), quiet: duration('5s') }),
   redact: z.strictObject({
     patterns: z
@@ -200,6 +206,7 @@ export const CONFIG_FILE = z.strictObject({
   watchdog: SECTIONS.watchdog.prefault({}),
   daemon: SECTIONS.daemon.prefault({}),
   scope: SECTIONS.scope.prefault({}),
+  store: SECTIONS.store.prefault({}),
   sweep: SECTIONS.sweep.prefault({}),
   redact: SECTIONS.redact.prefault({}),
   log: SECTIONS.log.prefault({}),

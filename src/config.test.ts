@@ -80,6 +80,7 @@ test('without a file and variables every value is its default', () => {
       task: { maxTokens: null, maxCostUsd: null },
       day: { maxTokens: null, maxCostUsd: null },
     },
+    store: { keepMs: 30 * 86_400_000, maxBytes: 2048 * 1024 * 1024, ballastBytes: 16 * 1024 * 1024 },
     sweep: { busyMs: 1000, quietMs: 5000 },
     watchdog: { eventLoopMs: 10_000, loopMs: 60_000 },
     daemon: { onStop: 'keep', restart: true },

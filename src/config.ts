@@ -51,6 +51,8 @@ export type Config = {
   /** `nudges`: how many neutral questions an agent gets that ended without a marker. */
   markers: { done: string; error: string; unmarked: 'fail' | 'succeed'; nudges: number }
   queue: { leaseMs: number; heartbeatMs: number; sweepMs: number; maxQueued: number; keepMs: number }
+  /** How long records of attempts are kept, and how large the database may become; 0: no limit. */
+  store: { keepMs: number; maxBytes: number; ballastBytes: number }
   /** What one task, and all of them in a day, may use; null: no limit. */
   budget: { task: Limits; day: Limits }
   /** How often all screens are read while agents work, and when nothing moves. */
@@ -175,6 +177,11 @@ function toConfig(
     budget: {
       task: toLimits(data.budget.task_tokens, data.budget.task_usd),
       day: toLimits(data.budget.day_tokens, data.budget.day_usd),
+    },
+    store: {
+      keepMs: data.store.keep,
+      maxBytes: data.store.max_mb * 1024 * 1024,
+      ballastBytes: data.store.ballast_mb * 1024 * 1024,
     },
     sweep: { busyMs: sweep.busy, quietMs: sweep.quiet },
     watchdog: { eventLoopMs: data.watchdog.event_loop, loopMs: data.watchdog.loop },

@@ -30,6 +30,7 @@ import { createIdempotency } from './store/idempotency.ts'
 import { createOutbox } from './store/outbox.ts'
 import { createPermissionRules } from './store/permission-rules.ts'
 import { createProjects } from './store/projects.ts'
+import { createExpiry } from './store/expiry.ts'
 import { createSearch } from './store/search.ts'
 import { createSpending } from './store/spending.ts'
 import { createTimelines } from './store/timeline.ts'
@@ -41,6 +42,8 @@ import { createBeats, createPulse, type Beats, type StartPulse } from './supervi
 import { createSchedules } from './store/schedules.ts'
 import { createScheduler } from './supervisor/schedules.ts'
 import { createWorktrees } from './store/worktrees.ts'
+import { createDiskGuard, type DiskGuard } from './supervisor/disk-guard.ts'
+import { createExpirer } from './supervisor/expire.ts'
 import { createIndexer } from './supervisor/indexer.ts'
 import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
 import { hangSentence, startWatchdog, takeHang } from './supervisor/watchdog.ts'
@@ -52,6 +55,9 @@ import { tmuxFolder, tmuxHost } from './tmux-host.ts'
 /** The embedded queue has one system and one worker: this machine. */
 const SYSTEM = 'local'
 const WORKER = 'local'
+
+/** How often the path of the database is looked at. */
+const MEND_MS = 2000
 
 const TMUX_ANSWERS_MS = 500
 
@@ -119,7 +125,9 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   }
   const root = findPackageRoot(import.meta.url)
   const migrationsDir = join(root.folder, 'migrations/sqlite')
-  const openStore = async () => openDatabase({ file: join(home, 'ccm.db'), migrationsDir, clock })
+  let disk: DiskGuard | null = null
+  const openStore = async () =>
+    openDatabase({ file: join(home, 'ccm.db'), migrationsDir, clock, onFull: () => disk?.full() })
   const db = await openStore().catch(abandon)
   for (const sentence of db.notices) logger.warn(sentence)
   const queue = createSqliteQueue({
@@ -210,6 +218,25 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     logger,
     pulse,
   })
+  disk = createDiskGuard({
+    home,
+    ballastBytes: config.store.ballastBytes,
+    hold: (hold) => supervisor.pause(hold),
+    lift: (kind) => supervisor.lift(kind),
+    logger,
+  })
+  const { keepMs, maxBytes } = config.store
+  const expirer = createExpirer({
+    db,
+    expiry: createExpiry(db),
+    attempts,
+    home,
+    keepMs,
+    maxBytes,
+    clock,
+    logger,
+  })
+  const mending = setInterval(() => mendDatabase(db, logger), MEND_MS).unref()
   const timelineOf = createTimelines(db)
   const search = createSearch(db)
   const indexer = createIndexer({ search, logger })
@@ -311,7 +338,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       events: hookEvents.oddOnes(),
       found_at_start: [...hung, ...db.notices, ...supervisor.foundAtStart()],
     }),
-    health: async () => healthOf(db, supervisor),
+    health: async () => ({ ...healthOf(db, supervisor), disk: disk?.state() ?? 'ok' }),
     incidents: async (filter) => incidents.list(filter),
     askPermission: async (taskId, attempt, secret, payload, signal) => {
       if (!isSame(secret, secretOf({ taskId, attempt }))) return 'unauthorized'
@@ -367,6 +394,9 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   await scheduler.close()
   await supervisor.close(agents)
   await indexer.close()
+  await expirer.close()
+  await disk.close()
+  clearInterval(mending)
   rmSync(addressFile, { force: true })
   await Promise.all([server.close(), socket?.close()])
   await (agents === 'end' ? tmux.kill() : tmux.close())
@@ -452,6 +482,15 @@ function toSettings(
     worker: WORKER,
     keepMs: config.queue.keepMs,
     look: config.sweep,
+  }
+}
+
+/** A write does it too; this is for the hours without one. */
+function mendDatabase(db: Database, logger: Logger): void {
+  try {
+    if (db.mend()) logger.error({ code: 'DATABASE_MENDED' }, db.notices.at(-1) ?? 'the database was put back')
+  } catch (err) {
+    logger.error({ err }, 'the database is gone and cannot be put back')
   }
 }
 

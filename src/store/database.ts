@@ -50,7 +50,13 @@ const VACUUM_MAX_BYTES = 64 * 1024 * 1024
  * A damaged or emptied file is set aside as `<file>.corrupt-<time>` and a new one opened: see `notices`.
  * The caller holds the home lock. Throws CcmError: DATABASE_TOO_NEW, DATABASE_UNUSABLE, DISK_FULL.
  */
-export function openDatabase(options: { file: string; migrationsDir: string; clock: Clock }): Database {
+export function openDatabase(options: {
+  file: string
+  migrationsDir: string
+  clock: Clock
+  /** Hears of every write that failed because the disk is full. */
+  onFull?: () => void
+}): Database {
   const file = resolve(options.file)
   const notices: string[] = []
   const setAside = (why: string): void => {
@@ -85,7 +91,7 @@ export function openDatabase(options: { file: string; migrationsDir: string; clo
     native.close()
     throw toDatabaseError(error, file)
   }
-  return wrap(native, file, notices, options.clock)
+  return wrap(native, file, notices, options)
 }
 
 function setUp(native: Sqlite): void {
@@ -130,7 +136,12 @@ function connect(file: string, setAside: (why: string) => void): Sqlite {
   }
 }
 
-function wrap(opened: Sqlite, file: string, notices: string[], clock: Clock): Database {
+function wrap(
+  opened: Sqlite,
+  file: string,
+  notices: string[],
+  { clock, onFull }: { clock: Clock; onFull?: () => void },
+): Database {
   let native = opened
   let identity = identityOf(file)
   const statements = new Map<string, Statement<Params, unknown>>()
@@ -140,7 +151,9 @@ function wrap(opened: Sqlite, file: string, notices: string[], clock: Clock): Da
     try {
       return work()
     } catch (error) {
-      throw toDatabaseError(error, file)
+      const known = toDatabaseError(error, file)
+      if (known instanceof CcmError && known.code === 'DISK_FULL') onFull?.()
+      throw known
     }
   }
   let inTransaction = native.transaction((work: () => unknown) => work())

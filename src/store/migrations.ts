@@ -31,6 +31,11 @@ export function migrate(native: Sqlite, folder: string, file: string): void {
   }
 }
 
+/** The newest version that the migrations in `folder` lead to. */
+export function newestVersion(folder: string): number {
+  return readMigrations(folder).length
+}
+
 function readMigrations(folder: string): { number: number; name: string }[] {
   const names = readdirSync(folder).filter((name) => name.endsWith('.sql'))
   const migrations = names.sort().map((name) => ({ name, number: Number(/^(\d{4})-/.exec(name)?.[1]) }))

@@ -34,6 +34,7 @@ import { createIngest } from './ingest.ts'
 import { projectOf } from './intake.ts'
 import { createProjectDesk } from './project-desk.ts'
 import { createRetention, type Retention } from './retention.ts'
+import { readLostSpools } from './lost-spools.ts'
 import { createLeaseKeeper, endedBy } from './leases.ts'
 import { resumeAgain } from './resume.ts'
 import { createRecovery, type RecoverySettings } from './recovery.ts'
@@ -99,6 +100,9 @@ export type Supervisor = {
   addProject: (dir: string | null, name: string | null, trust: boolean) => Project
   agents: () => RunningAgent[]
   holds: () => Hold[]
+  /** Claims nothing until it is lifted. */
+  pause: (hold: Hold) => void
+  lift: (kind: string) => void
   claude: () => Promise<Claude>
   foundAtStart: () => string[]
   subscribe: (listener: (notice: Notice) => void) => () => void
@@ -379,6 +383,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       if (left > 0)
         found.push(`Events were left in ${left} ${left === 1 ? 'spool' : 'spools'}; they are stored now.`)
       found.push(...(await adoptAll({ queue, attempts, runner, tmux, clock, logger, home: settings.home })))
+      found.push(...(await readLostSpools({ home: settings.home, attempts, ingest })))
       for (const sentence of found) logger.info(sentence)
       const closed = await trees.atStart()
       for (const sentence of closed) logger.info(sentence)
@@ -492,6 +497,8 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+    pause: (hold) => dispatcher.hold(hold),
+    lift: (kind) => dispatcher.lift(kind),
     async close(mode) {
       await dispatcher.close()
       if (mode === 'end') {

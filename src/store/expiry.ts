@@ -1,0 +1,74 @@
+import type { Lease } from '../core/queue.ts'
+import type { Database } from './database.ts'
+
+/** An attempt whose record may go. */
+export type Expired = Lease & { folder: string; configDir: string | null }
+
+/** Removes old records of attempts: events, changes of state, reports that were delivered. */
+export type Expiry = {
+  /**
+   * Attempts that were settled before that time, oldest first: none of a task that is queued or running here, none
+   * whose report is still to be delivered.
+   */
+  before: (settledBefore: number, limit: number) => Expired[]
+  /** Removes at most so many rows of it in one commit, last of all the attempt itself; true when nothing is left. */
+  removeSome: (lease: Lease, rows: number) => boolean
+  /** True while any attempt of the task is recorded, or the task lives. */
+  isKnown: (taskId: string) => boolean
+  /** Removes at most so many events before that time that belong to no attempt; how many there were. */
+  removeStrays: (before: number, rows: number) => number
+}
+
+/** Expiry on the local database. */
+export function createExpiry(db: Database): Expiry {
+  const old = db.prepare<
+    { before: number; limit: number },
+    { task_id: string; attempt: number; folder: string; config_dir: string | null }
+  >(
+    `SELECT task_id, attempt, folder, config_dir FROM attempts a
+     WHERE settled_at < :before AND phase IN ('settled', 'reported')
+       AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = a.task_id AND t.status IN ('queued', 'running'))
+       AND NOT EXISTS (SELECT 1 FROM outbox o
+         WHERE o.task_id = a.task_id AND o.attempt = a.attempt AND o.delivered_at IS NULL)
+     ORDER BY settled_at LIMIT :limit`,
+  )
+  const events = db.prepare<Lease & { rows: number }>(
+    `DELETE FROM hook_events WHERE id IN
+       (SELECT id FROM hook_events WHERE task_id = :taskId AND attempt = :attempt LIMIT :rows)`,
+  )
+  const changes = db.prepare<Lease & { rows: number }>(
+    `DELETE FROM state_changes WHERE id IN
+       (SELECT id FROM state_changes WHERE task_id = :taskId AND attempt = :attempt LIMIT :rows)`,
+  )
+  const attempt = db.prepare<Lease>('DELETE FROM attempts WHERE task_id = :taskId AND attempt = :attempt')
+  const known = db.prepare<{ taskId: string }, { known: number }>(
+    `SELECT 1 AS known FROM attempts WHERE task_id = :taskId
+     UNION ALL SELECT 1 FROM tasks WHERE id = :taskId AND status IN ('queued', 'running') LIMIT 1`,
+  )
+  const strays = db.prepare<{ before: number; rows: number }>(
+    `DELETE FROM hook_events WHERE id IN (
+       SELECT e.id FROM hook_events e WHERE e.at < :before
+         AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.task_id = e.task_id AND a.attempt = e.attempt)
+       LIMIT :rows)`,
+  )
+
+  return {
+    before: (before, limit) =>
+      old.all({ before, limit }).map((row) => ({
+        taskId: row.task_id,
+        attempt: row.attempt,
+        folder: row.folder,
+        configDir: row.config_dir,
+      })),
+    removeSome: (lease, rows) =>
+      db.transaction(() => {
+        const { taskId } = lease
+        const one = { taskId, attempt: lease.attempt }
+        if (events.run({ ...one, rows }) > 0 || changes.run({ ...one, rows }) > 0) return false
+        attempt.run(one)
+        return true
+      }),
+    isKnown: (taskId) => known.get({ taskId }) !== undefined,
+    removeStrays: (before, rows) => strays.run({ before, rows }),
+  }
+}
