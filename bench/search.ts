@@ -12,7 +12,7 @@ const TASKS = 400
 /** No beginning has many more words than another. */
 const WORDS = Array.from(
   { length: 20_000 },
-  (_, index) => ((index * 7919 + 5000) % 1_679_616).toString(36).split('').reverse().join('') + 'ing',
+  (_, index) => ((index * 7919 + 5000) % 1_679_616).toString(36).split('').toReversed().join('') + 'ing',
 )
 
 /** Words as in a language: a few stand everywhere, most nowhere. */

@@ -24,8 +24,8 @@ test('claims stop on a disk that becomes full, the reserve makes room, and both 
     lookMs: 20,
   })
   const ballast = join(home, 'ballast')
-  const becomes = (state: string) =>
-    expect.poll(() => guard.state(), { timeout: 10_000, interval: 10 }).toBe(state)
+  const becomes = async (state: string) =>
+    await expect.poll(() => guard.state(), { timeout: 10_000, interval: 10 }).toBe(state)
   await expect.poll(() => existsSync(ballast) && statSync(ballast).size, { timeout: 10_000 }).toBe(4 * MB)
   expect(guard.state()).toBe('ok')
 

@@ -39,6 +39,10 @@ export function createDiskGuard(options: {
   let timer: NodeJS.Timeout | null = null
   let running = look()
 
+  function again(): void {
+    running = look()
+  }
+
   function become(next: DiskState, freeBytes: number | null): void {
     if (next === 'ok') options.lift('disk')
     else options.hold({ kind: 'disk', sentence: sentenceOf(next), until: null })
@@ -77,7 +81,7 @@ export function createDiskGuard(options: {
     } catch (error) {
       logger.warn({ code: 'DISK_LOOK' }, `the disk of ${home} cannot be looked at: ${messageOf(error)}`)
     }
-    if (!stop.signal.aborted) timer = setTimeout(() => (running = look()), options.lookMs ?? LOOK_MS).unref()
+    if (!stop.signal.aborted) timer = setTimeout(again, options.lookMs ?? LOOK_MS).unref()
   }
 
   return {

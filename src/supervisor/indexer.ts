@@ -18,10 +18,10 @@ const QUIET_MS = 500
 export function createIndexer(options: { search: Search; logger: Logger }): Indexer {
   let timer: NodeJS.Timeout | null = null
   let running: Promise<void> | null = null
-  let closed = false
+  const stop = new AbortController()
 
   async function run(): Promise<void> {
-    while (!closed && options.search.index()) await nextTurn()
+    while (!stop.signal.aborted && options.search.index()) await nextTurn()
   }
 
   function caughtUp(): Promise<void> {
@@ -31,7 +31,7 @@ export function createIndexer(options: { search: Search; logger: Logger }): Inde
 
   return {
     nudge() {
-      if (closed || timer !== null) return
+      if (stop.signal.aborted || timer !== null) return
       timer = setTimeout(() => {
         timer = null
         caughtUp().catch((error: unknown) =>
@@ -42,7 +42,7 @@ export function createIndexer(options: { search: Search; logger: Logger }): Inde
     },
     caughtUp,
     async close() {
-      closed = true
+      stop.abort()
       if (timer !== null) clearTimeout(timer)
       await running?.catch(() => undefined)
     },
