@@ -84,6 +84,10 @@ const COMMANDS: Record<string, Entry> = {
     'run the daemon in the foreground',
     async () => (await import('./cli/daemon.ts')).daemonCommand,
   ),
+  completion: entry(
+    'let your shell complete what you type',
+    async () => (await import('./cli/completion.ts')).completionCommand,
+  ),
   demo: entry('a whole task without any account', async () => (await import('./cli/demo.ts')).demoCommand),
 }
 
@@ -103,6 +107,15 @@ export async function runCommandLine(argv: string[], context: CliContext): Promi
   const wantsJson = argv.slice(0, endOfOptions(argv)).includes('--json')
   let code: number = EXIT.ok
   try {
+    // Asked by the script of `ccm completion`, with the words typed so far behind `--`.
+    if (argv[0] === 'complete') {
+      const { complete } = await import('./cli/complete.ts')
+      await complete(context, argv.slice(argv[1] === '--' ? 2 : 1), {
+        summaries: Object.fromEntries(Object.entries(COMMANDS).map(([name, { summary }]) => [name, summary])),
+        load: async (name) => (await COMMANDS[name]?.load())?.(context, () => {}) ?? null,
+      })
+      return EXIT.ok
+    }
     const words = argv[0] === 'help' ? [...argv.slice(1, 2), '--help'] : argv
     const name = words.find((word) => !word.startsWith('-')) ?? null
     const program = await createProgram(name, context, (end) => (code = end))
