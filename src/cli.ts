@@ -42,6 +42,12 @@ const COMMANDS: Record<string, Entry> = {
     'try a failed, cancelled or dead task again',
     async () => (await import('./cli/retry.ts')).retryCommand,
   ),
+  diff: entry('show what a task changed', async () => (await import('./cli/diff.ts')).diffCommand),
+  apply: entry('bring the work of a task home', async () => (await import('./cli/apply.ts')).applyCommand),
+  discard: entry(
+    'take the branch of a task away',
+    async () => (await import('./cli/discard.ts')).discardCommand,
+  ),
   projects: entry(
     'list, add, trust directories',
     async () => (await import('./cli/projects.ts')).projectsCommand,

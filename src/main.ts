@@ -272,6 +272,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       send: (id, text, ask) => supervisor.answer(id, (answers) => answers.send(text, ask)),
       screen: (id) => supervisor.screen(id),
     },
+    work: supervisor.work,
     events: async ({ taskId, after, limit, ...narrowed }) =>
       taskId === null
         ? hookEvents.after(after, null, limit)

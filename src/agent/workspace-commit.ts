@@ -4,7 +4,7 @@ import { clip } from '../core/clip.ts'
 import { cutNames, nameSome, type Worktree } from '../core/workspace.ts'
 import { type GitOptions, type GitReply, runGit } from './git.ts'
 import { firstLine } from './workspace-source.ts'
-import { commitOf, filtersOff, isFilterFailure, treeState } from './workspace-tree.ts'
+import { commitOf, filtersOff, treeState } from './workspace-tree.ts'
 
 /**
  * What is on refs after a commit: `commit` is the newest one with all of the work. `mustStay`: why the tree holds
@@ -27,8 +27,10 @@ export async function commitTree(
 ): Promise<Committed> {
   const { top, tree, branch, base } = worktree
   const notes: string[] = []
+  // Settings that switch off the filters of the repository, once one of them has failed.
+  let off: string[] = []
   const git = (args: string[], more: Partial<GitOptions> = {}) =>
-    runGit(tree, args, { timeoutMs: CALL_MS, durable: true, ...more })
+    runGit(tree, args, { timeoutMs: CALL_MS, durable: true, config: off, ...more })
   const must = async (what: string, args: string[], more: Partial<GitOptions> = {}) => {
     const reply = await git(args, more)
     if (reply.code !== 0) throw new Error(`git could not ${what}: ${why(reply)}`)
@@ -87,11 +89,15 @@ export async function commitTree(
       ...keepOut.map((path) => `:(exclude,literal)${path}`),
     ]
     let reply = await git(args)
-    if (reply.code !== 0 && isFilterFailure(reply)) {
-      notes.push(
-        `A filter of the repository failed (${firstLine(reply.stderr)}); files it is for are committed as they are.`,
-      )
-      reply = await git(args, { config: await filtersOff(tree) })
+    const without = reply.code === 0 || reply.code === null ? [] : await filtersOff(tree)
+    if (without.length > 0) {
+      off = without
+      const raw = await git(args)
+      if (raw.code === 0)
+        notes.push(
+          `A filter of the repository failed (${firstLine(reply.stderr)}); files it is for are committed as they are.`,
+        )
+      reply = raw
     }
     // It stops at the first one it may not read, but adds all others.
     return reply.code === 0 ? null : `not all of it could be committed: ${why(reply)}`

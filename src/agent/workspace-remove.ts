@@ -4,7 +4,7 @@ import { execa } from 'execa'
 import { nameSome, type Worktree } from '../core/workspace.ts'
 import { runGit } from './git.ts'
 import { firstLine } from './workspace-source.ts'
-import { commitOf, treeState } from './workspace-tree.ts'
+import { commitOf, filtersOff, treeState } from './workspace-tree.ts'
 
 const CALL_MS = 5 * 60_000
 
@@ -17,7 +17,8 @@ export async function removeTree(
   placed: readonly string[],
 ): Promise<string | null> {
   const { top, tree } = worktree
-  const git = (dir: string, args: string[]) => runGit(dir, args, { timeoutMs: CALL_MS })
+  const git = (dir: string, args: string[], config: string[] = []) =>
+    runGit(dir, args, { timeoutMs: CALL_MS, config })
   const state = await treeState(worktree)
   if (state === 'foreign') return 'git does not know it as a tree of this repository any more.'
   if (state === 'ours') {
@@ -32,14 +33,13 @@ export async function removeTree(
     }
   }
   // Not forced: git refuses when anything in it is not committed. Only a clean submodule needs the force.
-  const first = await git(top, ['worktree', 'remove', '--', tree])
-  const isSubmodule = first.code !== 0 && /containing submodules/.test(first.stderr)
-  const reply =
-    isSubmodule && (await isClean(tree))
-      ? await git(top, ['worktree', 'remove', '--force', '--', tree])
-      : first
-  const isKnown = reply.code === 0 || /is not a working tree/.test(reply.stderr)
-  if (!isKnown && (await treeState(worktree)) === 'ours')
+  let reply = await git(top, ['worktree', 'remove', '--', tree])
+  // Looking for changes, git may run a filter that fails: LFS that is not installed, say.
+  const off = reply.code === 0 ? [] : await filtersOff(top)
+  if (off.length > 0) reply = await git(top, ['worktree', 'remove', '--', tree], off)
+  if (/containing submodules/.test(reply.stderr) && (await isClean(off)))
+    reply = await git(top, ['worktree', 'remove', '--force', '--', tree], off)
+  if (reply.code !== 0 && (await treeState(worktree)) === 'ours')
     return `git did not remove it: ${firstLine(reply.stderr)}`
   // Folders without write permission, as some package caches have them: git has forgotten the tree by now.
   if ((await lstat(tree).catch(() => null)) !== null) {
@@ -49,8 +49,9 @@ export async function removeTree(
   await rmdir(dirname(tree)).catch(() => undefined)
   return null
 
-  async function isClean(dir: string): Promise<boolean> {
-    const { code, stdout } = await git(dir, ['status', '--porcelain', '--ignore-submodules=none'])
+  async function isClean(config: string[]): Promise<boolean> {
+    const args = ['status', '--porcelain', '--ignore-submodules=none']
+    const { code, stdout } = await git(tree, args, config)
     return code === 0 && stdout === ''
   }
 }

@@ -1,7 +1,7 @@
 import { mkdir, realpath, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { CcmError } from '../core/errors.ts'
-import { type GitReply, runGit } from './git.ts'
+import { runGit } from './git.ts'
 import { firstLine } from './workspace-source.ts'
 
 /** What making and looking at a tree needs to know of it. */
@@ -72,11 +72,13 @@ export async function addTree(
     })
   let reply = await add([])
   let note: string | null = null
-  if (reply.code !== 0 && isFilterFailure(reply)) {
+  // A filter fails in its own words, LFS that is not installed say.
+  const off = reply.code === 0 || reply.code === null ? [] : await filtersOff(top)
+  if (off.length > 0) {
     await forgetTree(place)
     if (!exists) await runGit(top, ['update-ref', '-d', `refs/heads/${branch}`, base], { timeoutMs: CALL_MS })
     note = `A filter of the repository failed (${firstLine(reply.stderr)}): the files it is for are as they are stored, pointers in the case of Git LFS.`
-    reply = await add(await filtersOff(top))
+    reply = await add(off)
   }
   if (reply.code === 0) return { note }
   await forgetTree(place)
@@ -102,9 +104,4 @@ export async function filtersOff(dir: string): Promise<string[]> {
   })
   const names = new Set(stdout.split('\0').filter((name) => name !== '' && !name.includes('=')))
   return [...names].map((name) => `${name}=${name.endsWith('.required') ? 'false' : ''}`)
-}
-
-/** True when a call failed because of a smudge or clean filter. */
-export function isFilterFailure({ stderr }: GitReply): boolean {
-  return /(?:smudge|clean|external) filter|filter '/.test(stderr)
 }

@@ -1,4 +1,5 @@
-import type { TaskResult, TaskStatus, ToolBlock } from '../core/task.ts'
+import { isFinal, type TaskResult, type TaskStatus, type ToolBlock } from '../core/task.ts'
+import { nameSome } from '../core/workspace.ts'
 import type { PendingQuestion, TaskJson } from '../protocol/rest.ts'
 import { showDuration } from './duration.ts'
 import { oneLine, printable, visible } from './printable.ts'
@@ -25,6 +26,7 @@ export function summaryLines(task: TaskJson, paint: Paint): string[] {
   ]
   if (task.error !== null) lines.push(`  ${paint.red(oneLine(task.error, 500))}`)
   if (result !== null) lines.push(...resultLines(result, paint))
+  lines.push(...workspaceLines(task, paint))
   return lines
 }
 
@@ -35,7 +37,7 @@ export function showLines(task: TaskJson, paint: Paint): string[] {
     if (value !== null) lines.push(`  ${paint.dim(label.padEnd(10))}${oneLine(String(value), 500)}`)
   }
   row('project', task.project)
-  row('directory', task.dir)
+  row('directory', task.workspace?.dir ?? (task.workspace === null ? task.dir : null))
   row('role', task.role)
   row('model', task.model)
   row('mode', task.permission_mode)
@@ -52,11 +54,13 @@ export function showLines(task: TaskJson, paint: Paint): string[] {
   row('after', task.depends_on.length === 0 ? null : task.depends_on.join(', '))
   row('labels', task.labels.length === 0 ? null : task.labels.join(', '))
   row('dedupe key', task.dedupe_key)
+  row('branch', task.workspace?.branch ?? null)
   row('error', task.error)
   lines.push('', paint.bold('Prompt'), ...indented(printable(task.prompt)))
   if (task.waiting_for !== null)
     lines.push('', ...waitingLines(task.waiting_for, paint), ...answerHints(task))
   if (task.result !== null) lines.push('', paint.bold('Result'), ...resultLines(task.result, paint))
+  lines.push(...workspaceLines(task, paint))
   return lines
 }
 
@@ -106,6 +110,25 @@ export function table(header: string[], rows: string[][], paint: Paint, output?:
     row.map((cell, column) => (column === last && room !== null ? cut(cell, room) : cell)),
   )
   return [paint.dim(line(header)), ...fitted.map(line)]
+}
+
+/** Where the work is and what is not in it; a person who has nothing to do about it is told nothing. */
+function workspaceLines({ id, status, workspace }: TaskJson, paint: Paint): string[] {
+  if (workspace === null || workspace.kind === 'in_place') return []
+  const { branch, commit, left_out: leftOut, ignored, notes } = workspace
+  const said = [
+    ...(leftOut.length > 0 ? [`Not in its tree, because not committed: ${nameSome(leftOut)}`] : []),
+    ...(ignored.length > 0 ? [`Ignored files, on no branch: ${nameSome(ignored)}`] : []),
+    ...notes,
+  ]
+  const lines = said.map((text) => `  ${oneLine(text, 500)}`)
+  if (branch !== null && commit !== null && isFinal(status)) {
+    lines.push(`  The work is on ${paint.bold(branch)} (${commit.slice(0, 12)}).`)
+    lines.push(
+      paint.dim(`  Look: ccm diff ${id}   Bring it home: ccm apply ${id}   Drop it: ccm discard ${id}`),
+    )
+  }
+  return lines.length === 0 ? [] : ['', ...lines]
 }
 
 function resultLines(result: TaskResult, paint: Paint): string[] {

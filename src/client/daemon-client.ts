@@ -20,6 +20,8 @@ import type { SearchHitJson, TimelineJson } from '../protocol/records.ts'
 import type { PermissionRuleJson, RuleChangesBody } from '../protocol/rules.ts'
 import type { NewScheduleBody, ScheduleJson } from '../protocol/schedule.ts'
 import type { KeyJson, NewKeyBody, NewKeyJson } from '../protocol/key.ts'
+import type { ApplyHow } from '../core/workspace.ts'
+import type { AppliedJson, DiffJson, DiscardedJson } from '../protocol/workspace.ts'
 import { readLiveEvents, type LiveMessage, type LiveOptions } from './live-events.ts'
 
 /**
@@ -53,6 +55,10 @@ export type DaemonClient = {
   cancel: (id: string, reason?: string) => Promise<CancelJson>
   /** Throws CONFLICT when it runs, has succeeded or cannot be retried. */
   retry: (id: string) => Promise<RetryJson>
+  /** What a task changed, as a patch or its `--stat`. This and the next two throw CONFLICT with what helps. */
+  diff: (id: string, stat?: boolean) => Promise<DiffJson>
+  apply: (id: string, how: ApplyHow) => Promise<AppliedJson>
+  discard: (id: string) => Promise<DiscardedJson>
   /** The three answers to a waiting agent throw CONFLICT when it does not wait for one. */
   /** `ask`, here and below: the id of what is answered, `waiting_for.id`. */
   approve: (id: string, ask?: string) => Promise<TaskJson>
@@ -152,6 +158,9 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     screen: (id) => get(`${taskPath(id)}/screen`),
     cancel: (id, reason) => post(`${taskPath(id)}/cancel`, { reason }),
     retry: (id) => post(`${taskPath(id)}/retry`),
+    diff: (id, stat = false) => get(`${taskPath(id)}/diff${queryOf({ stat: stat ? 1 : undefined })}`),
+    apply: (id, how) => post(`${taskPath(id)}/apply`, { how }),
+    discard: (id) => post(`${taskPath(id)}/discard`),
     approve: (id, ask) => post(`${taskPath(id)}/approve`, { ask }),
     deny: (id, reason, ask) => post(`${taskPath(id)}/deny`, { reason, ask }),
     send: (id, text, ask) => post(`${taskPath(id)}/send`, { text, ask }),

@@ -85,3 +85,7 @@ export function toWorkspaceJson(worktree: Worktree): WorkspaceJson {
     notes: worktree.notes,
   }
 }
+
+/** How work is brought home: into the checked-out branch, as changes nobody has committed, or its branch itself. */
+export const APPLY_HOW = ['merge', 'patch', 'checkout'] as const
+export type ApplyHow = (typeof APPLY_HOW)[number]

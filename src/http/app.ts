@@ -18,6 +18,7 @@ import { recordRoutes } from './routes/records.ts'
 import { ruleRoutes } from './routes/rules.ts'
 import { scheduleRoutes } from './routes/schedules.ts'
 import { taskRoutes } from './routes/tasks.ts'
+import { workspaceRoutes } from './routes/workspace.ts'
 
 const BODY_MAX_BYTES = 1024 * 1024
 const ANSWER_MS = 30_000
@@ -45,6 +46,7 @@ export function routesOf(deps: AppDeps): Route[] {
     ...ruleRoutes(deps),
     ...recordRoutes(deps),
     ...taskRoutes(deps),
+    ...workspaceRoutes(deps),
     ...liveRoutes(deps),
     ...incidentRoutes(deps),
     ...fleetRoutes(deps),

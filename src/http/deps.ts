@@ -9,6 +9,8 @@ import type { Rights } from '../core/rights.ts'
 import type { NewTask, PermissionMode, Task } from '../core/task.ts'
 import type { Timeline } from '../core/timeline.ts'
 import type { SearchFilter, SearchHit } from '../store/search.ts'
+import type { ApplyHow } from '../core/workspace.ts'
+import type { AppliedJson, DiscardedJson } from '../protocol/workspace.ts'
 import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
 import type { IncidentView } from '../protocol/incident.ts'
 import type { Idempotency } from '../store/idempotency.ts'
@@ -87,6 +89,12 @@ export type AppDeps = {
     send: (id: string, text: string, ask: string | null) => Promise<AnswerReply>
     /** The text of the task's window now, else the last one kept, else null. */
     screen: (id: string) => Promise<string | null>
+  }
+  /** The work of tasks in worktrees; each throws CONFLICT with the command that helps. */
+  work: {
+    diff: (id: string, stat: boolean) => Promise<string>
+    apply: (id: string, how: ApplyHow) => Promise<AppliedJson>
+    discard: (id: string) => Promise<DiscardedJson>
   }
   /** Stored hook events by ascending id, `id > after`; `taskId` null: of all tasks. */
   events: (filter: EventQuery & EventNarrowing) => Promise<RecordedEvent[]>

@@ -43,6 +43,7 @@ import { createRunner, spoolOf, type RunningAgent } from './runner.ts'
 import type { Settings } from './settings.ts'
 import { createScreenSweep } from './sweep.ts'
 import { whyQueued } from './why-queued.ts'
+import { type BringHome, createBringHome } from './bring-home.ts'
 import { createPlaces } from './places.ts'
 import { createWorkspaceSweep } from './workspace-sweep.ts'
 import { createWorkspaces } from './workspaces.ts'
@@ -92,6 +93,8 @@ export type Supervisor = {
   /** The task's newest agent, or why it has none. */
   factsOf: (task: Task) => Promise<AgentFacts>
   screen: (id: string) => Promise<string | null>
+  /** What a person does with the work of a task. */
+  work: BringHome
   trustProject: (name: string) => Project | null
   updateProject: (name: string, changes: Partial<ProjectSettings>) => Promise<Project | null>
   /** Throws CONFLICT while tasks of it are alive. */
@@ -484,6 +487,13 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       dispatcher.nudge()
       return project
     },
+    work: createBringHome({
+      worktrees: deps.worktrees,
+      workspaces,
+      queue,
+      dirOf: (task) => attempts.newestOf(task.id)?.dir ?? null,
+      changed: (taskId) => notify(taskId, 'task'),
+    }),
     agents: () => [...runner.agents.values()],
     holds: () => {
       const spent = budgets.dayOver()

@@ -66,7 +66,10 @@ export function createWorkspaceSweep(options: {
 
   return {
     nudge,
-    atStart: () => look(true),
+    async atStart() {
+      await workspaces.forgetOld()
+      return look(true)
+    },
     async close() {
       closed = true
       clearInterval(timer)

@@ -5,6 +5,7 @@ import { changesBetweenCommits } from '../agent/changes.ts'
 import { shellQuote } from '../agent/shell.ts'
 import { type Committed, commitMessage, commitTree } from '../agent/workspace-commit.ts'
 import { bringFiles } from '../agent/workspace-files.ts'
+import { forgetDiscarded } from '../agent/workspace-apply.ts'
 import { deleteBranch, removeTree, whyInUse } from '../agent/workspace-remove.ts'
 import { runSetup } from '../agent/workspace-setup.ts'
 import { probeSource, type Source, uncommitted } from '../agent/workspace-source.ts'
@@ -18,6 +19,8 @@ import type { Project } from '../store/projects.ts'
 import type { Worktrees } from '../store/worktrees.ts'
 import type { Places } from './places.ts'
 
+/** How long discarded work can be had back. */
+const DISCARDED_MS = 30 * 86_400_000
 const SETUP_MS = 10 * 60_000
 
 /** What an attempt came to in its workspace. */
@@ -52,6 +55,10 @@ export type Workspaces = {
    * something. `over` is asked when nothing else can happen to the tree; its null leaves it.
    */
   close: (taskId: string, over: () => Promise<Pick<Task, 'id' | 'prompt'> | null>) => Promise<string | null>
+  /** Runs one piece of work at a time for each key. */
+  inTurn: <T>(key: string, work: () => Promise<T>) => Promise<T>
+  /** Forgets discarded work whose time is over. */
+  forgetOld: () => Promise<void>
   /** Tasks whose tree may be there. */
   there: () => Worktree[]
   view: (taskId: string) => WorkspaceJson | null
@@ -315,6 +322,13 @@ export function createWorkspaces(deps: {
         }
       }),
 
+    inTurn,
+    async forgetOld() {
+      for (const worktree of worktrees.discardedBefore(clock() - DISCARDED_MS)) {
+        await forgetDiscarded(worktree)
+        worktrees.forget(worktree.taskId)
+      }
+    },
     there: () => worktrees.there(),
     view: (taskId) => {
       const worktree = worktrees.get(taskId)

@@ -4,7 +4,7 @@ import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ScriptedReply } from '../../src/demo/model.ts'
 import type { TaskJson } from '../../src/protocol/rest.ts'
-import { createStageHere, type Stage } from '../e2e/stage.ts'
+import { createStage, createStageHere, type Stage } from '../e2e/stage.ts'
 
 // Generous: the machine may be busy with other things. Every wait ends as soon as it is over.
 const WAIT_MS = 120_000
@@ -416,7 +416,7 @@ test(
   'a waiting task frees its slot and outlives the no-activity deadline, until its own limit ends it',
   TEST,
   async () => {
-    await using stage = await createStageHere(
+    await using stage = await createStage(
       ({ turn, userText }) => (userText.includes('second') || turn > 0 ? say('[DONE]') : bash('touch one')),
       { config: '[agents]\nmax_concurrent = 1\n[timeouts]\nno_activity = "3s"\nwaiting = "25s"\n' },
     )

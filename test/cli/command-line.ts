@@ -159,6 +159,11 @@ export async function serveDaemon(
     systems: async () => [{ id: 'local', queued: 0, running: 0 }],
     usage: async () => [],
     incidents: async () => [],
+    work: {
+      diff: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),
+      apply: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),
+      discard: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),
+    },
     events: async ({ taskId, after, limit }) =>
       events.filter((row) => row.id > after && (taskId === null || row.taskId === taskId)).slice(0, limit),
     changes: async ({ taskId, after, limit }) =>

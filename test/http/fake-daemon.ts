@@ -1,3 +1,4 @@
+import { CcmError } from '../../src/core/errors.ts'
 import { pino } from 'pino'
 import type { StateChange } from '../../src/core/attempt.ts'
 import { columnsOf, type RecordedEvent } from '../../src/core/hook-kind.ts'
@@ -69,6 +70,11 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       deny: note('deny', 'done'),
       send: note('send', 'done'),
       screen: note('screen', 'hello'),
+    },
+    work: {
+      diff: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),
+      apply: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),
+      discard: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),
     },
     events: async (query) =>
       after(events, query).filter((event) => query.name === undefined || event.hookEventName === query.name),
