@@ -153,7 +153,8 @@ create table public.task_attempts (
   outcome text
     check (outcome in ('succeeded', 'failed', 'failed_permanent', 'released', 'cancelled', 'lost')),
   error text,
-  primary key (system_id, task_id, attempt),
+  -- The task first: with the system first, a planner that knows nothing yet takes all rows of the system for one.
+  primary key (task_id, attempt, system_id),
   foreign key (system_id, task_id) references public.tasks (system_id, id) on delete cascade,
   check ((outcome is null) = (ended_at is null))
 ) with (autovacuum_vacuum_scale_factor = 0.02);

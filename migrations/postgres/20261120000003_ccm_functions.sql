@@ -1,6 +1,8 @@
 -- The queue's functions, each one atomic step. ccm.step is 'on' only while one of them writes; where one fails,
 -- its transaction takes that back too. (A function's own SET clause would need a superuser.) Plan settings: tables grow from nothing while plans are kept, and
--- a plan made over an empty table would read a full one from end to end.
+-- a plan made over an empty table would read a full one from end to end. For the same reason rows that are known by
+-- their key are asked for their status with a variable or by ended_at: written out, the planner would take an index
+-- made for that status and read all of it.
 
 -- Throws PT409 unless this is the newest process of the worker; it stays that until this transaction ends. `alone`
 -- waits for every other call of the worker that has begun, and lets none begin until then.
@@ -139,6 +141,7 @@ declare
   at timestamptz;
   expires timestamptz;
   found_now integer;
+  queued constant text := 'queued';
 begin
   perform ccm.fence(p_system, p_worker, p_epoch);
   if room <= 0 or (select w.draining from public.workers as w where w.system_id = p_system and w.id = p_worker) then
@@ -200,12 +203,12 @@ begin
         resume_worker = case when t.resume_worker = p_worker then t.resume_worker end,
         resume_until = case when t.resume_worker = p_worker then t.resume_until end
       from pick
-      where t.system_id = p_system and t.id = pick.id and t.status = 'queued'
-      returning t.*
+      where t.system_id = p_system and t.id = pick.id and t.status = queued
+      returning t as task, pick.n
     ),
     opened as (
       insert into public.task_attempts (system_id, task_id, attempt, worker, epoch, claimed_at, lease_expires_at)
-      select p_system, c.id, c.attempt, p_worker, p_epoch, at, expires from claimed as c
+      select p_system, (c.task).id, (c.task).attempt, p_worker, p_epoch, at, expires from claimed as c
     ),
     served as (
       update public.projects as p
@@ -216,7 +219,7 @@ begin
       where p.system_id = p_system and p.name = last.name
         and not (p.turn = newest.turn and p.turn > 0 and (select count(distinct pick.name) from pick) = 1)
     )
-    select c.*, expires from claimed as c join pick on pick.id = c.id order by pick.n;
+    select (c.task).*, expires from claimed as c order by c.n;
     get diagnostics found_now = row_count;
     exit when found_now = 0;
     room := room - found_now;
@@ -234,6 +237,9 @@ as $$
 declare
   at timestamptz;
   expires timestamptz;
+  one record;
+  -- By place: whether a cancel was asked of what was renewed; null for what was not.
+  cancels boolean[] := array_fill(null::boolean, array[cardinality(p_tasks)]);
 begin
   perform ccm.fence(p_system, p_worker, p_epoch);
   at := ccm.now();
@@ -241,25 +247,24 @@ begin
   perform pg_catalog.set_config('ccm.step', 'on', true);
   update public.workers as w set seen_at = at, running = cardinality(p_tasks)
   where w.system_id = p_system and w.id = p_worker;
-  return query
-  with asked as (
-    select a.task_id, a.attempt, a.n from unnest(p_tasks, p_attempts) with ordinality as a (task_id, attempt, n)
-  ),
-  renewed as (
-    update public.task_attempts as a set lease_expires_at = expires
-    from asked
-    where a.system_id = p_system and a.task_id = asked.task_id and a.attempt = asked.attempt
-      and a.worker = p_worker and a.outcome is null
-    returning a.task_id, a.attempt
-  )
-  select asked.task_id, asked.attempt, renewed.task_id is not null,
-    renewed.task_id is not null and coalesce(t.cancel_requested, false),
-    case when renewed.task_id is not null then expires end
-  from asked
-    left join renewed on renewed.task_id = asked.task_id and renewed.attempt = asked.attempt
-    left join public.tasks as t on t.system_id = p_system and t.id = renewed.task_id
-  order by asked.n;
+  for one in
+    with renewed as (
+      update public.task_attempts as a set lease_expires_at = expires
+      from unnest(p_tasks, p_attempts) with ordinality as asked (task_id, attempt, n)
+      where a.system_id = p_system and a.task_id = asked.task_id and a.attempt = asked.attempt
+        and a.worker = p_worker and a.ended_at is null
+      returning a.task_id, asked.n
+    )
+    select r.n, (select t.cancel_requested from public.tasks as t where t.system_id = p_system and t.id = r.task_id) as cancel
+    from renewed as r
+  loop
+    cancels[one.n] := one.cancel;
+  end loop;
   perform pg_catalog.set_config('ccm.step', '', true);
+  return query
+  select a.task_id, a.attempt, a.cancel is not null, coalesce(a.cancel, false), case when a.cancel is not null then expires end
+  from unnest(p_tasks, p_attempts, cancels) with ordinality as a (task_id, attempt, cancel, n)
+  order by a.n;
 end $$;
 comment on function public.tasks_heartbeat is 'Renews leases. ok = false: end the agent and write nothing more for that attempt.';
 
@@ -309,88 +314,90 @@ language plpgsql security definer set search_path = ''
 as $$
 declare
   at timestamptz;
-  replies text[];
-  places bigint[];
-  ended text[];
+  one record;
+  running constant text := 'running';
+  -- By place. An attempt that was closed here and whose task is not over goes back to the queue.
+  replies text[] := array_fill(null::text, array[cardinality(p_tasks)]);
+  closed_places bigint[] := '{}';
+  back bigint[];
+  ended text[] := '{}';
 begin
   perform ccm.fence(p_system, p_worker, p_epoch);
   at := ccm.now();
   perform pg_catalog.set_config('ccm.step', 'on', true);
-  with asked as (
-    select a.* from unnest(p_tasks, p_attempts, p_outcomes, p_results, p_errors, p_retry_after_ms, p_resume_sessions, p_resume_for_ms)
-      with ordinality as a (task_id, attempt, outcome, result, error, retry_after_ms, resume_session, resume_for_ms, n)
-  ),
-  -- Of two reports about one attempt in one call the first counts.
-  first as materialized (
-    select distinct on (asked.task_id, asked.attempt) asked.* from asked order by asked.task_id, asked.attempt, asked.n
-  ),
-  closed as (
-    update public.task_attempts as a set ended_at = at, outcome = first.outcome, error = first.error
-    from first
-    where a.system_id = p_system and a.task_id = first.task_id and a.attempt = first.attempt
-      and a.worker = p_worker and a.outcome is null
-    returning first.*
-  ),
-  next as (
-    select c.*,
-      case
-        when c.outcome in ('succeeded', 'cancelled') then c.outcome
-        when c.outcome = 'failed_permanent' then 'failed'
-        when t.cancel_requested then 'cancelled'
-        when c.outcome = 'failed' and t.failures + 1 >= 3 then 'failed'
-        else 'queued'
-      end as status,
-      case when c.retry_after_ms is null
-        then ccm.backoff(case when c.outcome = 'released' then t.releases else t.failures end)
-        else greatest(c.retry_after_ms, 0) * interval '1 millisecond' end as wait
-    from closed as c join public.tasks as t on t.system_id = p_system and t.id = c.task_id
-  ),
-  moved as (
-    update public.tasks as t set
-      status = next.status,
-      failures = t.failures + case when next.outcome in ('failed', 'failed_permanent') then 1 else 0 end,
-      releases = t.releases + case when next.outcome = 'released' then 1 else 0 end,
-      scheduled_at = case when next.status = 'queued' then at + next.wait else t.scheduled_at end,
-      worker = case when next.status = 'queued' then null else t.worker end,
-      resume_worker = case when next.status = 'queued' and next.resume_session is not null then p_worker end,
-      resume_until = case when next.status = 'queued' and next.resume_session is not null
-        then at + greatest(next.resume_for_ms, 0) * interval '1 millisecond' end,
-      claude_session_id = case when next.status = 'queued' then next.resume_session end,
-      result = case when next.status <> 'queued' then
-        case when octet_length(next.result) > 1048576 then '{"truncated": true}'::jsonb else next.result::jsonb end end,
-      error = case when next.status not in ('queued', 'succeeded') then coalesce(
-        case when next.status = 'cancelled' then t.cancel_reason end, next.error,
-        pg_catalog.format('The attempt ended: %s.', next.outcome)) end,
-      finished_at = case when next.status <> 'queued' then at end
-    from next
-    where t.system_id = p_system and t.id = next.task_id and t.attempt = next.attempt and t.status = 'running'
-    returning t.id, next.n, t.status
-  )
-  select array_agg(m.status), array_agg(m.n), array_agg(m.id) filter (where m.status in ('failed', 'cancelled'))
-  into replies, places, ended from moved as m;
+  for one in
+    with closed as (
+      update public.task_attempts as a set ended_at = at, outcome = asked.outcome, error = asked.error
+      from unnest(p_tasks, p_attempts, p_outcomes, p_results, p_errors) with ordinality
+        as asked (task_id, attempt, outcome, result, error, n)
+      where a.system_id = p_system and a.task_id = asked.task_id and a.attempt = asked.attempt
+        and a.worker = p_worker and a.ended_at is null
+      returning asked.*
+    ),
+    over as (
+      update public.tasks as t set
+        status = case
+          when c.outcome in ('succeeded', 'cancelled') then c.outcome
+          when c.outcome = 'failed_permanent' or not t.cancel_requested then 'failed' else 'cancelled' end,
+        failures = t.failures + case when c.outcome in ('failed', 'failed_permanent') then 1 else 0 end,
+        releases = t.releases + case when c.outcome = 'released' then 1 else 0 end,
+        resume_worker = null, resume_until = null, claude_session_id = null,
+        result = case when octet_length(c.result) > 1048576 then '{"truncated": true}' else c.result end::jsonb,
+        error = case when c.outcome <> 'succeeded' then coalesce(
+          case when c.outcome = 'cancelled' or (c.outcome <> 'failed_permanent' and t.cancel_requested) then t.cancel_reason end,
+          c.error, pg_catalog.format('The attempt ended: %s.', c.outcome)) end,
+        finished_at = at
+      from closed as c
+      where t.system_id = p_system and t.id = c.task_id and t.attempt = c.attempt and t.status = running
+        and (c.outcome in ('succeeded', 'cancelled', 'failed_permanent') or t.cancel_requested
+          or (c.outcome = 'failed' and t.failures + 1 >= 3))
+      returning c.n, t.id, t.status
+    )
+    select o.n, o.id, o.status from over as o union all select c.n, null, null from closed as c
+  loop
+    if one.status is null then
+      closed_places := closed_places || one.n;
+    else
+      replies[one.n] := one.status;
+      if one.status <> 'succeeded' then ended := ended || one.id; end if;
+    end if;
+  end loop;
 
-  if ended is not null then perform ccm.cancel_dependents(p_system, ended); end if;
-
+  select array_agg(c.n) into back from unnest(closed_places) as c (n) where replies[c.n] is null;
+  if back is not null then
+    for one in
+      update public.tasks as t set
+        status = 'queued',
+        failures = t.failures + case when b.outcome = 'failed' then 1 else 0 end,
+        releases = t.releases + case when b.outcome = 'released' then 1 else 0 end,
+        worker = null,
+        scheduled_at = at + case
+          when b.retry_after_ms is null then ccm.backoff(case when b.outcome = 'released' then t.releases else t.failures end)
+          else greatest(b.retry_after_ms, 0) * interval '1 millisecond' end,
+        resume_worker = case when b.session is not null then p_worker end,
+        resume_until = case when b.session is not null then at + greatest(b.for_ms, 0) * interval '1 millisecond' end,
+        claude_session_id = b.session
+      from (
+        select p_tasks[k.n] as task_id, p_attempts[k.n] as attempt, p_outcomes[k.n] as outcome,
+          p_retry_after_ms[k.n] as retry_after_ms, p_resume_sessions[k.n] as session, p_resume_for_ms[k.n] as for_ms, k.n
+        from unnest(back) as k (n)
+      ) as b
+      where t.system_id = p_system and t.id = b.task_id and t.attempt = b.attempt and t.status = running
+      returning b.n
+    loop
+      replies[one.n] := 'queued';
+    end loop;
+  end if;
+  if ended <> '{}' then perform ccm.cancel_dependents(p_system, ended); end if;
   perform pg_catalog.set_config('ccm.step', '', true);
 
-  if cardinality(places) = cardinality(p_tasks) then
-    return query select p_tasks[m.n], p_attempts[m.n], m.status
-    from unnest(places, replies) as m (n, status) order by m.n;
-    return;
-  end if;
   return query
-  select asked.task_id, asked.attempt, coalesce(
-    m.status,
-    case
-      when a.worker is null then 'unknown'
-      when a.worker <> p_worker then 'not_yours'
-      when a.outcome = asked.outcome then 'duplicate'
-      else 'stale'
-    end)
-  from unnest(p_tasks, p_attempts, p_outcomes) with ordinality as asked (task_id, attempt, outcome, n)
-    left join unnest(places, replies) as m (n, status) on m.n = asked.n
-    left join public.task_attempts as a
-      on a.system_id = p_system and a.task_id = asked.task_id and a.attempt = asked.attempt
+  select asked.task_id, asked.attempt, coalesce(asked.reply, (
+    select case
+      when a.worker <> p_worker then 'not_yours' when a.outcome = asked.outcome then 'duplicate' else 'stale' end
+    from public.task_attempts as a
+    where a.system_id = p_system and a.task_id = asked.task_id and a.attempt = asked.attempt), 'unknown')
+  from unnest(p_tasks, p_attempts, p_outcomes, replies) with ordinality as asked (task_id, attempt, outcome, reply, n)
   order by asked.n;
 end $$;
 comment on function public.task_finish_many is 'Takes reports, as task_finish does, in their order.';
