@@ -115,8 +115,9 @@ test('an attempt’s settings hold our keys only, and every hook has a limit', (
       { type: 'command', command: `/bin/sh '/a b/it'\\''s.sh' '/s p'`, timeout: 2 },
     ])
   }
+  expect(Object.keys(settings.hooks)).toHaveLength(30)
   // These fire for every line that streams, or would have to do the work themselves.
-  for (const name of ['MessageDisplay', 'FileChanged', 'WorktreeCreate'])
+  for (const name of ['MessageDisplay', 'WorktreeCreate', 'WorktreeRemove'])
     expect(settings.hooks[name]).toBeUndefined()
 })
 

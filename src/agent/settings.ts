@@ -1,39 +1,16 @@
+import { PHASES, PLAIN } from '../core/hook-kind.ts'
 import { shellQuote } from './shell.ts'
 
 /**
- * Hook events that are recorded. Left out: MessageDisplay and FileChanged, which fire for every line that
- * streams or changes; WorktreeCreate and WorktreeRemove, whose hook would have to do the work itself.
+ * Not recorded. A hook for a worktree replaces what Claude Code itself would do. MessageDisplay comes ten times a
+ * second while text streams (measured), a process each, and tells nothing that Stop and the transcript do not.
  */
-const RECORDED = [
-  'SessionStart',
-  'SessionEnd',
-  'UserPromptSubmit',
-  'UserPromptExpansion',
-  'PreToolUse',
-  'PostToolUse',
-  'PostToolUseFailure',
-  'PostToolBatch',
-  'PermissionRequest',
-  'PermissionDenied',
-  'Notification',
-  'Stop',
-  'StopFailure',
-  'SubagentStart',
-  'SubagentStop',
-  'PreCompact',
-  'PostCompact',
-  'PreModelSwitch',
-  'PostModelSwitch',
-  'DirectoryAdded',
-  'ConfigChange',
-  'CwdChanged',
-  'InstructionsLoaded',
-  'TaskCreated',
-  'TaskCompleted',
-  'TeammateIdle',
-  'Elicitation',
-  'ElicitationResult',
-]
+const NOT_RECORDED = ['WorktreeCreate', 'WorktreeRemove', 'MessageDisplay']
+
+/** Hook events that are recorded: every other one that Claude Code has. */
+export const RECORDED = [...Object.keys(PHASES), ...Object.keys(PLAIN)].filter(
+  (name) => !NOT_RECORDED.includes(name),
+)
 
 /** Claude Code must not give up before ccm lets go: a closed connection would read as an answer in the window. */
 const ASK_MARGIN_S = 60

@@ -30,7 +30,18 @@ function statusLines(status: StatusJson, paint: Paint): string[] {
     `  tasks   ${status.running} running, ${status.queued} queued`,
     `  tmux    ${status.tmux === 'ok' ? 'ok' : paint.red('down')}`,
     `  claude  ${claude}`,
+    ...oddEvents(status.events).map((line) => paint.yellow(`  events  ${line}`)),
     ...status.holds.map((hold) => paint.yellow(`  waits   ${oneLine(hold)}`)),
     ...status.found_at_start.map((found) => paint.dim(`  found   ${oneLine(found)}`)),
+  ]
+}
+
+/** What of the agents' events was not as it should be, one sentence each; [] when all is well. */
+function oddEvents({ unknown, unreadable, lost }: StatusJson['events']): string[] {
+  const names = Object.entries(unknown).map(([name, count]) => `${oneLine(name, 40)} ${count}`)
+  return [
+    ...(lost > 0 ? [`${lost} could not be written by an agent's hook: is the disk full or read-only?`] : []),
+    ...(unreadable > 0 ? [`${unreadable} could not be read`] : []),
+    ...(names.length > 0 ? [`of unknown names: ${names.join(', ')}`] : []),
   ]
 }

@@ -61,6 +61,7 @@ const ASSIGNMENT = new RegExp(
 /** What stands for a secret without being one. */
 const PLACEHOLDER =
   /^(?:\$|\{\{|<|%[({sd]|\*\*\*$|process\.env|os\.|env\.|import\.meta|x{3,}$|\.{3}|(?:string|number|boolean|bool|str|int|any|unknown|null|undefined|none|true|false|nil|never|object|buffer|bytes|void|text|varchar|required|optional|redacted|self|this|new|function|return|const|let|yes|async|no)\b[?!]?$)/i
+const MEMBER = /^[A-Za-z_$][\w$]*(?:\??\.[A-Za-z_$][\w$]*)+[?!]?$/
 const IDENTIFIERS = /^[A-Za-z_$][A-Za-z_$]*(?:\??\.[A-Za-z_$][A-Za-z_$]*)*[?!]?$/
 
 /** Whether an unquoted value is code, a type or a name instead of a secret. */
@@ -68,9 +69,10 @@ function isCode(name: string, value: string, dashed: boolean, separator: string,
   if (dashed || /^[A-Z][A-Z0-9_]*$/.test(name)) return false
   if (/^\d{1,7}$/.test(value)) return !/pass|pwd/i.test(name)
   if (after === '(' || after === '[') return true
+  if (MEMBER.test(value) && NAMES.test(value)) return true
   if (!IDENTIFIERS.test(value)) return false
   // `password = hunter`: letters alone are a value only where a line of YAML or of an environment ends with them.
-  if (value.includes('.') || new RegExp(STEM, 'i').test(value) || /^[A-Z]/.test(value)) return true
+  if (value.includes('.') || NAMES.test(value) || /^[A-Z]/.test(value)) return true
   const spaced = separator.trim() !== separator && separator.includes('=')
   if (spaced || after === '' || after === '\n' || after === '\r' || after === '\\') return spaced
   return separator.includes(':') || !(after === ' ' || after === '&')

@@ -1,0 +1,290 @@
+import { spawn } from 'node:child_process'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import Sqlite from 'better-sqlite3'
+import { pino } from 'pino'
+import { createRedactor } from '../src/core/redact.ts'
+import { openDatabase } from '../src/store/database.ts'
+import { createHookEvents } from '../src/store/hook-events.ts'
+import { createIngest } from '../src/supervisor/ingest.ts'
+import { toNewEvent } from '../src/supervisor/spool-event.ts'
+import { compare, median, type Bench, type Row } from './row.ts'
+
+const EVENTS = 5000
+const SPOOLS = 10
+const ROUNDS = 5
+const GROUP = 50
+const RATE_PER_S = 500
+const SECONDS = 10
+
+/**
+ * Events of 2 KB on their way from spool files to durable rows (`synchronous = FULL`). Peers: a reader that stores
+ * each file in a commit of its own and then removes it; better-sqlite3 alone, 50 rows of that text a commit.
+ */
+export const bench: Bench = async () => {
+  const oneByOne: number[] = []
+  const ours: number[] = []
+  const raw: number[] = []
+  const stored: number[] = []
+  const delays: number[] = []
+  const idle: number[] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    oneByOne.push(await inHome(storeOneByOne))
+    const { ms, loopDelayMs } = await inHome(drain)
+    ours.push(ms)
+    delays.push(loopDelayMs)
+    idle.push(await idleDelay())
+    raw.push(await inHome(storeRaw))
+    stored.push(await inHome(storeTexts))
+  }
+  const latency = await inHome(underLoad)
+  const [p50 = NaN, p99 = NaN] = [0.5, 0.99].map((part) => quantile(latency, part))
+  return [
+    ratioRow('files to rows, 2 KB (events/s; a commit each)', 8, oneByOne, ours),
+    {
+      name: 'event loop delay meanwhile, p99 (peer: of an idle loop)',
+      peer: median(idle),
+      ours: median(delays),
+      ratio: null,
+      unit: 'ms',
+      goal: 'under 20 ms',
+    },
+    ratioRow('texts to rows (events/s; better-sqlite3 alone)', 0.5, raw, stored),
+    ratioRow('files to rows (events/s; better-sqlite3 alone, no files)', 0.5, raw, ours),
+    {
+      name: `spool to row at ${RATE_PER_S}/s, p50`,
+      peer: null,
+      ours: p50,
+      ratio: null,
+      unit: 'ms',
+      goal: 'under 10 ms',
+    },
+    {
+      name: `spool to row at ${RATE_PER_S}/s, p99`,
+      peer: null,
+      ours: p99,
+      ratio: null,
+      unit: 'ms',
+      goal: 'under 50 ms',
+    },
+  ]
+}
+
+/** Times become events per second; the ratio stays peer's time by ours. */
+function ratioRow(name: string, goal: number, peerMs: number[], oursMs: number[]): Row {
+  const row = compare(name, 'events/s', goal, peerMs, oursMs)
+  return { ...row, peer: (EVENTS * 1000) / (row.peer ?? NaN), ours: (EVENTS * 1000) / row.ours }
+}
+
+type Home = { folder: string; spools: string[] }
+
+async function inHome<T>(work: (home: Home) => T | Promise<T>): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-bench-ingest-'))
+  const spools = Array.from({ length: SPOOLS }, (_, index) => join(folder, `spool-${index}`))
+  for (const spool of spools) mkdirSync(spool)
+  try {
+    return await work({ folder, spools })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** What the client sends after an edit, 2 KB. */
+function payload(number: number, more: object = {}): string {
+  const line = `  const value${number} = compute(input[${number}], options)\n`
+  return JSON.stringify({
+    session_id: '59c4ae46-e6fe-4316-a65c-27ce35410755',
+    transcript_path: '/home/me/.claude/projects/-code-app/59c4ae46-e6fe-4316-a65c-27ce35410755.jsonl',
+    cwd: '/code/app',
+    permission_mode: 'acceptEdits',
+    hook_event_name: 'PostToolUse',
+    tool_name: 'Edit',
+    tool_input: { file_path: '/code/app/src/a.ts', old_string: line, new_string: line.toUpperCase() },
+    tool_response: {
+      filePath: '/code/app/src/a.ts',
+      oldString: line,
+      newString: line.toUpperCase(),
+      originalFile: line.repeat(20),
+      structuredPatch: [{ oldStart: 1, lines: [`-${line}`, `+${line.toUpperCase()}`] }],
+    },
+    tool_use_id: `toolu_${number}`,
+    duration_ms: 12,
+    ...more,
+  })
+}
+
+function fill({ spools }: Home): void {
+  for (let number = 0; number < EVENTS; number++)
+    writeFileSync(join(spools[number % SPOOLS] ?? '', `${number}.json`), payload(number))
+}
+
+function open(home: Home) {
+  const migrationsDir = resolve(import.meta.dirname, '../migrations/sqlite')
+  const db = openDatabase({ file: join(home.folder, 'ccm.db'), migrationsDir, clock: Date.now })
+  return { db, hookEvents: createHookEvents(db) }
+}
+
+/** The rows are the same; the statement is committed by itself. */
+function storeOneByOne(home: Home): number {
+  fill(home)
+  open(home).db.close()
+  const db = new Sqlite(join(home.folder, 'ccm.db'))
+  db.pragma('synchronous = FULL')
+  const insert = db.prepare(INSERT)
+  const from = performance.now()
+  for (const spool of home.spools)
+    for (const name of readdirSync(spool)) {
+      const text = readFileSync(join(spool, name), 'utf8')
+      insert.run(rowOf(`${spool}/${name}`, text))
+      unlinkSync(join(spool, name))
+    }
+  const ms = performance.now() - from
+  db.close()
+  return ms
+}
+
+const INSERT = `INSERT INTO hook_events (file_name, task_id, attempt, session, hook_event_name, at, payload)
+  VALUES (:file, 't', 1, :session, :name, :at, :text) ON CONFLICT (file_name) DO NOTHING RETURNING id`
+
+function rowOf(file: string, text: string) {
+  const { session_id, hook_event_name } = JSON.parse(text) as Record<string, string>
+  return { file, session: session_id ?? null, name: hook_event_name ?? '', at: Date.now(), text }
+}
+
+function storeRaw(home: Home): number {
+  open(home).db.close()
+  const texts = Array.from({ length: EVENTS }, (_, number) => payload(number))
+  const db = new Sqlite(join(home.folder, 'ccm.db'))
+  db.pragma('synchronous = FULL')
+  const insert = db.prepare(INSERT)
+  const group = db.transaction((from: number) => {
+    for (let number = from; number < from + GROUP; number++)
+      insert.get({
+        file: `${number}`,
+        session: 's',
+        name: 'PostToolUse',
+        at: number,
+        text: texts[number] ?? '',
+      })
+  })
+  const from = performance.now()
+  for (let number = 0; number < EVENTS; number += GROUP) group.immediate(number)
+  const ms = performance.now() - from
+  db.close()
+  return ms
+}
+
+/** Parsed, redacted, described and stored; without files. */
+function storeTexts(home: Home): number {
+  const { db, hookEvents } = open(home)
+  const redactor = createRedactor()
+  const texts = Array.from({ length: EVENTS }, (_, number) => payload(number))
+  const context = { redactor, now: Date.now(), suspect: () => null }
+  const from = performance.now()
+  for (let number = 0; number < EVENTS; number += GROUP)
+    hookEvents.insertBatch(
+      texts.slice(number, number + GROUP).map((text, index) => {
+        const file = { name: `${number + index}.json`, at: 1 }
+        return toNewEvent(
+          { taskId: 't', attempt: 1 },
+          file,
+          { text, size: text.length, sha256: null },
+          context,
+        )
+      }),
+    )
+  const ms = performance.now() - from
+  db.close()
+  return ms
+}
+
+function ingestOf(home: Home, heard: (payload: Record<string, unknown>) => void) {
+  const { db, hookEvents } = open(home)
+  const ingest = createIngest({
+    hookEvents,
+    redactor: createRedactor(),
+    clock: Date.now,
+    logger: pino({ level: 'warn' }),
+    onEvents: (_, events) => {
+      for (const event of events) heard(event.payload)
+    },
+  })
+  return { db, ingest }
+}
+
+/** What the machine itself does to a loop that has nothing to do. */
+async function idleDelay(): Promise<number> {
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  await sleep(1000)
+  delay.disable()
+  return delay.percentile(99) / 1e6
+}
+
+async function drain(home: Home): Promise<{ ms: number; loopDelayMs: number }> {
+  fill(home)
+  await sleep(50)
+  let count = 0
+  const all = Promise.withResolvers<void>()
+  const { db, ingest } = ingestOf(home, () => {
+    if (++count === EVENTS) all.resolve()
+  })
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  const from = performance.now()
+  for (const [index, folder] of home.spools.entries()) ingest.add({ taskId: `t${index}`, attempt: 1, folder })
+  await all.promise
+  const ms = performance.now() - from
+  delay.disable()
+  await ingest.close()
+  db.close()
+  return { ms, loopDelayMs: delay.percentile(99) / 1e6 }
+}
+
+/** Another process writes, as the hooks do; how long each event took from its rename to its commit. */
+async function underLoad(home: Home): Promise<number[]> {
+  const took: number[] = []
+  const { db, ingest } = ingestOf(home, ({ sent }) =>
+    took.push(performance.timeOrigin + performance.now() - Number(sent)),
+  )
+  for (const [index, folder] of home.spools.entries()) ingest.add({ taskId: `t${index}`, attempt: 1, folder })
+  const writer = spawn(process.execPath, [import.meta.filename, 'write', ...home.spools], {
+    stdio: 'inherit',
+  })
+  await new Promise((done) => writer.once('exit', done))
+  await sleep(200)
+  await ingest.close()
+  db.close()
+  return took
+}
+
+async function write(spools: string[]): Promise<void> {
+  const from = performance.now()
+  for (let number = 0; number < RATE_PER_S * SECONDS; number++) {
+    const folder = spools[number % spools.length] ?? ''
+    const part = join(folder, `.part.${number}`)
+    writeFileSync(part, payload(number, { sent: performance.timeOrigin + performance.now() }))
+    renameSync(part, join(folder, `${number}.json`))
+    const dueMs = ((number + 1) * 1000) / RATE_PER_S - (performance.now() - from)
+    if (dueMs > 1) await sleep(dueMs)
+  }
+}
+
+function quantile(values: number[], part: number): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length * part)] ?? NaN
+}
+
+const [, program, mode, ...folders] = process.argv
+if (program === import.meta.filename && mode === 'write') await write(folders)

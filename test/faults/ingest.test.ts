@@ -1,0 +1,77 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import Sqlite from 'better-sqlite3'
+import { expect, test } from 'vitest'
+import { eventually, temporaryFolder } from './fixture.ts'
+
+const KILLS = 15
+const SPOOLS = 4
+
+test(`${KILLS} kills of the reader under load: each event is stored once, in order, and none is left`, async () => {
+  const home = temporaryFolder()
+  const folders = Array.from({ length: SPOOLS }, (_, index) => join(home, `spool-${index}`))
+  for (const folder of folders) mkdirSync(folder)
+  let written = 0
+  const enough = new AbortController()
+  // As the script does it, and never twice under one name.
+  const writer = (async () => {
+    while (!enough.signal.aborted) {
+      for (let burst = 0; burst < 5; burst++, written++) {
+        const folder = folders[written % SPOOLS] ?? ''
+        const serial = Math.floor(written / SPOOLS)
+        const part = join(folder, `.part.${written}`)
+        writeFileSync(
+          part,
+          JSON.stringify({ hook_event_name: 'PreToolUse', session_id: 's', serial, text: 'x'.repeat(2000) }),
+        )
+        // As the script names them: a pid that rises, and what never comes again.
+        renameSync(part, join(folder, `${written + 99}.${(written * 7919) % 1_000_003}.json`))
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+  })()
+  const start = (): ChildProcess =>
+    spawn(
+      process.execPath,
+      [join(import.meta.dirname, 'ingest-program.ts'), join(home, 'ccm.db'), ...folders],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
+  const died = (child: ChildProcess) => new Promise((resolve) => child.once('exit', resolve))
+  for (let kill = 0; kill < KILLS; kill++) {
+    const child = start()
+    const gone = died(child)
+    await new Promise((resolve) => child.stdout?.once('data', resolve))
+    // At another moment of its work each time: after 1, 18, 35 … ms of storing.
+    await new Promise((resolve) => setTimeout(resolve, 1 + kill * 17))
+    child.kill('SIGKILL')
+    await gone
+  }
+  enough.abort()
+  await writer
+  const last = start()
+  const gone = died(last)
+  await eventually(
+    'every spool is empty',
+    () => folders.every((folder) => readdirSync(folder).length === 0),
+    60_000,
+  )
+  last.kill('SIGKILL')
+  await gone
+  const db = new Sqlite(join(home, 'ccm.db'), { readonly: true })
+  try {
+    expect(db.pragma('integrity_check', { simple: true })).toBe('ok')
+    expect(written).toBeGreaterThan(500)
+    for (let index = 0; index < SPOOLS; index++) {
+      const rows = db
+        .prepare("SELECT payload ->> '$.serial' AS serial FROM hook_events WHERE task_id = :task ORDER BY id")
+        .all({ task: `t${index}` }) as { serial: number }[]
+      const wanted = Array.from({ length: Math.ceil((written - index) / SPOOLS) }, (_, serial) => serial)
+      expect(rows.map(({ serial }) => serial)).toEqual(wanted)
+    }
+  } finally {
+    db.close()
+  }
+}, 180_000)
