@@ -24,7 +24,7 @@ import { createAttempts } from './store/attempts.ts'
 import { openDatabase, type Database } from './store/database.ts'
 import { createHookEvents } from './store/hook-events.ts'
 import { acquireHomeLock } from './store/lock.ts'
-import { createIncidents } from './store/incidents.ts'
+import { createIncidents, type Incidents } from './store/incidents.ts'
 import { createNotes } from './store/notes.ts'
 import { createIdempotency } from './store/idempotency.ts'
 import { createOutbox } from './store/outbox.ts'
@@ -46,7 +46,7 @@ import { createDiskGuard, type DiskGuard } from './supervisor/disk-guard.ts'
 import { createExpirer } from './supervisor/expire.ts'
 import { createIndexer } from './supervisor/indexer.ts'
 import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
-import { hangSentence, startWatchdog, takeHang } from './supervisor/watchdog.ts'
+import { hangSentence, startWatchdog, takeHang, type Hang } from './supervisor/watchdog.ts'
 import type { Settings } from './supervisor/settings.ts'
 import { listPanes } from './tmux/pane.ts'
 import { openTmuxServer, type TmuxServer } from './tmux/server.ts'
@@ -172,6 +172,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const projects = createProjects(db)
   const rules = createPermissionRules(db)
   const incidents = createIncidents(db)
+  if (hang !== null) recordHang(incidents, hang, clock(), logger)
   const spending = createSpending(db)
   const worktrees = createWorktrees(db, clock)
   const pulse: StartPulse = (loop, work) => createPulse(beats, loop, work, Math.min(PULSE_MS, loopMs / 4))
@@ -500,6 +501,21 @@ function healthOf(db: Database, supervisor: Supervisor): Record<string, string> 
   return {
     database: db.isStillThere() ? 'ok' : 'gone',
     claims: held.length === 0 ? 'ok' : (held[0]?.kind ?? 'held'),
+  }
+}
+
+/** Closed at once: the daemon that hung is gone, and this one serves. */
+function recordHang(incidents: Incidents, hang: Hang, now: number, logger: Logger): void {
+  const key = `daemon_hung:${hang.at}`
+  const about = { what: hangSentence(hang), evidence: hang.stack.join('\n'), alert: false }
+  const openedAt = hang.at - hang.limitMs
+  const action = 'The watchdog ended it, and it was started again.'
+  try {
+    const who = { taskId: null, attempt: null }
+    incidents.open({ kind: 'daemon_hung', key, ...about, action, ...who, openedAt }, [])
+    incidents.close(key, now, null)
+  } catch (err) {
+    logger.error({ err }, 'an incident could not be recorded')
   }
 }
 

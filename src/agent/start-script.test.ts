@@ -36,7 +36,7 @@ function folder(): string {
   return made
 }
 
-function run(options: { argv?: string[]; value?: string; dir?: string; shell?: string[] }) {
+function run(options: { argv?: string[]; value?: string; dir?: string; shell?: string[]; scope?: string[] }) {
   const home = folder()
   const script = join(home, 'start.sh')
   const exitFile = join(home, "an exit'file")
@@ -45,6 +45,7 @@ function run(options: { argv?: string[]; value?: string; dir?: string; shell?: s
     dir: options.dir ?? home,
     argv: options.argv ?? [process.execPath, '-e', WITNESS, '--'],
     exitFile,
+    scope: options.scope === undefined ? null : { argv: options.scope, oomFile: join(home, 'oom') },
   })
   writeFileSync(script, text)
   const [shell = '/bin/sh', ...args] = options.shell ?? []
@@ -96,4 +97,22 @@ test('a name that is no variable is refused before anything is written', () => {
   for (const name of ['A B', '1A', 'A=B', 'A;id', '', "A'"]) {
     expect(() => startScript({ ...options, environment: { [name]: 'x' } })).toThrow('cannot be the name')
   }
+})
+
+test('in a scope it runs once, inside; where no scope comes it runs all the same', () => {
+  const argv = ['/bin/sh', '-c', 'echo ran; exit 3']
+  // `env` in the scope's place runs what follows.
+  expect(run({ argv, scope: ['env'] })).toMatchObject({ stdout: 'ran\n', stderr: '', status: '3\n' })
+  expect(run({ argv, scope: ['false'] })).toMatchObject({ stdout: 'ran\n', status: '3\n' })
+  expect(run({ argv, scope: ['/nowhere/systemd-run'] })).toMatchObject({ stdout: 'ran\n', status: '3\n' })
+})
+
+test('what dies inside a scope without an exit status is not begun again outside', () => {
+  const ran = run({ argv: ['/bin/sh', '-c', 'echo ran; kill -KILL $PPID'], scope: ['env'] })
+  expect(ran).toMatchObject({ stdout: 'ran\n', status: null })
+})
+
+test('a TERM to the shell in the scope ends the agent with a status', () => {
+  const argv = ['/bin/sh', '-c', 'kill -TERM $PPID; exit 5']
+  expect(run({ argv, scope: ['env'] })).toMatchObject({ status: '5\n' })
 })

@@ -13,6 +13,8 @@ export const INCIDENT_KINDS = [
   'login_refused',
   'breaker',
   'daemon_down',
+  /** The watchdog ended a daemon that gave no sign of life. */
+  'daemon_hung',
   'failure_rate',
   'start_failures',
   'queue_old',

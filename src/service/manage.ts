@@ -146,6 +146,8 @@ export async function verifyUnits(files: ServiceFile[], manager: 'system' | 'use
     })
     const scope = manager === 'user' ? ['--user'] : []
     const { ok, said } = await call(['systemd-analyze', ...scope, '--man=no', 'verify', ...paths], {
+      // Without one it cannot even begin; it only reads.
+      XDG_RUNTIME_DIR: folder,
       ...process.env,
       LC_ALL: 'C',
     })

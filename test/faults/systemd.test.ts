@@ -131,6 +131,7 @@ describe.skipIf(why !== null)('ccm as a service of a real systemd', () => {
     expect(performance.now() - from).toBeLessThan(9000)
     expect(found.found_at_start.join('\n')).toContain('hung and was ended')
     expect(await journal()).toContain('the daemon hangs and is ended')
+    expect((await ccm('incidents')).stdout).toContain('daemon_hung')
   })
 
   test('cancel leaves nothing of the agent, also what left its session, its parent and its environment', async () => {
