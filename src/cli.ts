@@ -109,7 +109,8 @@ export async function main(argv: string[]): Promise<number> {
 }
 
 /** As `main`, in a context of the caller's choice. */
-export async function runCommandLine(argv: string[], context: CliContext): Promise<number> {
+export async function runCommandLine(given: string[], outer: CliContext): Promise<number> {
+  const { argv, context } = withColor(given, outer)
   const wantsJson = argv.slice(0, endOfOptions(argv)).includes('--json')
   let code: number = EXIT.ok
   try {
@@ -152,7 +153,7 @@ async function createProgram(
     .helpOption('-h, --help', 'show this help')
     .addHelpText(
       'after',
-      '\nExample:\n  ccm run "Fix the failing test in parser.ts" --dir ~/code/app\n\nMore: ccm COMMAND --help',
+      '\n  --color[=WHEN]  colours: always (without WHEN), never, auto; NO_COLOR counts too\n\nExample:\n  ccm run "Fix the failing test in parser.ts" --dir ~/code/app\n\nMore: ccm COMMAND --help',
     )
     .enablePositionalOptions()
     .exitOverride()
@@ -182,6 +183,20 @@ function unknownCommand(name: string): CommanderError {
   const hint = near === null ? '' : `; did you mean "${near}"?`
   const shown = JSON.stringify(name.length > 40 ? `${name.slice(0, 39)}…` : name)
   return new CommanderError(EXIT.usage, 'ccm.unknownCommand', `There is no command ${shown}${hint}`)
+}
+
+/** `--color[=always|never|auto]` and `--no-color` count anywhere before `--`, and over what the environment says. */
+function withColor(argv: string[], context: CliContext): { argv: string[]; context: CliContext } {
+  const end = endOfOptions(argv)
+  const isColor = (word: string, index: number) =>
+    index < end && argv[0] !== 'complete' && /^--(no-color|color(=(always|never|auto))?)$/.test(word)
+  const word = argv.findLast(isColor)
+  if (word === undefined) return { argv, context }
+  const { NO_COLOR: _, FORCE_COLOR: __, ...env } = context.env
+  const rest = argv.filter((word, index) => !isColor(word, index))
+  if (word === '--color=auto') return { argv: rest, context: { ...context, env } }
+  const colors = /no-color|never/.test(word) ? { NO_COLOR: '1' } : { FORCE_COLOR: '1' }
+  return { argv: rest, context: { ...context, env: { ...env, ...colors } } }
 }
 
 function endOfOptions(argv: string[]): number {

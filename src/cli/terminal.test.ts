@@ -37,6 +37,9 @@ test.each([
   [true, { NO_COLOR: '1' }, false],
   [true, { NO_COLOR: '' }, true],
   [true, { TERM: 'dumb' }, false],
+  [false, { FORCE_COLOR: '1' }, true],
+  [false, { FORCE_COLOR: '0' }, false],
+  [false, { FORCE_COLOR: '1', NO_COLOR: '1' }, false],
   [false, {}, false],
 ])('terminal %s with %j paints: %s', (isTTY, env, painted) => {
   expect(createPaint({ isTTY, write: () => {} }, env).red('x') !== 'x').toBe(painted)

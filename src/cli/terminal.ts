@@ -1,5 +1,5 @@
 /** A stream to print on. Node's stdout and stderr are such streams. */
-export type Output = { write: (text: string) => unknown; isTTY?: boolean; columns?: number }
+export type Output = { write: (text: string) => unknown; isTTY?: boolean; columns?: number; rows?: number }
 
 /** Paints a word; without colour it returns the word as it is. */
 export type Paint = Record<'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan', (text: string) => string>
@@ -13,9 +13,10 @@ const CODES: Record<keyof Paint, [number, number]> = {
   cyan: [36, 39],
 }
 
-/** Colours only for a terminal, and not when NO_COLOR is set (no-color.org) or TERM is `dumb`. */
+/** Colours only for a terminal, and not when NO_COLOR is set (no-color.org) or TERM is `dumb`; FORCE_COLOR paints everywhere. */
 export function createPaint(output: Output, env: Record<string, string | undefined>): Paint {
-  const on = output.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
+  const forced = (env.FORCE_COLOR ?? '') !== '' && env.FORCE_COLOR !== '0'
+  const on = !env.NO_COLOR && (forced || (output.isTTY === true && env.TERM !== 'dumb'))
   const paint = Object.entries(CODES).map(([name, [open, close]]) => [
     name,
     (text: string) => (on ? `\x1b[${open}m${text}\x1b[${close}m` : text),

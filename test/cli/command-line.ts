@@ -132,7 +132,14 @@ export async function serveDaemon(
       },
       get: async (id) => tasks.get(id) ?? null,
       idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
-      list: async ({ limit }) => [...tasks.values()].toReversed().slice(0, limit),
+      async list({ status, project, before, limit }) {
+        const all = [...tasks.values()].toReversed()
+        return all
+          .slice(before === undefined ? 0 : all.findIndex(({ task }) => task.id === before) + 1)
+          .filter(({ task }) => status === undefined || task.status === status)
+          .filter(({ task }) => project === undefined || task.project === project)
+          .slice(0, limit)
+      },
       async cancel(id, reason) {
         calls.push(['cancel', id, reason])
         if (tasks.get(id)?.task.status === 'succeeded') return 'already_final'

@@ -21,12 +21,34 @@ export async function findTask(deps: AppDeps, context: HttpContext, given: strin
   )
   const [view, other] = found
   if (other !== undefined) {
-    throw new CcmError('CONFLICT', `More than one task has an id that starts with ${given}.`, {
-      remedy: 'Write more of the id.',
-    })
+    throw new CcmError(
+      'CONFLICT',
+      `More than one task has an id that starts with ${given}: ${found.map(({ task }) => task.id).join(', ')}.`,
+      {
+        remedy: 'Write more of the id.',
+      },
+    )
   }
-  if (view === undefined) throw notFound(given)
+  if (view === undefined) throw await notATask(deps, context, given)
   return view
+}
+
+/** There is no such task; where the word is a project's or schedule's name, the command for those. */
+async function notATask(deps: AppDeps, context: HttpContext, given: string): Promise<CcmError> {
+  const principal = context.get('principal')
+  const project = (await deps.projects.list()).find(({ name }) => name === given && mayEnter(principal, name))
+  if (project !== undefined) return otherKind(given, 'project', `ccm projects show ${given}`)
+  const schedule = (await deps.schedules.list()).find(
+    ({ schedule }) => schedule.name === given && mayEnter(principal, schedule.project),
+  )
+  if (schedule !== undefined) return otherKind(given, 'schedule', `ccm schedule show ${given}`)
+  return notFound(given)
+}
+
+function otherKind(given: string, kind: string, command: string): CcmError {
+  return new CcmError('NOT_FOUND', `There is no task ${given}; it is a ${kind}.`, {
+    remedy: `See: ${command}`,
+  })
 }
 
 /** There is no such task. */
