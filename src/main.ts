@@ -42,7 +42,7 @@ import { createBeats, createPulse, type Beats, type StartPulse } from './supervi
 import { createSchedules } from './store/schedules.ts'
 import { createScheduler } from './supervisor/schedules.ts'
 import { createWorktrees } from './store/worktrees.ts'
-import { createDiskGuard, type DiskGuard } from './supervisor/disk-guard.ts'
+import { createDiskGuard, giveUpBallast, type DiskGuard } from './supervisor/disk-guard.ts'
 import { createExpirer } from './supervisor/expire.ts'
 import { createIndexer } from './supervisor/indexer.ts'
 import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
@@ -126,8 +126,17 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const root = findPackageRoot(import.meta.url)
   const migrationsDir = join(root.folder, 'migrations/sqlite')
   let disk: DiskGuard | null = null
-  const openStore = async () =>
+  const openOnce = () =>
     openDatabase({ file: join(home, 'ccm.db'), migrationsDir, clock, onFull: () => disk?.full() })
+  const openStore = async () => {
+    try {
+      return openOnce()
+    } catch (error) {
+      // The reserve of an earlier daemon is for this.
+      if (!(error instanceof CcmError && error.code === 'DISK_FULL' && giveUpBallast(home))) throw error
+      return openOnce()
+    }
+  }
   const db = await openStore().catch(abandon)
   for (const sentence of db.notices) logger.warn(sentence)
   const queue = createSqliteQueue({

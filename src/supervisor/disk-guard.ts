@@ -1,4 +1,4 @@
-import { rmSync, statSync } from 'node:fs'
+import { existsSync, rmSync, statSync } from 'node:fs'
 import { open, rename, statfs } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
@@ -33,7 +33,7 @@ export function createDiskGuard(options: {
   lookMs?: number
 }): DiskGuard {
   const { home, ballastBytes, logger } = options
-  const ballast = join(home, 'ballast')
+  const ballast = ballastIn(home)
   const stop = new AbortController()
   let state: DiskState = 'ok'
   let timer: NodeJS.Timeout | null = null
@@ -57,17 +57,13 @@ export function createDiskGuard(options: {
     return `The disk of ${home} is ${next === 'full' ? 'full' : 'nearly full'}: nothing new begins until there is room.`
   }
 
-  function giveUp(): void {
-    rmSync(ballast, { force: true })
-  }
-
   async function look(): Promise<void> {
     try {
       const { bavail, bsize } = await statfs(home)
       const freeBytes = bavail * bsize
       const missing = statSync(ballast, { throwIfNoEntry: false })?.size === ballastBytes ? 0 : ballastBytes
       if (freeBytes < ballastBytes / 8 && state !== 'full') {
-        giveUp()
+        giveUpBallast(home)
         become('full', freeBytes)
       } else if (
         freeBytes - missing >= 2 * ballastBytes ||
@@ -87,7 +83,7 @@ export function createDiskGuard(options: {
   return {
     state: () => state,
     full() {
-      giveUp()
+      giveUpBallast(home)
       become('full', null)
     },
     async close() {
@@ -96,6 +92,17 @@ export function createDiskGuard(options: {
       await running
     },
   }
+}
+
+/** Deletes the reserve in a home; false when there was none. */
+export function giveUpBallast(home: string): boolean {
+  const was = existsSync(ballastIn(home))
+  rmSync(ballastIn(home), { force: true })
+  return was
+}
+
+function ballastIn(home: string): string {
+  return join(home, 'ballast')
 }
 
 /** Written for real: a file of holes, or of zeros on some file systems, reserves nothing. */

@@ -7,8 +7,10 @@ import { isSameAsk, waitKindOf, type Ask } from '../core/ask.ts'
 import type { Clock } from '../core/clock.ts'
 import { PERMISSION_DECIDED, type HookEvent } from '../core/hook-event.ts'
 import { judge, pathOf, type PermissionRule, type Verdict } from '../core/permission-rule.ts'
+import type { Redactor } from '../core/redact.ts'
 import type { HookEvents } from '../store/hook-events.ts'
 import type { RunningAgent } from './runner.ts'
+import { toNewEvent } from './spool-event.ts'
 
 /** What a request's own record is waited for, so that the chain of states tells both in their order: 100 ms, measured. */
 const RECORD_WITHIN_MS = 500
@@ -25,6 +27,7 @@ export function createRuling(options: {
   /** Brings every event in the agent's spool to its watcher. */
   readSpool: (agent: RunningAgent) => Promise<void>
   onEvents: (agent: RunningAgent, events: HookEvent[]) => void
+  redactor: Redactor
   userHome: string
   clock: Clock
   logger: Logger
@@ -62,17 +65,16 @@ export function createRuling(options: {
       by: 'rule',
       rule: rules.join(', '),
     }
-    const events = hookEvents.insertBatch([
-      {
-        fileName: `${taskId}.${attempt}/${PERMISSION_DECIDED}-${randomUUID()}`,
-        taskId,
-        attempt,
-        claudeSessionId,
-        hookEventName: PERMISSION_DECIDED,
-        at: options.clock(),
-        payload,
-      },
-    ])
+    const text = JSON.stringify(payload)
+    const now = options.clock()
+    // As an event of the agent's own is: redacted and bounded.
+    const event = toNewEvent(
+      { taskId, attempt },
+      { name: `${PERMISSION_DECIDED}-${randomUUID()}`, at: now },
+      { text, size: Buffer.byteLength(text), sha256: null },
+      { redactor: options.redactor, now, suspect: () => null },
+    )
+    const events = hookEvents.insertBatch([event])
     options.onEvents(agent, events)
   }
 

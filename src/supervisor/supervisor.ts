@@ -34,7 +34,6 @@ import { createIngest } from './ingest.ts'
 import { projectOf } from './intake.ts'
 import { createProjectDesk } from './project-desk.ts'
 import { createRetention, type Retention } from './retention.ts'
-import { readLostSpools } from './lost-spools.ts'
 import { createLeaseKeeper, endedBy } from './leases.ts'
 import { resumeAgain } from './resume.ts'
 import { createRecovery, type RecoverySettings } from './recovery.ts'
@@ -191,6 +190,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       runner.onEvents(attempt, events)
       notify(attempt.taskId, 'hook')
     },
+    redactor: deps.redactor,
     userHome: settings.userHome,
     clock,
     logger,
@@ -386,7 +386,6 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       if (left > 0)
         found.push(`Events were left in ${left} ${left === 1 ? 'spool' : 'spools'}; they are stored now.`)
       found.push(...(await adoptAll({ queue, attempts, runner, tmux, clock, logger, home: settings.home })))
-      found.push(...(await readLostSpools({ home: settings.home, attempts, ingest })))
       for (const sentence of found) logger.info(sentence)
       const closed = await trees.atStart()
       for (const sentence of closed) logger.info(sentence)
