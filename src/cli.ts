@@ -76,6 +76,7 @@ const COMMANDS: Record<string, Entry> = {
     'restart the daemon, agents live on',
     async () => (await import('./cli/restart.ts')).restartCommand,
   ),
+  workers: entry('list who works on what', async () => (await import('./cli/workers.ts')).workersCommand),
   logs: entry("show the daemon's log", async () => (await import('./cli/logs.ts')).logsCommand),
   doctor: entry(
     'check this machine and say what helps',

@@ -336,6 +336,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       port,
       home,
       version: root.version,
+      worker: WORKER,
       uptime_s: Math.round((clock() - startedAt) / 1000),
       agents: supervisor.agents().length,
       max_concurrent: settings.maxConcurrent,

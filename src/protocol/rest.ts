@@ -173,6 +173,8 @@ export type StatusJson = {
   port: number
   home: string
   version: string
+  /** What the queue calls this daemon. */
+  worker: string
   uptime_s: number
   /** Living agents. */
   agents: number

@@ -212,6 +212,7 @@ export async function serveDaemon(
       running: 1,
       holds: ['memory: less than 1 GiB would remain'],
       tmux: 'ok',
+      worker: 'local',
       tmux_socket: `${home}/tmux/socket`,
       claude: { path: '/bin/claude', version: '2.1.328' },
       kept_by: null,

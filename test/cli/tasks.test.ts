@@ -125,3 +125,22 @@ test('a prefix of two ids names both; a name of another kind gets the command fo
   )
   expect((await show('nightly')).stderr).toContain('ccm schedule show nightly')
 })
+
+test('workers names this daemon first, then whoever else holds tasks', async () => {
+  const daemon = await serveDaemon()
+  for (const [id, worker] of [
+    ['a', 'local'],
+    ['b', 'other'],
+    ['c', 'other'],
+  ] as const) {
+    daemon.move(id, { status: 'running', worker })
+  }
+  const { stdout } = await createCommandLine(daemon.home).ccm('workers', '--json')
+  expect(JSON.parse(stdout)).toEqual([
+    { worker: 'local', running: 1, task_ids: ['a'], this_daemon: true },
+    { worker: 'other', running: 2, task_ids: ['c', 'b'], this_daemon: false },
+  ])
+  expect((await createCommandLine(daemon.home).ccm('workers')).stdout).toMatch(
+    /local +1 of 10 +this daemon, pid \d+ +a\n/,
+  )
+})

@@ -109,6 +109,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       running: 0,
       holds: [],
       tmux: 'ok',
+      worker: 'local',
       tmux_socket: '/home/ccm/tmux/socket',
       claude: { path: '/bin/claude', version: '2.1.328' },
       kept_by: null,
