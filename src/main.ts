@@ -180,7 +180,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const attempts = createAttempts(db, redactor)
   const projects = createProjects(db)
   const rules = createPermissionRules(db)
-  const incidents = createIncidents(db)
+  const incidents = createIncidents(db, redactor)
   if (hang !== null) recordHang(incidents, hang, clock(), logger)
   const spending = createSpending(db)
   const worktrees = createWorktrees(db, clock)

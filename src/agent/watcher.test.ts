@@ -250,11 +250,19 @@ describe('faults', () => {
         const hookEventName = payload.hook_event_name ?? ''
         return { id, taskId: 't', attempt: 1, claudeSessionId: null, hookEventName, at: 1, payload }
       })
-    const done = stage({ taken: { past: past(PROMPT, stop('[DONE]')), busyMs: 0 } })
+    const STORED = { state: 'working', waitKind: null } as const
+    const done = stage({ taken: { past: past(PROMPT, stop('[DONE]')), busyMs: 0, stored: STORED } })
     expect(await done.ended()).toMatchObject({ outcome: 'succeeded' })
     const question = { hook_event_name: 'UserPromptSubmit', prompt: neutralQuestion(MARKERS) }
-    const asked = stage({ taken: { past: past(PROMPT, stop('Well.'), question, stop('Well.')), busyMs: 0 } })
+    const asked = stage({
+      taken: { past: past(PROMPT, stop('Well.'), question, stop('Well.')), busyMs: 0, stored: STORED },
+    })
     expect(await asked.ended()).toMatchObject({ outcome: 'failed_permanent', kind: 'unmarked' })
     expect(asked.typed).toEqual([])
+    // The record says what came while nobody watched.
+    const request = { hook_event_name: 'PermissionRequest', tool_name: 'Bash', tool_input: { command: 'ls' } }
+    const waits = stage({ taken: { past: past(PROMPT, request), busyMs: 0, stored: STORED } })
+    await waits.settled()
+    expect(waits.changes).toMatchObject([{ from: 'working', to: 'waiting', waitKind: 'permission' }])
   })
 })

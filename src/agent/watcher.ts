@@ -79,7 +79,12 @@ export type WatcherOptions = {
   /** It goes on with an old session: until its first prompt, what is on its screen is the past. */
   resumed: boolean
   /** Of an agent that is taken back after a restart: its stored events, oldest first, and how long it was busy. */
-  taken: { past: Iterable<HookEvent>; busyMs: number } | null
+  taken: {
+    past: Iterable<HookEvent>
+    busyMs: number
+    /** The state as it was stored last. */
+    stored: { state: AgentState; waitKind: WaitKind | null }
+  } | null
 }
 
 /**
@@ -403,6 +408,15 @@ export function createWatcher(options: WatcherOptions): Watcher {
     })
   }
 
+  /** What came while no daemon ran has moved the state: the record says so, too. */
+  function storeDifference(stored: { state: AgentState; waitKind: WaitKind | null }): void {
+    const { state: to, waitKind, reason } = view
+    if (isOver(stored.state) || (to === stored.state && waitKind === stored.waitKind)) return
+    const cue = to === 'waiting' ? 'asked' : to === 'working' ? 'active' : 'opened'
+    const evidence = 'Its hook events were read again after a restart.'
+    options.record({ from: stored.state, to, waitKind, cue, reason, source: 'supervisor', evidence })
+  }
+
   const answers = createAnswers({
     pane,
     view: () => view,
@@ -429,7 +443,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     post(async () => moveBy('opened', 'Claude Code is starting.'))
   } else {
     // The events are the truth about the past, so its states are computed again and not stored again.
-    const { past } = options.taken
+    const { past, stored } = options.taken
     view = move(view, options.startedAt, 'opened', {
       reason: 'It was taken back.',
       source: 'supervisor',
@@ -440,7 +454,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
       if (payload.prompt === neutralQuestion(markers)) nudges++
     }
     view = { ...view, activeAt: clock() }
-    hear(async () => undefined)
+    hear(async () => storeDifference(stored))
   }
 
   return {

@@ -1,4 +1,5 @@
 import type { Incident, IncidentKind, Notice } from '../core/incident.ts'
+import type { Redactor } from '../core/redact.ts'
 import type { Database } from './database.ts'
 
 /** How a message to one notifier fares. */
@@ -33,6 +34,8 @@ export type Incidents = {
   noticeFailed: (id: number, error: string, nextAt: number | null) => void
 }
 
+/** Nothing is a secret: for tests. */
+const PLAIN = { text: (text: string) => text }
 /** Closed incidents beyond this many are forgotten. */
 const KEPT = 10_000
 
@@ -60,7 +63,7 @@ type NoticeRow = {
 }
 
 /** Incidents on the local database. */
-export function createIncidents(db: Database): Incidents {
+export function createIncidents(db: Database, redactor: Pick<Redactor, 'text'> = PLAIN): Incidents {
   const insert = db.prepare<Omit<Row, 'id' | 'closed_at'>, Row>(
     `INSERT INTO incidents (kind, key, what, evidence, action, alert, task_id, attempt, opened_at)
      VALUES (:kind, :key, :what, :evidence, :action, :alert, :task_id, :attempt, :opened_at)
@@ -123,8 +126,8 @@ export function createIncidents(db: Database): Incidents {
         const row = insert.get({
           kind,
           key,
-          what,
-          evidence,
+          what: redactor.text(what),
+          evidence: redactor.text(evidence),
           action,
           alert: alert ? 1 : 0,
           task_id: taskId,

@@ -34,6 +34,10 @@ export type Recovery = {
   ended: (task: { id: string; project: string; model: string | null }, lease: Lease, end: AgentEnd) => void
   /** The task has an agent again, or needs none: what was wrong with it is over. */
   over: (taskId: string, action?: string) => void
+  /** So many agents lost their tmux server and are not settled yet. */
+  orphans: (count: number) => void
+  /** What the start found of an earlier daemon, one sentence each. */
+  adopted: (found: string[]) => void
   holds: () => Hold[]
   close: (onPurpose: boolean) => Promise<void>
 }
@@ -116,6 +120,26 @@ export function createRecovery(deps: {
       if (end.outcome === 'failed_permanent') recorder.close(`task:${task.id}`)
     },
     over: (taskId, action) => recorder.close(`task:${taskId}`, action),
+    orphans(count) {
+      if (count === 0)
+        return recorder.close('tmux', 'It was started again; its tasks go on with other agents.')
+      recorder.open({
+        kind: 'tmux_died',
+        key: 'tmux',
+        what: 'The tmux server ended.',
+        evidence: `${count} agents ended with it.`,
+        action: 'It is started again; its tasks go on with other agents.',
+      })
+    },
+    adopted(found) {
+      if (found.length === 0) return
+      recorder.note({
+        kind: 'adopted',
+        what: 'The daemon was started again and found work of before.',
+        evidence: found.join('\n'),
+        action: 'What lives is watched again; the rest was settled by what it left.',
+      })
+    },
     holds: () => [...breakers.holds(), ...limits.holds()],
     async close(onPurpose) {
       await alerts.close(onPurpose)

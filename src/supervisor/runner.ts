@@ -13,7 +13,7 @@ import type { Pane } from '../agent/pane.ts'
 import { memoryCause } from '../agent/out-of-memory.ts'
 import { createSessionReader } from '../agent/session-file.ts'
 import { readTranscriptEnd, type TranscriptPlace } from '../agent/transcript-end.ts'
-import { type AgentEnd, createWatcher, type Watcher } from '../agent/watcher.ts'
+import { type AgentEnd, createWatcher, type Watcher, type WatcherOptions } from '../agent/watcher.ts'
 import type { Attempt, StateChange } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
@@ -189,14 +189,18 @@ export function createRunner(deps: RunnerDeps): Runner {
       const end = { kind: 'timeout', error: attempt.stateReason, message: '', retryAfterMs: null }
       agent.endEarly = { outcome: 'failed_permanent', ...end }
     }
-    await watch(agent, panePid, before, { past, busyMs })
+    await watch(agent, panePid, before, {
+      past,
+      busyMs,
+      stored: { state: attempt.state, waitKind: attempt.waitKind },
+    })
   }
 
   async function watch(
     agent: RunningAgent,
     panePid: number | null,
     before: Snapshot | null,
-    taken: { past: Iterable<HookEvent>; busyMs: number } | null,
+    taken: WatcherOptions['taken'],
   ): Promise<void> {
     const { attempt, task } = agent
     const files = attemptFiles(attempt.folder)

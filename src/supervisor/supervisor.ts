@@ -281,11 +281,14 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     look: settings.look,
     clock,
     logger,
+    onOrphans: (count) => recovery.orphans(count),
     onTick: () => {
       ingest.rescan()
       for (const agent of runner.agents.values()) void spend(agent)
     },
   })
+  // The control client ends with its server: the next look need not wait for its turn.
+  tmux.onLost(() => sweep.hurry())
   const leases = createLeaseKeeper({ ...watched, queue, runner, everyMs: settings.heartbeatMs, logger })
   // A task that comes in meanwhile waits, until every agent of before is known.
   dispatcher.hold({ kind: 'starting', sentence: 'The daemon is starting.', until: null })
@@ -387,6 +390,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
         found.push(`Events were left in ${left} ${left === 1 ? 'spool' : 'spools'}; they are stored now.`)
       found.push(...(await adoptAll({ queue, attempts, runner, tmux, clock, logger, home: settings.home })))
       for (const sentence of found) logger.info(sentence)
+      recovery.adopted(found)
       const closed = await trees.atStart()
       for (const sentence of closed) logger.info(sentence)
       found.push(...closed)

@@ -20,6 +20,8 @@ export function createScreenSweep(options: {
   look: { busyMs: number; quietMs: number }
   clock: Clock
   logger: Logger
+  /** Agents whose server was replaced: how many, and 0 once all of them are settled. */
+  onOrphans: (count: number) => void
   /** Between two ticks; for what else needs a regular look. */
   onTick: () => void
   pulse?: StartPulse
@@ -29,10 +31,11 @@ export function createScreenSweep(options: {
   let timer: NodeJS.Timeout | null = null
   let running: Promise<void> = Promise.resolve()
   let closed = false
+  let orphans = 0
 
   async function tick(): Promise<void> {
     const watched = [...agents.values()].filter(({ watcher }) => watcher !== null)
-    if (watched.length === 0) return
+    if (watched.length === 0) return tell(0)
     let result: SweepResult
     try {
       result = await sweep({ only: (pane) => pane.marks.task !== undefined })
@@ -57,7 +60,13 @@ export function createScreenSweep(options: {
         attached: attached.has(attempt.windowId ?? ''),
       })
     }
+    tell(watched.filter(({ attempt }) => !isServerOf(attempt, tmux.identity())).length)
     options.onTick()
+  }
+
+  function tell(count: number): void {
+    if (count !== orphans) options.onOrphans(count)
+    orphans = count
   }
 
   function schedule(ms: number): void {

@@ -22,7 +22,7 @@ export type Runner = {
 export function createRunner(
   tmux: TmuxCall,
   target: string,
-  options: { stallMs: number; onTrouble: (message: string) => void },
+  options: { stallMs: number; onTrouble: (message: string) => void; onLost: () => void },
 ): Runner {
   let identity: ServerIdentity | null = null
   let client: ControlClient | null = null
@@ -48,7 +48,9 @@ export function createRunner(
     client = fresh
     const attached = fresh
     void attached.ended.then(() => {
-      if (client === attached) client = null
+      if (client !== attached) return
+      client = null
+      options.onLost()
     })
     return fresh
   }

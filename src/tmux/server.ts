@@ -58,6 +58,8 @@ export type TmuxServer = {
   start: () => Promise<ServerIdentity>
   /** The command by which a person attaches, to that window when one is given: program and arguments. */
   attachArgv: (windowId?: string) => string[]
+  /** Calls back when the control client ended and nobody closed it: as a rule, its server did. */
+  onLost: (listener: () => void) => void
   /** Process id of the control client; null while there is none. */
   controlPid: () => number | null
   /** Ends our client; the server and its windows live on. */
@@ -85,9 +87,11 @@ export async function openTmuxServer(options: TmuxOptions): Promise<TmuxServer> 
   }
   await prepareFolder(folder)
 
+  const listeners = new Set<() => void>()
   const runner = createRunner(call, `=${SESSION}:`, {
     stallMs: options.stallMs ?? 5000,
     onTrouble: options.onTrouble ?? (() => undefined),
+    onLost: () => listeners.forEach((listener) => listener()),
   })
   let identity: ServerIdentity
 
@@ -126,6 +130,7 @@ export async function openTmuxServer(options: TmuxOptions): Promise<TmuxServer> 
       '-t',
       windowId === undefined ? `=${SESSION}:` : `=${SESSION}:${windowId}`,
     ],
+    onLost: (listener) => void listeners.add(listener),
     controlPid: runner.controlPid,
     close: runner.close,
     kill: async () => {

@@ -9,6 +9,8 @@ import { budgetOf, claudePids, eventually, isAlive } from './fixture.ts'
 
 const BYPASS = ['--permission-mode', 'bypassPermissions']
 const FOR_EVER = 'touch started; tail -f /dev/null'
+/** Without git an agent works in the directory itself. */
+const IN_PLACE = { git: false }
 const DONE = says('It is done.\n[DONE]')
 
 const wasInterrupted = ({ userBlocks }: ModelRequest) =>
@@ -19,7 +21,11 @@ const untilInterrupted: ModelScript = (request) => (wasInterrupted(request) ? DO
 
 async function inTool(stage: Stage, prompt: string): Promise<{ id: string; claude: number }> {
   const { id } = await stage.add(prompt, ...BYPASS)
-  await eventually('the tool runs', () => existsSync(join(stage.work, 'started')), 40_000)
+  await eventually(
+    'the tool runs',
+    async () => existsSync(join((await stage.task(id)).dir ?? '', 'started')),
+    40_000,
+  )
   return { id, claude: await eventually('Claude Code runs', () => claudePids(stage.processesOf(id))[0]) }
 }
 
@@ -65,7 +71,7 @@ test('an error that comes back right after the resume is the history: the next a
     if (wasInterrupted(request))
       return refuses(400, 'invalid_request_error', 'messages.3: tool_use ids must be unique')
     return existsSync(join(stage.work, 'started')) ? DONE : runs(FOR_EVER)
-  })
+  }, IN_PLACE)
   const { id, claude } = await inTool(stage, 'Task poisoned')
   process.kill(claude, 'SIGKILL')
   const task = await stage.end(id, 90_000)
