@@ -26,8 +26,20 @@ function anyStep(): Arbitrary<Step> {
     project: constantFrom(...PROJECTS),
     priority: integer({ min: -1, max: 1 }),
     dedupeKey: constantFrom(null, null, 'k' as const),
+    after: oneof(
+      { weight: 2, arbitrary: constant<number[]>([]) },
+      { weight: 1, arbitrary: array(nat(6), { maxLength: 3 }) },
+    ),
+    delayMs: constantFrom(-1, 0, 0, 40_000),
+    labels: constantFrom<string[][]>([], [], [], ['gpu']),
+    onlyWorker: constantFrom(null, null, null, 'b'),
   })
-  const claim = record({ do: constant('claim' as const), who, limit: integer({ min: 1, max: 3 }) })
+  const claim = record({
+    do: constant('claim' as const),
+    who,
+    limit: integer({ min: 1, max: 4 }),
+    labels: constantFrom<string[][]>([], ['gpu']),
+  })
   const heartbeat = record({ do: constant('heartbeat' as const), who, which })
   const finish = record({
     do: constant('finish' as const),
@@ -35,13 +47,24 @@ function anyStep(): Arbitrary<Step> {
     which,
     outcome: constantFrom(...OUTCOMES),
     retryAfterMs: constantFrom(null, 0),
+    resumes: constantFrom(false, false, true),
   })
   const resend = record({ do: constant('resend' as const), which })
   const cancel = record({ do: constant('cancel' as const), who, which })
-  const ms = constantFrom(1, 30_000, LEASE_MS, LEASE_MS + GRACE_MS)
+  const ms = constantFrom(1, 30_000, LEASE_MS, LEASE_MS + GRACE_MS, 8 * 86_400_000)
   const advance = record({ do: constant('advance' as const), ms })
   const reap = record({ do: constant('reap' as const), who })
   const restart = record({ do: constant('restart' as const), worker: constantFrom('a', 'b') })
+  const retry = record({ do: constant('retry' as const), who, which })
+  const configure = record({
+    do: constant('configure' as const),
+    who,
+    project: constantFrom(...PROJECTS),
+    maxRunning: constantFrom(null, 1, 2),
+    paused: constantFrom(false, false, true),
+  })
+  const olderThanMs = constantFrom(0, 1, 60_000, 8 * 86_400_000)
+  const prune = record({ do: constant('prune' as const), who, olderThanMs })
   return oneof(
     { weight: 3, arbitrary: insert },
     { weight: 5, arbitrary: claim },
@@ -52,6 +75,9 @@ function anyStep(): Arbitrary<Step> {
     { weight: 3, arbitrary: advance },
     { weight: 3, arbitrary: reap },
     { weight: 1, arbitrary: restart },
+    { weight: 2, arbitrary: retry },
+    { weight: 1, arbitrary: configure },
+    { weight: 1, arbitrary: prune },
   )
 }
 

@@ -1,13 +1,23 @@
+import { copyFileSync, mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
 import { createSqliteQueue } from '../../src/queue/sqlite.ts'
 import type { Database } from '../../src/store/database.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
-import { GRACE_MS, LEASE_MS, MAX_QUEUED, type QueueStore } from './bench.ts'
+import { GRACE_MS, LEASE_MS, MAX_QUEUED, from, newTask, reportOf, type QueueStore } from './bench.ts'
 import { queueContract } from './contract.ts'
 import { queueInterleavings } from './interleavings.ts'
+
+// Migrated once: a migration waits for the disk, and hundreds of stores are opened here.
+const template = temporaryHome()
+openForTest(template.file).close()
+afterAll(() => template[Symbol.dispose]())
 
 /** Each process has a connection of its own, as on a real machine. */
 async function openStore(): Promise<QueueStore> {
   const home = temporaryHome()
+  mkdirSync(dirname(home.file))
+  copyFileSync(template.file, home.file)
   const connections: Database[] = []
   let now = Date.UTC(2026, 0, 1)
   let seed = 1
@@ -42,3 +52,78 @@ async function openStore(): Promise<QueueStore> {
 
 queueContract('sqlite', openStore)
 queueInterleavings('sqlite', openStore)
+
+test('nobody can write a move that does not exist, whatever program it comes from', async () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const queue = createSqliteQueue({ db, system: 's', worker: 'a', clock: () => 5, random: () => 0.5 })
+  await queue.register()
+  const { task } = await queue.insert(newTask())
+  const write = (sql: string) => () => db.prepare<{ id: string }>(sql).run({ id: task.id })
+  expect(write("UPDATE tasks SET status = 'succeeded', finished_at = 5 WHERE id = :id")).toThrow(/move/)
+  expect(write('UPDATE tasks SET attempt = 1 WHERE id = :id')).toThrow(/move/)
+  expect(
+    write(
+      "UPDATE tasks SET status = 'running', worker = 'x', lease_expires_at = 9, attempt = attempt + 2 WHERE id = :id",
+    ),
+  ).toThrow(/move/)
+  expect(write('DELETE FROM tasks WHERE id = :id')).toThrow(/not over/)
+  const [claimed] = await queue.claim(1, from(['app']))
+  if (claimed === undefined) throw new Error('nothing was claimed')
+  expect(write('UPDATE tasks SET attempt = 0 WHERE id = :id')).toThrow(/move/)
+  expect(write('DELETE FROM tasks WHERE id = :id')).toThrow(/not over/)
+  await queue.finish(reportOf(claimed, 'succeeded'))
+  expect(
+    write("UPDATE tasks SET status = 'queued', finished_at = NULL, worker = NULL WHERE id = :id"),
+  ).toThrow(/move/)
+  expect(
+    write(
+      `INSERT INTO tasks (id, system, project, prompt, priority, allowed_tools, disallowed_tools, status, attempt,
+         failures, lost_leases, scheduled_at, cancel_requested, created_at)
+       VALUES (:id || 'x', 's', 'p', 'x', 0, '[]', '[]', 'queued', 9, 0, 0, 0, 0, 0)`,
+    ),
+  ).toThrow(/begins as queued/)
+  expect((await queue.get(task.id))?.status).toBe('succeeded')
+  db.close()
+})
+
+test('a claim leaves out the tasks it is told to', async () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const queue = createSqliteQueue({ db, system: 's', worker: 'a', clock: () => 5, random: () => 0.5 })
+  await queue.register()
+  const { task: first } = await queue.insert(newTask())
+  const { task: second } = await queue.insert(newTask())
+  const claimed = await queue.claim(9, from(['app'], { except: [first.id] }))
+  expect(claimed.map(({ id }) => id)).toEqual([second.id])
+  db.close()
+})
+
+test('a claim of hundreds, and prunes of thousands, come in portions that hold nobody up', async () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  db.prepare('PRAGMA synchronous = OFF').run({})
+  let now = 5
+  const random = () => 0.5
+  const queue = createSqliteQueue({
+    db,
+    system: 's',
+    worker: 'a',
+    clock: () => now,
+    random,
+    maxQueued: 2_000,
+  })
+  await queue.register()
+  for (let count = 0; count < 1_200; count += 1) {
+    await queue.insert(newTask({ project: `p${count % 7}`, priority: count % 5 === 0 ? 9 : 0 }))
+  }
+  const claimed = await queue.claim(1_500, from(['p0', 'p1', 'p2', 'p3', 'p4', 'p5', 'p6']))
+  expect(claimed).toHaveLength(1_200)
+  const replies = await queue.finishMany(claimed.map((task) => reportOf(task, 'succeeded')))
+  expect(new Set(replies)).toEqual(new Set(['succeeded']))
+  now += 10_000
+  expect([await queue.prune(1_000), await queue.prune(1_000), await queue.prune(1_000)]).toEqual([
+    1_000, 200, 0,
+  ])
+  db.close()
+})
