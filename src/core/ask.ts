@@ -52,7 +52,26 @@ export function withoutAsk(asks: Ask[], done: Ask): Ask[] {
 export function isSameAsk(one: Ask, other: Ask): boolean {
   // An answered question comes back with its answers added to the input, so the name alone has to do there.
   if (one.tool !== other.tool) return false
-  return waitKindOf(one.tool) !== 'permission' || JSON.stringify(one.input) === JSON.stringify(other.input)
+  if (waitKindOf(one.tool) !== 'permission') return true
+  const [first, second] = [JSON.stringify(one.input), JSON.stringify(other.input)]
+  return first === second || isRecordOf(first, second) || isRecordOf(second, first)
+}
+
+/** What takes the place of what is not stored: of secrets, and of the middle and end of long texts. */
+const LEFT_OUT = /\*\*\*|… \(\d+ bytes\) …/
+
+/** A request that was read back from the record, after a restart, may have less in it than the live one. */
+function isRecordOf(stored: string, live: string): boolean {
+  const [first = '', ...rest] = stored.split(LEFT_OUT)
+  const last = rest.pop()
+  if (last === undefined || !live.startsWith(first)) return false
+  let from = first.length
+  for (const part of rest) {
+    const at = live.indexOf(part, from)
+    if (at < 0) return false
+    from = at + part.length
+  }
+  return live.length - last.length >= from && live.endsWith(last)
 }
 
 /** The request in a hook event about a tool. */

@@ -214,7 +214,9 @@ function fileDetail(
     kind === 'file_read' ? wholeText(recordOf(response['file'])) : textOf(response['originalFile'])
   const after = kind === 'file_read' ? null : textAfter(kind, response, input, before)
   const hash = (text: string | null) => (text === null || sha256 === null ? null : sha256(text))
-  const [added, removed] = kind === 'file_read' ? [null, null] : linesChanged(response, input)
+  // Of a payload that is not whole they would be the lines of a part.
+  const [added, removed] =
+    kind === 'file_read' || sha256 === null ? [null, null] : linesChanged(response, input)
   const sized = kind === 'file_read' ? textOf(recordOf(response['file'])['content']) : after
   return {
     old_sha256: hash(before),

@@ -36,7 +36,8 @@ const KINDS: Readonly<Record<string, ToolBlock['kind']>> = {
  */
 export function toToolCalls(events: Iterable<HookEvent>, dir: string | null): ToolCall[] {
   const calls = new Map<string, ToolCall>()
-  for (const { at, payload } of events) {
+  for (const event of events) {
+    const { at, payload } = event
     const name = payload.hook_event_name
     const id = payload.tool_use_id
     const closes = name === 'PostToolUse' || name === 'PostToolUseFailure'
@@ -54,6 +55,11 @@ export function toToolCalls(events: Iterable<HookEvent>, dir: string | null): To
       interrupted: payload['is_interrupt'] === true,
       durationMs: payload.duration_ms,
     })
+    // Counted when the event came: of a long payload the record has only a part.
+    if ('detail' in event && isRecord(event.detail) && typeof event.detail['lines_added'] === 'number') {
+      call.block.lines_added = event.detail['lines_added']
+      call.block.lines_removed = Number(event.detail['lines_removed'])
+    }
   }
   return [...calls.values()]
 }

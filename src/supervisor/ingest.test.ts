@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
@@ -39,7 +40,7 @@ function prepare(wrap: (events: HookEvents) => HookEvents = (events) => events) 
     db.close()
     home[Symbol.dispose]()
   })
-  const stored = () => createHookEvents(db).ofTask('t1', { limit: 10_000 })
+  const stored = () => createHookEvents(db).ofTask('t1', { limit: 20_000 })
   return {
     ingest,
     spool,
@@ -47,6 +48,7 @@ function prepare(wrap: (events: HookEvents) => HookEvents = (events) => events) 
     heard,
     logged,
     stored,
+    odd: () => createHookEvents(db).oddOnes(),
     names: () => stored().map((event) => event.hookEventName),
   }
 }
@@ -212,4 +214,148 @@ test('an attempt whose folder is gone costs nothing', async () => {
   await ingest.remove(spool)
   await ingest.remove(spool)
   expect(logged.join()).toContain('cannot be watched')
+})
+
+test('a payload above 64 KiB is stored cut, with its size and hash; the watcher gets all of it', async () => {
+  const { ingest, spool, folder, heard, stored } = prepare()
+  const text = JSON.stringify(event('Stop', { last_assistant_message: `${'x'.repeat(200_000)}\n[DONE]` }))
+  put(folder, 'a', text)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(1)
+  expect(stored()[0]).toMatchObject({
+    truncated: true,
+    size: text.length,
+    sha256: createHash('sha256').update(text).digest('hex'),
+    kind: 'turn_complete',
+  })
+  expect(JSON.stringify(stored()[0]?.payload).length).toBeLessThan(64 * 1024)
+  expect(stored()[0]?.payload.last_assistant_message).toMatch(/^x+… \(\d+ bytes\) …x+\n\[DONE\]$/)
+  expect(heard[0]?.payload.last_assistant_message).toHaveLength(200_007)
+})
+
+test('20 MB take no more memory than what is kept of them', { timeout: 30_000 }, async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  put(
+    folder,
+    'a',
+    event('PostToolUse', {
+      tool_response: { list: Array.from({ length: 400_000 }, () => 'y'.repeat(40)) },
+      tool_use_id: 'toolu_1',
+    }),
+  )
+  put(
+    folder,
+    'b',
+    event('PostToolUse', { tool_response: { originalFile: 'z'.repeat(20_000_000) }, tool_use_id: 'toolu_2' }),
+  )
+  put(folder, 'c', 'no JSON '.repeat(2_500_000))
+  const before = process.memoryUsage().heapUsed
+  let most = 0
+  const watching = setInterval(() => (most = Math.max(most, process.memoryUsage().heapUsed)), 5)
+  ingest.add(spool)
+  await expect.poll(() => stored().length, { timeout: 25_000 }).toBe(3)
+  clearInterval(watching)
+  expect(most - before).toBeLessThan(60 * 1024 * 1024)
+  expect(stored().map(({ payload }) => payload.tool_use_id)).toEqual(['toolu_1', 'toolu_2', undefined])
+  expect(stored().every(({ truncated, size }) => truncated && size > 10_000_000)).toBe(true)
+})
+
+test(
+  '10,000 at once are stored in order, in bounded memory, while others run',
+  { timeout: 60_000 },
+  async () => {
+    const { ingest, spool, folder, stored } = prepare()
+    ingest.add(spool)
+    for (let number = 0; number < 10_000; number++)
+      put(folder, `${number}.x`, event('PreToolUse', { number }))
+    const before = process.memoryUsage().heapUsed
+    await expect.poll(() => readdirSync(folder).length, { timeout: 50_000, interval: 100 }).toBe(0)
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(100 * 1024 * 1024)
+    expect(stored().map(({ payload }) => payload['number'])).toEqual(
+      Array.from({ length: 10_000 }, (_, number) => number),
+    )
+  },
+)
+
+test("another session's event is kept, marked, and moves nothing; a cleared session is the attempt's own", async () => {
+  const { ingest, spool, folder, heard, stored, logged } = prepare()
+  put(folder, '1.a', event('PreToolUse'), 1)
+  put(folder, '2.b', event('Stop', { session_id: 'another' }), 2)
+  put(folder, '3.c', event('SessionStart', { session_id: 'fresh', source: 'clear' }), 3)
+  put(folder, '4.d', event('Stop', { session_id: 'fresh' }), 4)
+  put(folder, '5.e', event('SessionStart', { session_id: 'forged', source: 'startup' }), 5)
+  ingest.add({ ...spool, claudeSessionId: 'c0ffee' })
+  await expect.poll(() => stored().length).toBe(5)
+  expect(stored().map(({ suspect }) => suspect)).toEqual([
+    null,
+    'foreign-session',
+    null,
+    null,
+    'foreign-session',
+  ])
+  expect(heard.map(({ claudeSessionId }) => claudeSessionId)).toEqual(['c0ffee', 'fresh', 'fresh'])
+  expect(logged.join()).toContain('FOREIGN_EVENT')
+  // Also after a restart: what began before is known from the record.
+  await ingest.remove(spool)
+  put(folder, '6.f', event('Stop', { session_id: 'fresh' }), 6)
+  ingest.add({ ...spool, claudeSessionId: 'c0ffee' })
+  await expect.poll(() => stored().at(-1)).toMatchObject({ suspect: null, claudeSessionId: 'fresh' })
+})
+
+test('a file from the future is dated when it was stored, and marked', async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  put(folder, 'a', event('Stop'), Date.now() / 1000 + 86_400)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(1)
+  expect(stored()[0]?.suspect).toBe('future-time')
+  expect(stored()[0]?.at).toBeLessThanOrEqual(Date.now())
+})
+
+test('secrets are gone from what is stored, and there for the watcher', async () => {
+  const { ingest, spool, folder, heard, stored } = prepare()
+  const command = 'curl -H "Authorization: Bearer abcdef0123456789" x'
+  put(folder, 'a', event('PreToolUse', { tool_name: 'Bash', tool_input: { command, password: 'hunter2' } }))
+  // In disguise, as no client of ours writes it.
+  put(folder, 'b', '{"hook_event_name":"Stop","last_assistant_message":"\\u0067hp_0123456789abcdefghij"}')
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(2)
+  expect(JSON.stringify(stored())).not.toMatch(/abcdef0123|hunter2|ghp_01/)
+  expect(stored()[0]?.detail).toMatchObject({ command: expect.stringContaining('Bearer ***') })
+  expect(heard[0]?.payload.tool_input).toEqual({ command, password: 'hunter2' })
+})
+
+test('what the script could not keep is an event with the count, once', async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  const lost = join(folder, '../lost')
+  writeFileSync(lost, '\n..')
+  ingest.add({ ...spool, lostFiles: [lost, '/nonexistent/lost'] })
+  await expect.poll(() => stored().map(({ kind }) => kind)).toEqual(['events_lost'])
+  ingest.rescan()
+  writeFileSync(lost, '\n...')
+  writeFileSync(join(folder, '.part.1.x'), '{"half')
+  await ingest.remove(spool)
+  expect(stored().map(({ payload }) => payload['lost'])).toEqual([2, 1, 1])
+  expect(existsSync(lost)).toBe(false)
+})
+
+test('what attempts left that nobody watches is stored at start, also of tasks that nobody knows', async () => {
+  const { ingest, folder, stored } = prepare()
+  const attempts = join(folder, '../attempts')
+  mkdirSync(join(attempts, 't1.7/spool'), { recursive: true })
+  mkdirSync(join(attempts, 'odd name/spool'), { recursive: true })
+  put(join(attempts, 't1.7/spool'), 'a', event('Stop'))
+  expect(await ingest.leftovers(attempts, () => null)).toBe(1)
+  expect(stored()).toMatchObject([{ attempt: 7, hookEventName: 'Stop' }])
+  expect(await ingest.leftovers(attempts, () => null)).toBe(0)
+  expect(await ingest.leftovers('/nonexistent', () => null)).toBe(0)
+})
+
+test('an event of a name nobody knows is kept whole, and counted', async () => {
+  const { ingest, spool, folder, stored, odd } = prepare()
+  put(folder, 'a', event('Tomorrow', { more: { a: 1 } }), 1)
+  put(folder, 'b', 'garbage', 2)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(2)
+  expect(stored()[0]).toMatchObject({ kind: 'unknown', payload: { more: { a: 1 } } })
+  expect(odd()).toEqual({ unknown: { Tomorrow: 1 }, unreadable: 1, lost: 0 })
 })

@@ -107,7 +107,10 @@ export function createIngest(options: {
     await sleep(GROUP_MS)
     for (;;) {
       const busy = [...entries.values()].filter(hasWork)
-      if (busy.length === 0) return
+      if (busy.length === 0 || closed) {
+        for (const entry of busy) settle(entry, null)
+        return
+      }
       try {
         step = storeOne(busy)
         await step
@@ -149,13 +152,16 @@ export function createIngest(options: {
     }
     entry.scan = false
     const from = clock()
+    const known = [...entry.announced.keys()]
     const { files, more } = await waitingIn(folder, KNOWN_MAX, entry.announced)
     // Reading a folder may miss a file that came meanwhile and find one that came after it: what is that new waits
     // until it was announced, or until the next look at the folder finds all of its time.
     const isSettled = ({ cameAt }: Waiting) => cameAt < from - SETTLED_MS || cameAt > from + FUTURE_MS
     entry.waiting = files.filter(isSettled)
-    for (const { name } of entry.waiting) entry.announced.delete(name)
-    if (more || files.some((file) => !isSettled(file) && !entry.announced.has(file.name))) {
+    const fresh = new Set(files.filter((file) => !isSettled(file)).map(({ name }) => name))
+    // Read now, found at the next look, or gone.
+    for (const name of known) if (!fresh.has(name)) entry.announced.delete(name)
+    if (more || [...fresh].some((name) => !entry.announced.has(name))) {
       entry.scan = true
       if (entry.waiting.length === 0) await sleep(GROUP_MS)
     }

@@ -1,15 +1,16 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { mountSmall } from '../faults/fixture.ts'
 
 const SCRIPT = resolve('hooks/record-event.sh')
-const SHELLS = [['dash'], ['bash', '--posix']].filter(
-  ([shell]) => spawnSync(shell ?? '', ['-c', 'exit 0']).status === 0,
+const SHELLS = [['dash'], ['bash', '--posix'], ['busybox', 'sh']].filter(
+  ([shell, ...args]) => spawnSync(shell ?? '', [...args, '-c', 'exit 0']).status === 0,
 )
-if (SHELLS.length < 2) console.warn(`SKIPPED: only these shells are here: ${SHELLS.join(', ')}`)
+if (SHELLS.length < 3) console.warn(`SKIPPED: only these shells are here: ${SHELLS.join(', ')}`)
 
 const root = mkdtempSync(join(tmpdir(), "ccm spool's-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
@@ -64,6 +65,56 @@ describe.each(SHELLS)('run by %s %s', (...words) => {
     process.kill(-(child.pid ?? 0), 'SIGKILL')
     await new Promise((done) => child.on('close', done))
     expect(complete(spool)).toEqual([])
+  })
+
+  test('a stdin that stays open keeps nobody: what came is written when it ends', async () => {
+    const spool = folder()
+    const child = spawn(shell, [...args, SCRIPT, spool])
+    child.stdin.write('{"late":')
+    const from = performance.now()
+    const [code] = (await once(child, 'exit')) as [number]
+    expect(code).toBe(0)
+    // 0.8 s by its own clock, and the start of a shell on a busy machine.
+    expect(performance.now() - from).toBeGreaterThan(500)
+    expect(performance.now() - from).toBeLessThan(3000)
+    // Node closes it with the script's end.
+    await expect
+      .poll(() => complete(spool).map((name) => readFileSync(join(spool, name), 'utf8')))
+      .toEqual(['{"late":'])
+  })
+
+  test('a stdin without an end fills no disk, and is counted as lost', async () => {
+    const spool = folder()
+    const lost = join(folder(), 'lost')
+    const endless = spawn('yes', [])
+    const child = spawn(shell, [...args, SCRIPT, spool, lost], {
+      stdio: [endless.stdout, 'ignore', 'ignore'],
+    })
+    const [code] = (await once(child, 'exit')) as [number]
+    expect(code).toBe(0)
+    await expect.poll(() => readdirSync(spool)).toEqual([])
+    await expect.poll(() => existsSync(lost) && readFileSync(lost, 'utf8')).toBe('.')
+    endless.kill()
+  })
+
+  test('what cannot be kept is counted in the first place that takes a byte', () => {
+    const lost = join(folder(), 'lost')
+    const elsewhere = join(folder(), 'lost')
+    const call = (places: string[]) =>
+      spawnSync(shell, [...args, SCRIPT, join(root, 'missing'), ...places], { input: '{}' }).status
+    expect(call([lost, elsewhere])).toBe(0)
+    expect(call([lost, elsewhere])).toBe(0)
+    expect(call([join(root, 'missing/lost'), elsewhere])).toBe(0)
+    expect([readFileSync(lost, 'utf8'), readFileSync(elsewhere, 'utf8')]).toEqual(['..', '.'])
+  })
+
+  test('events one after another have names in their order', () => {
+    const spool = folder()
+    for (let number = 0; number < 20; number++) record(spool, `${number}`)
+    const byPid = complete(spool).toSorted((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10))
+    expect(byPid.map((name) => Number(readFileSync(join(spool, name), 'utf8')))).toEqual(
+      Array.from({ length: 20 }, (_, number) => number),
+    )
   })
 
   test('a folder that is gone, or is a file, disturbs nobody', () => {
