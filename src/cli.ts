@@ -95,6 +95,10 @@ const COMMANDS: Record<string, Entry> = {
     'let your shell complete what you type',
     async () => (await import('./cli/completion.ts')).completionCommand,
   ),
+  supabase: entry(
+    'set up the shared queue in Supabase',
+    async () => (await import('./cli/supabase.ts')).supabaseCommand,
+  ),
   demo: entry('a whole task without any account', async () => (await import('./cli/demo.ts')).demoCommand),
 }
 

@@ -60,6 +60,16 @@ export async function migratePostgres(
 }
 
 async function connect(connectionString: string): Promise<Client> {
+  if (!/^postgres(?:ql)?:\/\/[^/@]+@/.test(connectionString) || !URL.canParse(connectionString)) {
+    throw new CcmError(
+      'BAD_INPUT',
+      'The connection string is none: it must be like postgres://USER:PASSWORD@HOST:5432/postgres.',
+      {
+        remedy:
+          'Copy it from the dashboard (Connect) and put the password of the database into it, percent-encoded.',
+      },
+    )
+  }
   try {
     const client = new Client({
       connectionString,
@@ -83,9 +93,7 @@ function reasonOf(error: unknown): string {
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null
   if (code === '28P01' || code === '28000') return 'user or password are wrong.'
   if (code === '3D000') return 'there is no database of that name.'
-  return code === null
-    ? 'the connection string is not one, or nobody answers within 10 s.'
-    : `the connection failed with ${code}.`
+  return code === null ? 'nobody answers within 10 s.' : `the connection failed with ${code}.`
 }
 
 type Known = { version: string; name: string }

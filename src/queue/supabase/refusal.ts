@@ -5,8 +5,9 @@ import { CcmError } from '../../core/errors.ts'
 export type SupabaseFault = {
   call: string
   status: number
-  code: string
-  message: string
+  /** Missing where a gateway answered instead of the database. */
+  code?: string
+  message?: string
   hint?: string | null
 }
 
@@ -16,8 +17,8 @@ const TRANSIENT = /^(?:40001|40P01|57P0[123]|08\w{3}|53\w{3}|PGRST00[0-3])$/
 
 /** What a fault means for ccm, with a remedy; no message holds the key. */
 export function refusalOf(fault: SupabaseFault, secretKey: string): CcmError {
-  const { status, code, call } = fault
-  const message = clip(fault.message.replaceAll(secretKey, 'sb_secret_…').replaceAll('\n', ' '), 300)
+  const { status, code = '', call } = fault
+  const message = clip((fault.message ?? '').replaceAll(secretKey, 'sb_secret_…').replaceAll('\n', ' '), 300)
   const remedyOf = fault.hint === null || fault.hint === undefined ? {} : { remedy: fault.hint }
   switch (code) {
     case 'PT400':
@@ -51,7 +52,8 @@ export function refusalOf(fault: SupabaseFault, secretKey: string): CcmError {
       remedy: 'Copy the secret key (sb_secret_…) from the dashboard again: it may be expired or revoked.',
     })
   }
-  if (status === 0 || status === 429 || status >= 500 || TRANSIENT.test(code)) {
+  // A good status with a body that is none comes from somebody in between.
+  if (status < 300 || status === 429 || status >= 500 || TRANSIENT.test(code)) {
     const how = status === 0 ? message : `status ${status}${message === '' ? '' : `, ${message}`}`
     return new CcmError('SUPABASE_UNREACHABLE', `Supabase did not answer ${call}: ${how}`, {
       remedy: 'Agents go on; what waits is sent when it answers again. `ccm doctor` tells more.',

@@ -1,0 +1,235 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Pool } from 'pg'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { CcmError } from '../../src/core/errors.ts'
+import type { Queue } from '../../src/core/queue.ts'
+import type { Task } from '../../src/core/task.ts'
+import { createSupabase, type Call } from '../../src/queue/supabase/client.ts'
+import { createSupabaseQueue } from '../../src/queue/supabase/queue.ts'
+import { from, newTask, reportOf } from '../queue/bench.ts'
+import { describeOnSupabase } from '../support/on-supabase.ts'
+import { createPostgresCall } from '../support/postgres-call.ts'
+import { ignoreBreaks } from '../support/supabase.ts'
+
+const PROJECTS = ['a', 'b', 'c', 'd']
+const MAX_RUNNING: Record<string, number> = { a: 1, b: 3 }
+
+/** Park and Miller: spread, and the same in every run. */
+function createRandom(seed: number): () => number {
+  let state = seed
+  return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647
+}
+
+/** What the agents themselves would say: who ran what when, whatever the database believes. */
+function createLedger() {
+  const live = new Map<string, string>()
+  const claims = new Set<string>()
+  const faults: string[] = []
+  const most = new Map<string, number>()
+  const countOf = (project: string): number => [...live.values()].filter((one) => one === project).length
+  return {
+    faults,
+    most,
+    start: ({ id, attempt, project }: Task) => {
+      if (live.has(id)) faults.push(`${id} has two live agents`)
+      if (claims.has(`${id}/${attempt}`)) faults.push(`attempt ${attempt} of ${id} was given out twice`)
+      claims.add(`${id}/${attempt}`)
+      live.set(id, project)
+      most.set(project, Math.max(most.get(project) ?? 0, countOf(project)))
+    },
+    end: ({ id }: Task) => live.delete(id),
+  }
+}
+
+describeOnSupabase('many at once', (supabase) => {
+  let pool: Pool
+  beforeAll(() => {
+    pool = new Pool({ connectionString: supabase().databaseUrl, max: 12 })
+    ignoreBreaks(pool)
+  })
+  afterAll(async () => pool.end())
+
+  const queueOf = (call: Call, system: string, worker: string): Queue =>
+    createSupabaseQueue({
+      call,
+      system,
+      worker,
+      newKey: () => crypto.randomUUID(),
+      leaseMs: 1_500,
+      graceMs: 500,
+    })
+  const countsOf = async (system: string): Promise<Record<string, number>> => {
+    const rows = await supabase().sql<{ status: string; n: string }>(
+      'SELECT status, count(*) AS n FROM tasks WHERE system_id = $1 GROUP BY status',
+      [system],
+    )
+    return Object.fromEntries(rows.map(({ status, n }) => [status, Number(n)]))
+  }
+
+  test('eight workers that crash at random do 500 tasks: none twice at once, no limit exceeded, stale reports refused', async () => {
+    const { sql } = supabase()
+    await sql(`INSERT INTO systems (id, max_queued) VALUES ('crowd', 500)`)
+    const call = createPostgresCall(pool)
+    const inserter = queueOf(call, 'crowd', 'inserter')
+    for (const name of PROJECTS)
+      await inserter.configureProject({ name, maxRunning: MAX_RUNNING[name] ?? null, paused: false })
+    await sql(
+      `INSERT INTO tasks (system_id, project, prompt)
+       SELECT 'crowd', ($1::text[])[1 + n % 4], 'Task ' || n FROM generate_series(1, 500) AS n`,
+      [PROJECTS],
+    )
+    const ledger = createLedger()
+    const run = { over: false }
+    let crashes = 0
+    let stale = 0
+
+    /** One daemon: agents of a few milliseconds; a crash leaves them behind, and their reports come much later. */
+    const runWorker = async (index: number): Promise<void> => {
+      const random = createRandom(index + 1)
+      const late: Promise<void>[] = []
+      let queue = queueOf(call, 'crowd', `w${index}`)
+      await queue.register()
+      while (!run.over) {
+        await queue.reap()
+        const tasks = await queue.claim(1 + Math.floor(random() * 4), from(PROJECTS))
+        for (const task of tasks) ledger.start(task)
+        if (tasks.length === 0) await sleep(20)
+        for (const task of tasks) {
+          await sleep(random() * 4)
+          // Dead is dead: an agent ends with its daemon here, so the ledger sees a second one only if it came too early.
+          ledger.end(task)
+          if (random() < 0.04 && crashes < 60) {
+            crashes += 1
+            const dead = queue
+            late.push(
+              (async () => {
+                await sleep(2_500)
+                const reply = await dead.finish(reportOf(task, 'succeeded')).catch((error: unknown) => {
+                  if (error instanceof CcmError && error.code === 'STALE_LEASE') return 'stale'
+                  throw error
+                })
+                if (reply === 'stale') stale += 1
+              })(),
+            )
+            for (const other of tasks) ledger.end(other)
+            queue = queueOf(call, 'crowd', `w${index}`)
+            await queue.register()
+            break
+          }
+          await queue.finish(reportOf(task, 'succeeded'))
+        }
+      }
+      await Promise.all(late)
+    }
+
+    const watch = async (): Promise<number> => {
+      let looks = 0
+      const deadline = Date.now() + 50_000
+      while (!run.over) {
+        const running = await sql<{ project: string; n: number }>(
+          `SELECT project, count(*)::int AS n FROM tasks WHERE system_id = 'crowd' AND status = 'running' GROUP BY 1`,
+        )
+        for (const { project, n } of running) {
+          if (n > (MAX_RUNNING[project] ?? 500)) ledger.faults.push(`${n} of project ${project} run`)
+        }
+        looks += 1
+        const { queued = 0, running: left = 0 } = await countsOf('crowd')
+        run.over = queued + left === 0 || Date.now() > deadline
+        await sleep(10)
+      }
+      return looks
+    }
+    const [looks] = await Promise.all([
+      watch(),
+      ...Array.from({ length: 8 }, async (_, index) => runWorker(index)),
+    ])
+
+    expect(ledger.faults).toEqual([])
+    expect(looks).toBeGreaterThan(20)
+    const counts = await countsOf('crowd')
+    expect((counts['succeeded'] ?? 0) + (counts['dead'] ?? 0)).toBe(500)
+    expect(ledger.most.get('a')).toBe(1)
+    expect(ledger.most.get('b')).toBe(3)
+    expect(crashes).toBeGreaterThan(10)
+    expect(stale).toBe(crashes)
+  }, 90_000)
+
+  test('the bound holds exactly when eight connections insert at once', async () => {
+    const { sql } = supabase()
+    await sql(`INSERT INTO systems (id, max_queued) VALUES ('bound', 50)`)
+    const call = createPostgresCall(pool)
+    const queues = Array.from({ length: 8 }, (_, index) => queueOf(call, 'bound', `w${index}`))
+    const answers = await Promise.allSettled(
+      queues.flatMap((queue) => Array.from({ length: 20 }, async () => queue.insert(newTask()))),
+    )
+    expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(50)
+    const refused = answers.filter((answer) => answer.status === 'rejected')
+    expect(refused.every(({ reason }) => reason instanceof CcmError && reason.code === 'QUEUE_FULL')).toBe(
+      true,
+    )
+    expect(await countsOf('bound')).toEqual({ queued: 50 })
+  })
+
+  test('a dependent that is inserted while its dependency fails is cancelled or refused, never left behind', async () => {
+    const { sql } = supabase()
+    await sql(`INSERT INTO systems (id, max_queued) VALUES ('race', 1000)`)
+    const queue = queueOf(createPostgresCall(pool), 'race', 'w')
+    await queue.register()
+    for (let round = 0; round < 40; round += 1) {
+      const { task } = await queue.insert(newTask())
+      const [claimed] = await queue.claim(1, from(['app']))
+      if (claimed === undefined) throw new Error('nothing was claimed')
+      await Promise.allSettled([
+        queue.finish(reportOf(claimed, 'failed_permanent')),
+        queue.insert(newTask({ dependsOn: [task.id] })),
+      ])
+    }
+    expect((await countsOf('race'))['queued']).toBeUndefined()
+  })
+
+  test('PostgreSQL goes down in mid-claim, three times: every task still comes to its one end', async () => {
+    const { sql, url, secretKey, postgres } = supabase()
+    await sql(`INSERT INTO systems (id, max_queued) VALUES ('crash', 120)`)
+    await sql(`INSERT INTO projects (system_id, name) VALUES ('crash', 'app')`)
+    await sql(
+      `INSERT INTO tasks (system_id, project, prompt) SELECT 'crash', 'app', 'Task ' || n FROM generate_series(1, 120) AS n`,
+    )
+    const ledger = createLedger()
+    const run = { over: false }
+    const patient = async <T>(work: () => Promise<T>): Promise<T | null> =>
+      work().catch((error: unknown) => {
+        if (error instanceof CcmError && error.code === 'SUPABASE_UNREACHABLE') return null
+        throw error
+      })
+    const runWorker = async (index: number): Promise<void> => {
+      const queue = queueOf(createSupabase({ url, secretKey }).call, 'crash', `w${index}`)
+      await queue.register()
+      while (!run.over) {
+        await patient(() => queue.reap())
+        for (const task of (await patient(() => queue.claim(2, from(['app'])))) ?? []) {
+          ledger.start(task)
+          await sleep(5)
+          ledger.end(task)
+          // Resent until it is answered, as the outbox does.
+          while ((await patient(() => queue.finish(reportOf(task, 'succeeded')))) === null) await sleep(50)
+        }
+        await sleep(5)
+      }
+    }
+    const disturb = async (): Promise<void> => {
+      for (const command of ['crash', 'restart', 'crash'] as const) {
+        await sleep(600)
+        await postgres.command(command)
+      }
+      const deadline = Date.now() + 30_000
+      while (!run.over) {
+        const { queued = 0, running = 0 } = await countsOf('crash')
+        run.over = queued + running === 0 || Date.now() > deadline
+        await sleep(50)
+      }
+    }
+    await Promise.all([disturb(), runWorker(1), runWorker(2), runWorker(3)])
+    expect(ledger.faults).toEqual([])
+    expect(await countsOf('crash')).toEqual({ succeeded: 120 })
+  }, 90_000)
+})

@@ -1,0 +1,116 @@
+import { Client } from 'pg'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { migratePostgres, readPostgresMigrations } from '../../src/queue/supabase/migrate.ts'
+import { whyNoPostgres, type TestPostgres } from '../support/postgres.ts'
+import { MIGRATIONS, startDatabase } from '../support/supabase.ts'
+
+const whyNot = await whyNoPostgres()
+const reason = whyNot === null ? '' : ` [${whyNot}]`
+
+describe.skipIf(whyNot !== null)(`ccm supabase migrate${reason}`, () => {
+  let postgres: TestPostgres
+  const migrations = readPostgresMigrations(MIGRATIONS)
+  const names = migrations.map(({ name }) => name)
+  beforeAll(async () => {
+    postgres = await startDatabase(['fsync=off'])
+  })
+  afterAll(async () => postgres[Symbol.asyncDispose]())
+
+  /** Runs SQL in an empty database of its own, which `postgres` owns as on Supabase. */
+  const fresh = async (name: string): Promise<{ url: string; sql: (text: string) => Promise<unknown[]> }> => {
+    const admin = new Client({ connectionString: postgres.url() })
+    await admin.connect()
+    await admin.query(`CREATE DATABASE ${name} OWNER postgres`)
+    await admin.end()
+    const url = postgres.url('postgres', name)
+    const sql = async (text: string): Promise<unknown[]> => {
+      const client = new Client({ connectionString: url })
+      await client.connect()
+      try {
+        return (await client.query<Record<string, unknown>>(text)).rows
+      } finally {
+        await client.end()
+      }
+    }
+    await sql('ALTER SCHEMA public OWNER TO postgres').catch(() => {})
+    return { url, sql }
+  }
+
+  test('an empty database gets everything, and a second run does nothing', async () => {
+    const { url, sql } = await fresh('twice')
+    expect(await migratePostgres(url, migrations)).toEqual({ applied: names, before: [] })
+    expect(await migratePostgres(url, migrations)).toEqual({ applied: [], before: names })
+    expect(
+      await sql('SELECT version, name FROM supabase_migrations.schema_migrations ORDER BY version'),
+    ).toEqual(migrations.map(({ version, name }) => ({ version, name })))
+  })
+
+  test('two at once apply each migration once', async () => {
+    const { url } = await fresh('at_once')
+    const reports = await Promise.all([migratePostgres(url, migrations), migratePostgres(url, migrations)])
+    expect(reports.flatMap(({ applied }) => applied)).toEqual(names)
+  })
+
+  test('it goes on after what the Supabase CLI has applied, beside migrations of the project itself', async () => {
+    const { url, sql } = await fresh('cli')
+    const [first] = migrations
+    await sql(`
+      CREATE SCHEMA supabase_migrations;
+      CREATE TABLE supabase_migrations.schema_migrations (version text NOT NULL PRIMARY KEY, statements text[], name text);
+      INSERT INTO supabase_migrations.schema_migrations (version, name)
+      VALUES ('${first?.version}', '${first?.name}'), ('20990101000000', 'their_own')`)
+    await sql(first?.sql ?? '')
+    expect(await migratePostgres(url, migrations)).toEqual({
+      applied: names.slice(1),
+      before: names.slice(0, 1),
+    })
+  })
+
+  test('a database that a newer ccm has set up is refused, untouched', async () => {
+    const { url, sql } = await fresh('newer')
+    await migratePostgres(url, [
+      ...migrations,
+      { version: '20990101000000', name: 'ccm_later', sql: 'SELECT 1' },
+    ])
+    await expect(migratePostgres(url, migrations)).rejects.toMatchObject({
+      code: 'DATABASE_TOO_NEW',
+      message: expect.stringContaining('20990101000000_ccm_later'),
+      remedy: expect.stringMatching(/newer/),
+    })
+    expect(await sql('SELECT version FROM supabase_migrations.schema_migrations')).toHaveLength(
+      names.length + 1,
+    )
+  })
+
+  test('a migration that fails leaves nothing of itself and says which it was', async () => {
+    const { url, sql } = await fresh('failing')
+    const broken = {
+      version: '20260101000000',
+      name: 'ccm_broken',
+      sql: 'CREATE TABLE half (); SELECT 1 / 0',
+    }
+    await expect(migratePostgres(url, [broken])).rejects.toMatchObject({
+      code: 'SUPABASE_REFUSED',
+      message: expect.stringContaining('20260101000000_ccm_broken: division by zero'),
+    })
+    expect(await sql(`SELECT to_regclass('half') AS half`)).toEqual([{ half: null }])
+    expect(await migratePostgres(url, migrations)).toMatchObject({ applied: names })
+  })
+
+  test.each([
+    ['a wrong password', (url: string) => url.replace(/:[^:@]+@/, ':hunter2@'), 'user or password are wrong'],
+    ['nobody there', (url: string) => url.replace(/:\d+\//, ':1/'), 'ECONNREFUSED'],
+    ['no database', (url: string) => url.replace(/\w+$/, 'nowhere'), 'no database of that name'],
+    ['no connection string', () => 'hunter2', 'is none'],
+  ])('with %s it says so, without the connection string', async (_, change, message) => {
+    const error: unknown = await migratePostgres(change(postgres.url('postgres')), migrations).catch(
+      (thrown: unknown) => thrown,
+    )
+    expect(error).toMatchObject({
+      code: expect.stringMatching(/^(?:SUPABASE_UNREACHABLE|BAD_INPUT)$/),
+      message: expect.stringContaining(message),
+    })
+    expect(String(error)).not.toContain('hunter2')
+    expect(String(error)).not.toContain(new URL(postgres.url()).password)
+  })
+})
