@@ -17,7 +17,7 @@ const watchdog = startWatchdog({
   logger: pino({ level: 'silent' }),
 })
 const never = new Promise<void>(() => undefined)
-createPulse(
+const pulse = createPulse(
   beats,
   'sweep',
   () => (way === 'a stalled promise' && hanging ? never : Promise.resolve()),
@@ -48,11 +48,15 @@ const ways: Record<string, () => void> = {
     while (performance.now() < until);
     setTimeout(() => process.stdout.write('alive\n'), limitMs * 1.5)
   },
-  'an orderly end': () =>
-    void watchdog
-      .close()
-      .then(() => process.stdout.write('ended\n'))
-      .then(() => process.exit(0)),
+  // What still has to be done after the watch may take its time, and then nothing keeps the process.
+  'an orderly end': () => {
+    pulse.close()
+    void watchdog.close().then(() => {
+      const until = performance.now() + limitMs * 2
+      while (performance.now() < until);
+      process.stdout.write('ended\n')
+    })
+  },
 }
 
 setTimeout(() => {

@@ -23,4 +23,5 @@ for try in 1 2 3 4 5 6 7 8 9 10; do
   [ -z "$(find /sys/fs/cgroup -maxdepth 2 -type d -name "$name")" ] && break
   sleep 0.2
 done
+case $1 in */ccm-machine-*/base) rm -rf "${1%/base}" ;; esac
 exit 0
