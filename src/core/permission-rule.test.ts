@@ -51,6 +51,7 @@ const TRICKS = [
   'npm test | sh',
   'npm test |& sh',
   'npm test & rm -rf /',
+  'npm test & npm test',
   'npm test\nrm -rf /',
   'npm test\r\nrm -rf /',
   'npm test $(rm -rf /)',

@@ -1,5 +1,16 @@
-import { existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
+import Sqlite from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import { openForTest, temporaryHome } from './temporary-database.ts'
 import type { Database } from './database.ts'
@@ -63,13 +74,16 @@ test('a file that was put in its place is moved aside and stays whole', () => {
   db.close()
 })
 
-test('a crash between the copy and its place loses nothing, and a stale log does not mix in', () => {
+test('a crash between the copy and its place loses nothing, and the log of the file that is gone does not mix in', () => {
   using home = temporaryHome()
   const db = openForTest(home.file)
   insertInto(db).run({ key: 'a', value: '' })
+  db.prepare<{ file: string }>('VACUUM INTO :file').run({ file: `${home.file}.rescue` })
+  insertInto(db).run({ key: 'ghost', value: '' })
+  cpSync(`${home.file}-wal`, `${home.file}.kept`)
   db.close()
-  renameSync(home.file, `${home.file}.rescue`)
-  writeFileSync(`${home.file}-wal`, 'the log of a file that is gone')
+  rmSync(home.file)
+  renameSync(`${home.file}.kept`, `${home.file}-wal`)
   const again = openForTest(home.file)
   expect(keysOf(again)).toEqual(['a'])
   expect(again.notices).toEqual([])
@@ -77,7 +91,18 @@ test('a crash between the copy and its place loses nothing, and a stale log does
   expect(existsSync(`${home.file}.rescue`)).toBe(false)
 })
 
-test('a new database gives free pages back, and an older one learns it at its next start', () => {
+test('a database from before free pages were given back learns it at its next start', () => {
+  using home = temporaryHome()
+  mkdirSync(dirname(home.file), { recursive: true })
+  const older = new Sqlite(home.file)
+  older.exec('CREATE TABLE older (x)')
+  older.close()
+  const db = openForTest(home.file)
+  expect(db.prepare('PRAGMA auto_vacuum').get({})).toEqual({ auto_vacuum: 2 })
+  db.close()
+})
+
+test('a new database gives free pages back', () => {
   using home = temporaryHome()
   const db = openForTest(home.file)
   const insert = insertInto(db)
@@ -88,6 +113,5 @@ test('a new database gives free pages back, and an older one learns it at its ne
   for (let round = 0; round < 40; round++) db.shrink(10)
   db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').all({})
   expect(statSync(home.file).size).toBeLessThan(used - 900_000)
-  db.prepare('PRAGMA auto_vacuum').all({})
   db.close()
 })
