@@ -32,6 +32,8 @@ export function attemptFiles(
 export type LaunchOptions = {
   task: Task
   attempt: Attempt
+  /** The project's own directory; the attempt may work in a worktree of it. */
+  projectDir: string
   claude: Claude
   /** `[claude] args`, before our own. */
   args: string[]
@@ -65,8 +67,10 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
   const text = options.resume === null ? task.prompt : resumePrompt(options.resume, options.markers)
   writeFileSync(files.prompt, text, { mode: 0o600 })
   if (attempt.configDir !== null) {
-    const topLevel = await gitTopLevel(attempt.dir)
-    const trusted = topLevel === null ? [attempt.dir] : [attempt.dir, topLevel]
+    // Claude Code keeps what it knows of a worktree under the top of the source: trust belongs there as well.
+    const dirs = [...new Set([attempt.dir, options.projectDir])]
+    const tops = await Promise.all(dirs.map(gitTopLevel))
+    const trusted = [...dirs, ...tops.filter((top) => top !== null)]
     seedConfigFolder(attempt.configDir, { apiKey: options.claudeEnv['ANTHROPIC_API_KEY'], trusted })
   }
   const prompt = toArgument(text, files.prompt)

@@ -150,6 +150,7 @@ async function prepare(
   return prepareLaunch({
     task,
     attempt,
+    projectDir: project.dir,
     claude,
     args: own.args,
     resume:

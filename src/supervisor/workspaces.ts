@@ -127,7 +127,7 @@ export function createWorkspaces(deps: {
       commit: null,
       placed: [],
       isSetUp: false,
-      leftOut: cutNames((await uncommitted(source.top)) ?? []),
+      leftOut: [],
       ignored: [],
       notes: source.hasSubmodules
         ? ['Its submodules are not in the tree; a setup command can bring them: git submodule update --init']
@@ -166,8 +166,18 @@ export function createWorkspaces(deps: {
     const making = worktrees.put({ ...worktree, phase: 'making', isSetUp: false, placed: [], notes })
     // Only in this phase: nobody can have worked in what an earlier start left.
     await forgetTree(making)
-    const { note } = await addTree(making, signal)
-    return worktrees.put({ ...making, phase: 'ready', notes: note === null ? notes : [...notes, note] })
+    const isNew = phase === 'making'
+    const [{ note }, left] = await Promise.all([
+      addTree(making, signal),
+      isNew ? uncommitted(making.top) : null,
+    ])
+    const leftOut = isNew ? cutNames(left ?? []) : making.leftOut
+    return worktrees.put({
+      ...making,
+      phase: 'ready',
+      leftOut,
+      notes: note === null ? notes : [...notes, note],
+    })
   }
 
   async function setUp(

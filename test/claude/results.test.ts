@@ -5,13 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { ScriptedReply } from '../../src/demo/model.ts'
 import { calls, inTurn, runs, says } from '../e2e/replies.ts'
-import { createStage, type Stage } from '../e2e/stage.ts'
+import { createStageHere, type Stage } from '../e2e/stage.ts'
 
 const BYPASS = ['--permission-mode', 'bypassPermissions']
 
 test('a result tells every tool call in order, what changed, tokens, cost, and how to go on by hand', async () => {
   const replies: ScriptedReply[] = []
-  await using stage = await createStage((request) => {
+  await using stage = await createStageHere((request) => {
     // Of a session that is resumed by hand the answer is always the same.
     if (request.userText.includes('And what else?')) return says('I am back.')
     return replies.shift() ?? { kind: 'hang' }
@@ -102,7 +102,7 @@ test('a result tells every tool call in order, what changed, tokens, cost, and h
 })
 
 test('a model without a known price has tokens and no cost; outside git the files are named too', async () => {
-  await using stage = await createStage(inTurn(runs('echo hi > new.txt'), says('Made.\n[DONE]')), {
+  await using stage = await createStageHere(inTurn(runs('echo hi > new.txt'), says('Made.\n[DONE]')), {
     git: false,
   })
   const { id } = await stage.add('Make a file', '--model', 'claude-nine', ...BYPASS)

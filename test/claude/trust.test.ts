@@ -14,7 +14,7 @@ import { execaSync } from 'execa'
 import { expect, onTestFinished, test } from 'vitest'
 import type { ProjectJson } from '../../src/protocol/project.ts'
 import type { TaskJson } from '../../src/protocol/rest.ts'
-import { createStage, type Stage } from '../e2e/stage.ts'
+import { createStageHere, type Stage } from '../e2e/stage.ts'
 import { serveFakeAnthropic } from './fake-anthropic.ts'
 
 const WAIT_MS = 120_000
@@ -53,7 +53,7 @@ test(
   'in an untrusted directory nothing of the project runs until a person trusts it; then its hooks and servers do, without a dialog',
   TEST,
   async () => {
-    await using stage = await createStage(() => DONE)
+    await using stage = await createStageHere(() => DONE)
     const traces = plantProjectCode(stage, stage.work)
     const waits = await stage.ccm(['run', '--no-input', '--json', 'go'], { timeoutMs: WAIT_MS })
     expect(waits.code).toBe(5)
@@ -87,7 +87,7 @@ test(
   "with the user's own login Claude Code's trust dialog is answered by rule, and a dialog nobody knows parks the agent with its screen",
   TEST,
   async () => {
-    await using stage = await createStage(() => DONE, { apiKey: null })
+    await using stage = await createStageHere(() => DONE, { apiKey: null })
     const file = logIn(stage)
     const traces = plantProjectCode(stage, stage.work)
     const { id } = await stage.add('go')
@@ -125,7 +125,7 @@ test(
   'a CLAUDE.md that imports from outside the project opens no dialog in a config folder of ours',
   TEST,
   async () => {
-    await using stage = await createStage(() => DONE)
+    await using stage = await createStageHere(() => DONE)
     writeFileSync(join(stage.folder, 'outside.md'), 'Be kind.')
     writeFileSync(join(stage.work, 'CLAUDE.md'), 'See @../outside.md\n')
     const { id } = await stage.add('go')
@@ -143,7 +143,7 @@ test(
     }
     const folder = temporaryFolder()
     await using anthropic = await serveFakeAnthropic(join(folder, 'tls'))
-    await using stage = await createStage(() => DONE, { apiKey: null, claudeEnv: anthropic.env })
+    await using stage = await createStageHere(() => DONE, { apiKey: null, claudeEnv: anthropic.env })
     const waits = await stage.ccm(['run', '--no-input', '--json', '--trust', 'go'], { timeoutMs: WAIT_MS })
     expect(waits.code).toBe(5)
     const { id, ...task } = JSON.parse(waits.stdout) as TaskJson
@@ -173,7 +173,7 @@ test("ccm itself writes nothing into the user's home, whatever becomes of the ag
   writeFileSync(claude, '#!/bin/sh\n[ "$1" = --version ] && echo "2.1.328 (Claude Code)"\nexit 0\n', {
     mode: 0o755,
   })
-  await using stage = await createStage(() => DONE, { apiKey: null, claude })
+  await using stage = await createStageHere(() => DONE, { apiKey: null, claude })
   const file = logIn(stage)
   const before = { bytes: readFileSync(file), mtime: statSync(file).mtimeMs }
   const { id } = await stage.add('go')
