@@ -15,6 +15,9 @@ const SCRIPTS = {
   'lint; rm -rf /': 'x',
   'build $(touch x)': 'x',
   'test)': 'x',
+  'test:a; rm -rf /': 'x',
+  'lint-$(touch x)': 'x',
+  'build:*) Bash(rm': 'x',
 }
 
 test('scripts that test, lint and build are suggested; what serves, publishes or has an odd name is not', () => {

@@ -190,6 +190,18 @@ test('a clock that is set back runs nothing twice and nothing late', async () =>
   expect(await tasks()).toHaveLength(2)
 })
 
+test('a time that was skipped stays skipped after the clock was set back', async () => {
+  const { add, at, tasks, finish, runs } = await prepare()
+  add()
+  await at(SEVEN)
+  await at(SEVEN + DAY)
+  await finish()
+  await at(SEVEN + DAY - 3_600_000)
+  await at(SEVEN + DAY)
+  expect(await tasks()).toHaveLength(1)
+  expect(runs()).toEqual(['skipped', 'queued'])
+})
+
 test('after a jump ten years ahead and back the times go on', async () => {
   const { add, at, runs } = await prepare()
   add()

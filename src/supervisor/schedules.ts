@@ -79,7 +79,7 @@ export function createScheduler(deps: {
     const now = clock()
     // The clock was set back: what was noted is not run again, and new times are not waited for in vain.
     if (schedule.settledUntil > now) schedules.setSettled(schedule.id, now)
-    const due = readCron(schedule.cron, schedule.timeZone).between(Math.min(schedule.settledUntil, now), now)
+    const due = readCron(schedule.cron, schedule.timeZone).between(schedule.settledUntil, now)
     if (due === null) return
     const dueAt = due.newest
     if (schedules.run(schedule.id, dueAt) !== null) return schedules.setSettled(schedule.id, dueAt)
