@@ -165,7 +165,7 @@ export async function serveDaemon(
     agents: async () => [],
     systems: async () => [{ id: 'local', queued: 0, running: 0 }],
     usage: async () => [],
-    incidents: async () => [],
+    incidents: async () => [INCIDENT],
     work: {
       diff: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),
       apply: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),
@@ -369,4 +369,19 @@ function newView(id: string): TaskView {
       workspace: null,
     },
   }
+}
+
+const INCIDENT = {
+  id: 7,
+  kind: 'breaker' as const,
+  key: 'breaker:fleet',
+  what: 'Nothing is begun.\u001b[2J',
+  evidence: 'exit 3',
+  action: 'One at a time is tried.',
+  alert: true,
+  taskId: null,
+  attempt: null,
+  openedAt: 0,
+  closedAt: 65_000,
+  notices: [{ notifier: 'webhook', phase: 'opened', state: 'given_up', tries: 20, error: 'HTTP 500' }],
 }

@@ -79,6 +79,21 @@ test('status for people says what holds tasks back', async () => {
   expect(stdout).toContain('memory: less than 1 GiB would remain')
 })
 
+test('incidents say what happened, how long it took, what was done, and who was told', async () => {
+  const { home } = await serveDaemon()
+  const { code, stdout } = await createCommandLine(home).ccm('incidents')
+  expect(code).toBe(0)
+  expect(stdout.trimEnd().split('\n')).toEqual([
+    '1970-01-01T00:00:00.000Z breaker over after 1m 05s',
+    '  Nothing is begun.',
+    '  proof   exit 3',
+    '  action  One at a time is tried.',
+    '  told    webhook (opened): given_up, HTTP 500',
+  ])
+  const json = await createCommandLine(home).ccm('incidents', '--json')
+  expect(JSON.parse(json.stdout)).toMatchObject([{ id: 7, kind: 'breaker', duration_ms: 65_000 }])
+})
+
 test("events in JSON are a list with Claude's own names, however many there are", async () => {
   const daemon = await serveDaemon()
   daemon.move('t1', {})

@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest'
+import type { Incident } from '../../src/core/incident.ts'
+import { createApp } from '../../src/http/app.ts'
+import type { IncidentJson } from '../../src/protocol/incident.ts'
+import { createFakeDaemon, PORT, rightful } from './fake-daemon.ts'
+
+const incidentOf = (id: number, taskId: string | null): Incident & { notices: [] } => ({
+  id,
+  kind: 'agent_failed',
+  key: `task:${taskId}`,
+  what: 'An agent ended without a result.',
+  evidence: 'crash: status 3',
+  action: 'Its task waits for its next attempt.',
+  alert: false,
+  taskId,
+  attempt: 1,
+  openedAt: 1000,
+  closedAt: null,
+  notices: [],
+})
+
+test('incidents are shown newest first; a credential for some projects sees only those of its tasks', async () => {
+  const asked: unknown[] = []
+  const daemon = createFakeDaemon({
+    incidents: async (filter) => {
+      asked.push(filter)
+      return [incidentOf(2, 'x'), incidentOf(1, null)]
+    },
+  })
+  daemon.addTask('x')
+  const app = createApp(daemon.deps)
+  const all = await app.request('/api/incidents?open=1&limit=5', { headers: rightful() })
+  expect(await all.json()).toMatchObject([
+    { id: 2, task_id: 'x', opened_at: '1970-01-01T00:00:01.000Z', closed_at: null, duration_ms: null },
+    { id: 1, task_id: null },
+  ])
+  expect(asked).toEqual([{ limit: 5, open: true }])
+  const idsFor = async (key: string) => {
+    const headers = { host: `127.0.0.1:${PORT}`, authorization: `Bearer ${key}` }
+    const answer = await app.request('/api/incidents', { headers })
+    return ((await answer.json()) as IncidentJson[]).map(({ id }) => id)
+  }
+  expect(await idsFor('read-key')).toEqual([2])
+  expect(await idsFor('foreign-key')).toEqual([])
+})
+
+test('a filter that is none is refused', async () => {
+  const app = createApp(createFakeDaemon().deps)
+  const { status } = await app.request('/api/incidents?limit=0', { headers: rightful() })
+  expect(status).toBe(400)
+})
