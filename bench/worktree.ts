@@ -6,8 +6,6 @@ import { probeSource, uncommitted } from '../src/agent/workspace-source.ts'
 import { addTree, forgetTree, freeBranch } from '../src/agent/workspace-tree.ts'
 import { median, type Bench, type Row } from './row.ts'
 
-const ROUNDS = 7
-
 /**
  * From a project's directory to a tree an agent can begin in: look at the source, what is not committed, a free
  * branch, the checkout. Peer: plain `git worktree add -b`. Rounds alternate, the repositories are on this disk.
@@ -16,19 +14,19 @@ export const bench: Bench = async () => {
   const folder = mkdtempSync(join(tmpdir(), 'ccm-bench-'))
   try {
     return [
-      await measure(join(folder, 'a'), 20_000, 'at most 1,000 ms'),
-      await measure(join(folder, 'b'), 100_000, 'no goal: it works'),
+      await measure(join(folder, 'a'), 20_000, 7, 'at most 1,000 ms'),
+      await measure(join(folder, 'b'), 100_000, 2, 'no goal: it works'),
     ]
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-async function measure(folder: string, files: number, goal: string): Promise<Row> {
+async function measure(folder: string, files: number, rounds: number, goal: string): Promise<Row> {
   const top = makeRepository(join(folder, 'source'), files)
   const ours: number[] = []
   const peer: number[] = []
-  for (let round = 0; round <= ROUNDS; round++) {
+  for (let round = 0; round <= rounds; round++) {
     const bare = join(folder, 'peer')
     const peerMs = await time(async () => git(top, 'worktree', 'add', '-q', '-b', `peer-${round}`, bare))
     git(top, 'worktree', 'remove', '--force', bare)

@@ -200,7 +200,7 @@ export function startFailure(error: unknown): AgentEnd {
 }
 
 /** It is not claimed again while the directory is taken; this is for whoever took it in the same moment. */
-const BUSY_MS = 1000
+const BUSY_MS = 5000
 
 /** A launch that failed may have opened its window all the same: tmux answered too late, or not at all. */
 export async function endHalfStarted(tmux: TmuxServer, { taskId, attempt }: Attempt): Promise<void> {

@@ -1,6 +1,6 @@
 import { copyFileSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, expect, onTestFinished, test } from 'vitest'
 import { createSqliteQueue } from '../../src/queue/sqlite.ts'
 import type { Database } from '../../src/store/database.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
@@ -126,4 +126,17 @@ test('a claim of hundreds, and prunes of thousands, come in portions that hold n
     1_000, 200, 0,
   ])
   db.close()
+})
+
+test('a claim passes over the tasks it is told to, and they hold up no other', async () => {
+  const store = await openStore()
+  onTestFinished(() => store.close())
+  const queue = store.worker('w')
+  await queue.register()
+  const { task: first } = await queue.insert(newTask({ project: 'x', priority: 5 }))
+  const { task: second } = await queue.insert(newTask({ project: 'x' }))
+  const filter = { ...from(['x']), except: [first.id] }
+  expect((await queue.claim(1, filter)).map(({ id }) => id)).toEqual([second.id])
+  expect(await queue.claim(1, filter)).toEqual([])
+  expect((await queue.claim(1, from(['x']))).map(({ id }) => id)).toEqual([first.id])
 })
