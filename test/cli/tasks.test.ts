@@ -41,6 +41,14 @@ test('a project that does not exist is told its nearest instead of an empty list
   const { code, stderr } = await createCommandLine(home).ccm('tasks', '--project', 'ap')
   expect(code).toBe(1)
   expect(stderr).toContain('did you mean app?')
+  for (const argv of [
+    ['run', 'x', '--project', 'ap'],
+    ['schedule', 'add', '@daily', 'x', '--project', 'ap'],
+  ]) {
+    expect((await createCommandLine(home).ccm(...argv)).stderr).toContain(
+      'There is no project ap; did you mean app?',
+    )
+  }
   expect((await createCommandLine(home).ccm('tasks', '--project', 'app')).stdout).toBe('No such tasks.\n')
 })
 

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
-import { allows, mayEnter } from '../../core/principal.ts'
+import { allows } from '../../core/principal.ts'
 import { widening } from '../../core/rights.ts'
-import { shown } from '../../protocol/faults.ts'
 import type { NewTaskBody } from '../../protocol/rest.ts'
 import type { AppDeps, TaskRequest } from '../deps.ts'
 import type { HttpContext } from './route.ts'
+import { checkProject, noProject } from './projects.ts'
 import { findTask } from './task-id.ts'
 
 type Body = z.output<typeof NewTaskBody>
@@ -47,6 +47,7 @@ export async function toRequest(deps: AppDeps, context: HttpContext, body: Body)
  */
 async function checkRights(deps: AppDeps, context: HttpContext, body: Body): Promise<void> {
   const principal = context.get('principal')
+  if (body.dir === undefined) await checkProject(deps, context, body.project)
   if (allows(principal, 'admin')) return
   if (body.dir !== undefined || body.trust) {
     throw new CcmError('FORBIDDEN', 'Only the scope admin may name a directory or trust one.', {
@@ -54,8 +55,7 @@ async function checkRights(deps: AppDeps, context: HttpContext, body: Body): Pro
     })
   }
   const project = (await deps.projects.list()).find(({ name }) => name === body.project)
-  if (project === undefined || !mayEnter(principal, project.name))
-    throw new CcmError('NOT_FOUND', `There is no project ${shown(body.project ?? '')}.`)
+  if (project === undefined) throw await noProject(deps, context, body.project ?? '')
   const asked = { permissionMode: body.permission_mode ?? null, allowedTools: body.allowed_tools }
   const wide =
     widening(asked, deps.rightsOf(project)) ??

@@ -78,6 +78,16 @@ export async function visibleProjects(deps: AppDeps, context: HttpContext): Prom
   return (await deps.projects.list()).filter(({ name }) => mayEnter(principal, name))
 }
 
+/** Throws NOT_FOUND where a project is named that the caller cannot see. */
+export async function checkProject(
+  deps: AppDeps,
+  context: HttpContext,
+  given: string | undefined,
+): Promise<void> {
+  if (given === undefined || (await visibleProjects(deps, context)).some(({ name }) => name === given)) return
+  throw await noProject(deps, context, given)
+}
+
 /** There is no such project; names the one that was probably meant. */
 export async function noProject(deps: AppDeps, context: HttpContext, given: string): Promise<CcmError> {
   const near = nearestName(

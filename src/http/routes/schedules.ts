@@ -6,6 +6,7 @@ import { NewScheduleBody, toScheduleJson } from '../../protocol/schedule.ts'
 import type { AppDeps, ScheduleView } from '../deps.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
+import { checkProject } from './projects.ts'
 import type { HttpContext, Route } from './route.ts'
 
 /** Recurring tasks. A schedule is found by its name, or by a beginning that only it has. */
@@ -62,6 +63,8 @@ export function scheduleRoutes(deps: AppDeps): Route[] {
       access: 'admin',
       async handle(context) {
         const body = parseInput(NewScheduleBody, await readBody(context))
+        // With a directory it is the name of a project that may be new.
+        if (body.dir === undefined) await checkProject(deps, context, body.project)
         const view = await deps.schedules.add({
           dir: body.dir ?? null,
           project: body.project ?? null,
