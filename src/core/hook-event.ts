@@ -10,8 +10,8 @@ export type HookEvent = {
 }
 
 /**
- * The name of ccm's own event among Claude Code's: a rule answered a permission request. Payload: `tool_name`,
- * `tool_input`, `decision` (`granted`, `denied`, `ask`), `by`, `rule`.
+ * The name of ccm's own event among Claude Code's: a rule (`by: rule`) or a person through ccm (`by: ccm`) answered a
+ * permission request. Payload: `tool_name`, `tool_input`, `decision` (`granted`, `denied`, `ask`), `by`, `rule`.
  */
 export const PERMISSION_DECIDED = 'CcmPermission'
 

@@ -190,6 +190,7 @@ describe('a rule of the project', () => {
   const asked = { hook_event_name: 'PermissionRequest', ...bash }
   const decided = (decision: string) => ({
     hook_event_name: 'CcmPermission',
+    by: 'rule',
     decision,
     rule: 'Bash(npm:*)',
     ...bash,
@@ -208,6 +209,12 @@ describe('a rule of the project', () => {
     const view = after(prompt, decided('granted'), asked)
     expect(view).toMatchObject({ state: 'working', asks: [], decided: [] })
     expect(onHook(view, asked, 9).view.state).toBe('waiting')
+  })
+
+  test('is not what a person decided: that ends a wait that is read again, and says nothing about the next', () => {
+    const person = { ...decided('granted'), by: 'ccm' }
+    expect(onHook(after(prompt, asked), person, 9).view).toMatchObject({ state: 'working', asks: [] })
+    expect(after(prompt, person, asked).state).toBe('waiting')
   })
 
   test('of the turn before says nothing about this one', () => {

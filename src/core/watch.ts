@@ -190,11 +190,15 @@ function onDecision(view: View, payload: HookPayload, at: number, evidence: stri
     const reason = `The rule ${rule} leaves it to a person: ${describeAsk(ask)}`
     return move(view, at, 'asked', { reason, waitKind: waitKindOf(ask.tool), ...why })
   }
+  // What a person decided has moved the state already, except where the past is read again.
+  const isOld = asks.length === view.asks.length && payload['by'] !== 'rule'
+  if (isOld) return { view, change: null }
   if (asks.length === view.asks.length)
     return { view: { ...view, decided: [...view.decided, ask] }, change: null }
   const next = { ...view, asks, turnEnd: null }
   if (asks.length > 0) return asking(next, at, evidence)
-  const reason = `${payload['decision'] === 'granted' ? 'Allowed' : 'Denied'} by the rule ${rule}: ${describeAsk(ask)}`
+  const by = payload['by'] === 'rule' ? `the rule ${rule}` : 'a person'
+  const reason = `${payload['decision'] === 'granted' ? 'Allowed' : 'Denied'} by ${by}: ${describeAsk(ask)}`
   return move(next, at, 'active', { reason, ...why })
 }
 

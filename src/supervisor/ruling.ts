@@ -19,6 +19,8 @@ const RECORD_WITHIN_MS = 500
 export type Ruling = {
   /** The answer of the rules, stored as an event before it is given; null leaves the request to a person. */
   answer: (agent: RunningAgent, ask: Ask) => Promise<AskReply | null>
+  /** Stores what a person decided through ccm; what cannot be stored is logged only, for it has happened. */
+  note: (agent: RunningAgent, ask: Ask, decision: 'granted' | 'denied') => void
 }
 
 export function createRuling(options: {
@@ -53,17 +55,14 @@ export function createRuling(options: {
     }
   }
 
-  function store(agent: RunningAgent, ask: Ask, { effect, rules }: Verdict): void {
+  function store(agent: RunningAgent, ask: Ask, decided: Record<string, string>): void {
     const { taskId, attempt, claudeSessionId } = agent.attempt
-    const decision = { allow: 'granted', deny: 'denied', ask: 'ask' }[effect]
     const payload = {
       hook_event_name: PERMISSION_DECIDED,
       session_id: claudeSessionId,
       tool_name: ask.tool,
       tool_input: ask.input,
-      decision,
-      by: 'rule',
-      rule: rules.join(', '),
+      ...decided,
     }
     const text = JSON.stringify(payload)
     const now = options.clock()
@@ -85,7 +84,8 @@ export function createRuling(options: {
         const verdict = verdictOf(agent, ask)
         if (verdict === null) return null
         await recordComes(agent, ask)
-        store(agent, ask, verdict)
+        const decision = { allow: 'granted', deny: 'denied', ask: 'ask' }[verdict.effect]
+        store(agent, ask, { decision, by: 'rule', rule: verdict.rules.join(', ') })
         logger.info(
           { taskId, attempt, code: verdict.effect, rule: verdict.rules.join(', ') },
           'a rule decided',
@@ -95,6 +95,13 @@ export function createRuling(options: {
         // What cannot be recorded is not decided by a rule either: a person is still there.
         logger.error({ err, taskId, attempt }, 'the rules of a project could not be used')
         return null
+      }
+    },
+    note(agent, ask, decision) {
+      try {
+        store(agent, ask, { decision, by: 'ccm' })
+      } catch (err) {
+        logger.error({ err, taskId: agent.task.id }, 'a decision could not be recorded')
       }
     },
   }

@@ -81,7 +81,12 @@ export type Supervisor = {
   ) => Promise<{ task: Task; inserted: boolean; notices: string[] }>
   cancel: (id: string, reason: string) => Promise<CancelReply>
   retry: (id: string) => Promise<RetryReply>
-  answer: (id: string, how: (answers: Answers) => Promise<AnswerReply>) => Promise<AnswerReply>
+  /** `decision`: what it comes to for a permission request, for the record; null for a text. */
+  answer: (
+    id: string,
+    how: (answers: Answers) => Promise<AnswerReply>,
+    decision: 'granted' | 'denied' | null,
+  ) => Promise<AnswerReply>
   /** A permission request of an attempt; {} leaves it to the dialog. */
   hold: (
     taskId: string,
@@ -419,9 +424,14 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       dispatcher.nudge()
       return reply
     },
-    async answer(id, how) {
+    async answer(id, how, decision) {
       const agent = runner.agents.get(id)
-      if (agent?.watcher) return how(agent.watcher.answers)
+      if (agent?.watcher) {
+        const [ask] = agent.watcher.view().asks
+        const reply = await how(agent.watcher.answers)
+        if (reply === 'done' && ask !== undefined && decision !== null) ruling.note(agent, ask, decision)
+        return reply
+      }
       return (await queue.get(id)) === null ? 'unknown' : 'not_waiting'
     },
     async hold(taskId, attempt, payload, signal) {

@@ -72,7 +72,9 @@ test(
       ['denied', 'Bash(rm:*)', 'touch one && rm -rf one'],
       ['denied', 'Bash(rm:*)', 'rm one'],
       ['ask', 'Bash(git push:*)', 'git push'],
+      ['denied', undefined, 'git push'],
       ['ask', 'Bash(rm:*)', 'touch four > five'],
+      ['granted', undefined, 'touch four > five'],
     ])
     const reasons = (await stage.chain(id)).map(({ reason }) => reason)
     expect(reasons).toEqual(
