@@ -177,19 +177,23 @@ test('events and folders that belong to no attempt go by their own age', async (
   await expirer.close()
 })
 
-test('no batch holds up the event loop for 20 ms', async () => {
+test('no batch takes 20 ms of CPU at once', async () => {
   using home = temporaryHome()
   const { add, expirer } = stage(home.file)
   add('large', NOW - 31 * DAY, { events: 5000 })
   const gaps: number[] = []
-  let last = performance.now()
+  const cpuMs = () => {
+    const { user, system } = process.cpuUsage()
+    return (user + system) / 1000
+  }
+  // Not by the clock: on a busy machine that measures the others.
+  let last = cpuMs()
   const timer = setInterval(() => {
-    gaps.push(performance.now() - last)
-    last = performance.now()
+    gaps.push(cpuMs() - last)
+    last = cpuMs()
   }, 1)
   await expirer.round()
   clearInterval(timer)
-  // Of a busy machine one in fifty may be late.
   expect(gaps.toSorted((a, b) => a - b)[Math.floor(gaps.length * 0.98)]).toBeLessThan(20)
   await expirer.close()
 })
