@@ -34,6 +34,7 @@ function prepare(names: string[], more: Partial<Options> = {}) {
     maxConcurrent: () => 3,
     minFreeMemoryMb: () => 1000,
     ready: async () => {},
+    onReaped: () => {},
     start: (task) => void started.push(task.id),
     sweepMs: 60_000,
     clock: () => 0,

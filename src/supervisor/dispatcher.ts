@@ -49,6 +49,8 @@ export function createDispatcher(options: {
   /** Throws while agents cannot be started at all. */
   ready: () => Promise<void>
   start: (task: Task) => void
+  /** The queue took this task back from a worker that was lost. */
+  onReaped: (taskId: string) => void
   sweepMs: number
   clock: () => number
   logger: Logger
@@ -77,7 +79,7 @@ export function createDispatcher(options: {
   async function claimWhatFits(): Promise<void> {
     // After a sleep, or hours without a daemon, our own leases are the ones that ran out: those first.
     await options.renew()
-    await queue.reap()
+    for (const { id } of await queue.reap()) options.onReaped(id)
     for (;;) {
       for (const [kind, hold] of held) if (hold.until !== null && hold.until <= clock()) held.delete(kind)
       const room = await measureRoom()

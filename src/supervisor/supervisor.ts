@@ -28,6 +28,7 @@ import type { Budgets } from './budgets.ts'
 import { createClaimFilter } from './claim-filter.ts'
 import type { StartPulse } from './beats.ts'
 import { createDelivery } from './deliver.ts'
+import { cancelledWith } from './dependents.ts'
 import { createDispatcher, type Hold } from './dispatcher.ts'
 import { fleetFacts } from './fleet-facts.ts'
 import { createIngest } from './ingest.ts'
@@ -157,6 +158,15 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     if (kind === 'state') sweep.hurry()
   }
 
+  /** A task was moved by the queue, and may have taken others with it. */
+  const notifyEnd = (taskId: string) => {
+    notify(taskId, 'task')
+    cancelledWith(queue, taskId).then(
+      (ids) => ids.forEach((id) => notify(id, 'task')),
+      (err: unknown) => logger.warn({ err, taskId }, 'tasks that depend on it could not be looked up'),
+    )
+  }
+
   const claude = async (): Promise<Claude> => {
     // Asked for its version once; after an update its file is another.
     if (known !== null && printOf(known.claude.path) === known.print) return known.claude
@@ -233,7 +243,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     clock,
     logger,
     onDelivered: (taskId) => {
-      notify(taskId, 'task')
+      notifyEnd(taskId)
       dispatcher.nudge()
       trees.nudge()
     },
@@ -274,6 +284,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       await ensureTmux()
       await claude()
     },
+    onReaped: notifyEnd,
     start: begin,
     sweepMs: settings.sweepMs,
     clock,
@@ -414,7 +425,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     async cancel(id, reason) {
       const reply = await queue.cancel(id, reason)
       if (reply === 'requested') runner.end(id, endedBy('cancelled', reason || 'Cancelled.'))
-      notify(id, 'task')
+      notifyEnd(id)
       trees.nudge()
       return reply
     },

@@ -112,6 +112,44 @@ export function claimContract(bench: BenchRunner): void {
     )
   })
 
+  describe('order over projects', () => {
+    test(
+      'a higher priority goes first, whichever project was served last',
+      bench(async ({ queue }) => {
+        for (const project of ['x', 'y']) await queue.insert(newTask({ project, priority: 5 }))
+        await queue.insert(newTask({ project: 'x', priority: 9 }))
+        await queue.insert(newTask({ project: 'x', priority: 7 }))
+        const all = from(['x', 'y'])
+        expect(projectsOf(await queue.claim(1, all))).toEqual(['x'])
+        expect((await queue.claim(3, all)).map(({ project, priority }) => [project, priority])).toEqual([
+          ['x', 7],
+          ['y', 5],
+          ['x', 5],
+        ])
+      }),
+    )
+
+    test(
+      'of two projects that were never served the one whose task has been due for longer goes first',
+      bench(async ({ store, queue }) => {
+        const now = await store.now()
+        await queue.insert(newTask({ project: 'x', scheduledAt: now + 10 }))
+        await store.advance(1)
+        await queue.insert(newTask({ project: 'y', scheduledAt: now + 5 }))
+        await store.advance(20)
+        expect(projectsOf(await queue.claim(2, from(['x', 'y'])))).toEqual(['y', 'x'])
+      }),
+    )
+
+    test(
+      'a claim takes from one project what the others leave of it',
+      bench(async ({ queue }) => {
+        for (const project of ['x', 'x', 'x', 'x', 'y']) await queue.insert(newTask({ project }))
+        expect(projectsOf(await queue.claim(5, from(['x', 'y', 'z'])))).toEqual(['x', 'y', 'x', 'x', 'x'])
+      }),
+    )
+  })
+
   describe('workers', () => {
     test(
       'a task with labels needs all of them in the worker',
