@@ -75,3 +75,40 @@ test(`${KILLS} kills of the reader under load: each event is stored once, in ord
     db.close()
   }
 }, 180_000)
+
+test('100,000 files in a spool are stored in order, and take the memory of a part of them', async () => {
+  const home = temporaryFolder()
+  const folder = join(home, 'spool')
+  mkdirSync(folder)
+  for (let number = 0; number < 100_000; number++)
+    writeFileSync(
+      join(folder, `${number}.x.json`),
+      `{"hook_event_name":"Stop","session_id":"s","number":${number}}`,
+    )
+  const child = spawn(
+    process.execPath,
+    // The reader would be ended by a heap above that.
+    ['--max-old-space-size=64', join(import.meta.dirname, 'ingest-program.ts'), join(home, 'ccm.db'), folder],
+    { stdio: ['ignore', 'ignore', 'inherit'] },
+  )
+  const gone = new Promise((resolve) => child.once('exit', resolve))
+  await eventually(
+    'the spool is empty',
+    () => child.exitCode !== null || readdirSync(folder).length === 0,
+    150_000,
+  )
+  expect(child.exitCode).toBeNull()
+  child.kill('SIGKILL')
+  await gone
+  const db = new Sqlite(join(home, 'ccm.db'), { readonly: true })
+  try {
+    const counted = db
+      .prepare(
+        "SELECT count(*) AS stored, sum(payload ->> '$.number' <> id - 1) AS misplaced FROM hook_events",
+      )
+      .get({})
+    expect(counted).toEqual({ stored: 100_000, misplaced: 0 })
+  } finally {
+    db.close()
+  }
+}, 240_000)
