@@ -7,6 +7,8 @@ import { eventually, temporaryFolder } from './fixture.ts'
 
 const KILLS = 15
 const SPOOLS = 4
+/** Three times what the reader knows of a spool at once. */
+const FILES = 30_000
 
 test(`${KILLS} kills of the reader under load: each event is stored once, in order, and none is left`, async () => {
   const home = temporaryFolder()
@@ -76,11 +78,11 @@ test(`${KILLS} kills of the reader under load: each event is stored once, in ord
   }
 }, 180_000)
 
-test('100,000 files in a spool are stored in order, and take the memory of a part of them', async () => {
+test('30,000 files in a spool are stored in order, and take the memory of a part of them', async () => {
   const home = temporaryFolder()
   const folder = join(home, 'spool')
   mkdirSync(folder)
-  for (let number = 0; number < 100_000; number++)
+  for (let number = 0; number < FILES; number++)
     writeFileSync(
       join(folder, `${number}.x.json`),
       `{"hook_event_name":"Stop","session_id":"s","number":${number}}`,
@@ -92,11 +94,9 @@ test('100,000 files in a spool are stored in order, and take the memory of a par
     { stdio: ['ignore', 'ignore', 'inherit'] },
   )
   const gone = new Promise((resolve) => child.once('exit', resolve))
-  await eventually(
-    'the spool is empty',
-    () => child.exitCode !== null || readdirSync(folder).length === 0,
-    150_000,
-  )
+  // A look a second: each reads the whole folder, which is work for the disk too.
+  for (let looks = 0; looks < 150 && child.exitCode === null && readdirSync(folder).length > 0; looks++)
+    await new Promise((resolve) => setTimeout(resolve, 1000))
   expect(child.exitCode).toBeNull()
   child.kill('SIGKILL')
   await gone
@@ -107,7 +107,7 @@ test('100,000 files in a spool are stored in order, and take the memory of a par
         "SELECT count(*) AS stored, sum(payload ->> '$.number' <> id - 1) AS misplaced FROM hook_events",
       )
       .get({})
-    expect(counted).toEqual({ stored: 100_000, misplaced: 0 })
+    expect(counted).toEqual({ stored: FILES, misplaced: 0 })
   } finally {
     db.close()
   }
