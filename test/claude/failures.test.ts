@@ -120,7 +120,7 @@ test(
     expect(task).toMatchObject({ status: 'succeeded', attempt: 2, error: null })
     expect(task.result).toMatchObject({ text: 'Fine now.', attempts: 2 })
     expect(task.claude_session_id).toBe(first.claude_session_id)
-    expect(stage.model.requests.at(-1)?.userBlocks).toContain('Try again')
+    expect(stage.model.requests.at(-1)?.userBlocks.join('\n')).toContain('Try again')
   },
 )
 

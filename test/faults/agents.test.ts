@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ModelScript, ScriptedReply } from '../../src/demo/model.ts'
 import { createStageHere, type Stage } from '../e2e/stage.ts'
-import { budgetOf, claudePids, eventually, isAlive } from './fixture.ts'
+import { claudePids, eventually, isAlive } from './fixture.ts'
 
 const bash = (command: string): ScriptedReply => ({
   kind: 'message',
@@ -80,27 +80,6 @@ test('a window that is killed by hand costs one attempt and leaves nothing', asy
   expect(first.filter(isAlive)).toEqual([])
   const chain = await stage.chain(id)
   expect(chain.some(({ attempt, to }) => attempt === 1 && (to === 'lost' || to === 'exited'))).toBe(true)
-})
-
-test('tmux killed with -9 under two agents: both tasks start again once, at no cost, and no agent is orphaned', async () => {
-  await using stage = await createStageHere(hangsOnce('touch started; setsid nohup sleep 1000'))
-  const one = await inTool(stage, 'Task one')
-  const two = await inTool(stage, 'Task two')
-  await eventually('the second one runs its tool, too', () => stage.model.requests.length >= 2)
-  const first = [...stage.processesOf(one.id), ...stage.processesOf(two.id)]
-  const server = Number(await stage.tmux('display-message', '-p', '#{pid}'))
-  process.kill(server, 'SIGKILL')
-  for (const { id } of [one, two]) {
-    const task = await stage.end(id, 60_000)
-    expect(task).toMatchObject({ status: 'succeeded', attempt: 2 })
-    expect(budgetOf(stage, id)).toEqual({ failures: 0, lost_leases: 0 })
-    const lost = (await stage.chain(id)).filter(({ to }) => to === 'lost')
-    expect(lost).toMatchObject([{ attempt: 1, reason: 'The tmux server ended, and the agent with it.' }])
-    expect(stage.processesOf(id)).toEqual([])
-  }
-  expect(first.filter(isAlive)).toEqual([])
-  expect(Number(await stage.tmux('display-message', '-p', '#{pid}'))).not.toBe(server)
-  expect(stage.model.requests.filter((request) => request.turn === 0)).toHaveLength(2)
 })
 
 test('tmux that died while no agent worked is there again for the next task', async () => {

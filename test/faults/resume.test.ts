@@ -8,7 +8,8 @@ import { createStage, type Stage } from '../e2e/stage.ts'
 import { budgetOf, claudePids, eventually, isAlive } from './fixture.ts'
 
 const BYPASS = ['--permission-mode', 'bypassPermissions']
-const FOR_EVER = 'touch started; tail -f /dev/null'
+/** It outlives its session and its terminal. */
+const FOR_EVER = 'touch started; setsid nohup sleep 1000'
 /** Without git an agent works in the directory itself. */
 const IN_PLACE = { git: false }
 const DONE = says('It is done.\n[DONE]')
@@ -118,6 +119,9 @@ test('tmux killed with -9 under three agents: each goes on once in its session, 
     expect(budgetOf(stage, id)).toEqual({ failures: 0, lost_leases: 0 })
     expect(stage.processesOf(id)).toEqual([])
   }
+  const lost = (await stage.chain(ids[0] ?? '')).filter(({ to }) => to === 'lost')
+  expect(lost).toMatchObject([{ attempt: 1, reason: 'The tmux server ended, and the agent with it.' }])
   expect(first.filter(isAlive)).toEqual([])
+  expect(Number(await stage.tmux('display-message', '-p', '#{pid}'))).not.toBe(server)
   expect(stage.model.requests.filter(wasInterrupted)).toHaveLength(3)
 })
