@@ -3,9 +3,12 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
-import { expect, test, type TestContext } from 'vitest'
+import { expect, test, vi, type TestContext } from 'vitest'
 import { isAlive } from '../../src/cli/stop.ts'
 import type { StatusJson } from '../../src/protocol/rest.ts'
+
+// Whole daemons side by side: on a busy machine they wait for each other.
+vi.setConfig({ testTimeout: 90_000 })
 
 const CCM = resolve(import.meta.dirname, '../../bin/ccm.js')
 
@@ -43,7 +46,7 @@ function place({ onTestFinished }: Pick<TestContext, 'onTestFinished'>, toml = '
 async function eventually<T>(
   what: string,
   look: () => T | Promise<T>,
-  limitMs = 15_000,
+  limitMs = 40_000,
 ): Promise<NonNullable<T>> {
   for (const until = Date.now() + limitMs; Date.now() < until; await sleep(50)) {
     const found = await look()

@@ -48,9 +48,15 @@ test('the tarball holds the program and nothing else: no sources, tests, Node or
     'LICENSE',
     'README.md',
     'bin/ccm.js',
+    'bin/keep-daemon.sh',
     'hooks/record-event.sh',
-    'migrations/sqlite/0001-first.sql',
+    'launchd/ccm.daemon.plist',
+    ...readdirSync(join(ROOT, 'migrations/sqlite'))
+      .toSorted()
+      .map((name) => `migrations/sqlite/${name}`),
     'package.json',
+    'systemd/ccm-tmux.service',
+    'systemd/ccm.service',
   ])
   expect(files).toContain('dist/cli.js')
   expect(files.filter((name) => name.startsWith('dist/') && !/^dist\/[\w-]+\.js$/.test(name))).toEqual([])
