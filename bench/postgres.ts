@@ -9,8 +9,8 @@ import { median, type Bench, type Row } from './row.ts'
 const ROUNDS = 3
 /** How many ask at once, each on a connection of its own; the same for all. */
 const WORKERS = 4
-const SINGLE = 3_000
-const BATCHED = 20_000
+const SINGLE = 1_500
+const BATCHED = 10_000
 const BATCH = 100
 
 /**

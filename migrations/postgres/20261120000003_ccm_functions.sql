@@ -142,11 +142,65 @@ declare
   expires timestamptz;
   found_now integer;
   queued constant text := 'queued';
+  only_project text;
 begin
   perform ccm.fence(p_system, p_worker, p_epoch);
   if room <= 0 or (select w.draining from public.workers as w where w.system_id = p_system and w.id = p_worker) then
     return;
   end if;
+  -- A worker of one project without a limit: nothing is counted and nobody takes turns, so claims need not wait for
+  -- each other. A limit that is set now waits for this claim, and one that was set just before leaves it empty.
+  select case when count(*) = 1 and bool_and(p.max_running is null) then min(p.name) end into only_project
+  from public.projects as p
+  where p.system_id = p_system and p.name = any (p_projects) and not p.paused;
+  if only_project is not null then
+    perform pg_catalog.pg_advisory_xact_lock_shared(ccm.lock_key('claim', p_system));
+    at := ccm.now();
+    expires := at + p_lease_ms * interval '1 millisecond';
+    perform pg_catalog.set_config('ccm.step', 'on', true);
+    return query
+    with pick as materialized (
+      select t.id from public.tasks as t
+      where t.system_id = p_system and t.project = only_project and t.status = 'queued' and t.scheduled_at <= at
+        and exists (
+          select from public.projects as p
+          where p.system_id = p_system and p.name = only_project and not p.paused and p.max_running is null)
+        and (t.role is null or p_roles is null or t.role = any (p_roles))
+        and t.labels <@ p_labels
+        and (t.only_worker is null or t.only_worker = p_worker)
+        and (t.resume_until is null or t.resume_until <= at or t.resume_worker = p_worker)
+        and (t.depends_on = '{}' or not exists (
+          select from unnest(t.depends_on) as d (id)
+            left join public.tasks as o on o.system_id = p_system and o.id = d.id
+          where o.status is distinct from 'succeeded'))
+      order by t.priority desc, t.scheduled_at, t.created_at, t.id
+      limit room for update skip locked
+    ),
+    claimed as (
+      update public.tasks as t
+      set status = 'running', attempt = t.attempt + 1, worker = p_worker, started_at = coalesce(t.started_at, at),
+        claude_session_id = case when t.resume_worker = p_worker then t.claude_session_id end,
+        resume_worker = case when t.resume_worker = p_worker then t.resume_worker end,
+        resume_until = case when t.resume_worker = p_worker then t.resume_until end
+      from pick
+      where t.system_id = p_system and t.id = pick.id and t.status = queued
+      returning t.*
+    ),
+    opened as (
+      insert into public.task_attempts (system_id, task_id, attempt, worker, epoch, claimed_at, lease_expires_at)
+      select p_system, c.id, c.attempt, p_worker, p_epoch, at, expires from claimed as c
+    )
+    select c.*, expires from claimed as c order by c.priority desc, c.scheduled_at, c.created_at, c.id;
+    -- For workers of several projects it has had its turn.
+    if found then
+      update public.projects as p set turn = newest.turn + 1
+      from (select max(q.turn) as turn from public.projects as q where q.system_id = p_system) as newest
+      where p.system_id = p_system and p.name = only_project and (p.turn < newest.turn or p.turn = 0);
+    end if;
+    perform pg_catalog.set_config('ccm.step', '', true);
+    return;
+  end if;
+
   -- One claim at a time in a system: limits of projects are exact, and each project gets its turn.
   perform pg_catalog.pg_advisory_xact_lock(ccm.lock_key('claim', p_system));
   at := ccm.now();
