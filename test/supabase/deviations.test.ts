@@ -14,7 +14,7 @@ describeOnSupabase('where the stand-in differs from PostgREST', (supabase) => {
   })
 
   test('a violated CHECK is a status 500 with a code of its own, not 400 with 23514', async () => {
-    const answer = await client.from('tasks').insert({ system_id: 's', prompt: 'x', timeout_s: 0 })
+    const answer = await client.from('projects').insert({ system_id: 's', name: 'x', max_running: 0 })
     expect([answer.status, answer.error?.code]).toEqual([500, 'SUP'])
   })
 
