@@ -133,8 +133,6 @@ comment on column public.tasks.finished_at is 'Set by the queue: when it ended.'
 create index tasks_queued on public.tasks (system_id, project, priority desc, scheduled_at, created_at, id)
   where status = 'queued';
 create index tasks_running on public.tasks (system_id, project) where status = 'running';
-create index tasks_ended_badly on public.tasks (system_id, status, id)
-  where status in ('failed', 'cancelled', 'dead');
 create unique index tasks_dedupe on public.tasks (system_id, dedupe_key)
   where dedupe_key is not null and status in ('queued', 'running');
 create unique index tasks_request on public.tasks (system_id, request_key) where request_key is not null;

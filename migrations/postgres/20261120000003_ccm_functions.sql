@@ -143,6 +143,7 @@ declare
   found_now integer;
   queued constant text := 'queued';
   only_project text;
+  is_last boolean;
 begin
   perform ccm.fence(p_system, p_worker, p_epoch);
   if room <= 0 or (select w.draining from public.workers as w where w.system_id = p_system and w.id = p_worker) then
@@ -150,7 +151,9 @@ begin
   end if;
   -- A worker of one project without a limit: nothing is counted and nobody takes turns, so claims need not wait for
   -- each other. A limit that is set now waits for this claim, and one that was set just before leaves it empty.
-  select case when count(*) = 1 and bool_and(p.max_running is null) then min(p.name) end into only_project
+  select case when count(*) = 1 and bool_and(p.max_running is null) then min(p.name) end,
+    coalesce(min(p.turn) > 0 and min(p.turn) = (select max(q.turn) from public.projects as q where q.system_id = p_system), false)
+  into only_project, is_last
   from public.projects as p
   where p.system_id = p_system and p.name = any (p_projects) and not p.paused;
   if only_project is not null then
@@ -192,7 +195,7 @@ begin
     )
     select c.*, expires from claimed as c order by c.priority desc, c.scheduled_at, c.created_at, c.id;
     -- For workers of several projects it has had its turn.
-    if found then
+    if found and not is_last then
       update public.projects as p set turn = newest.turn + 1
       from (select max(q.turn) as turn from public.projects as q where q.system_id = p_system) as newest
       where p.system_id = p_system and p.name = only_project and (p.turn < newest.turn or p.turn = 0);
@@ -445,6 +448,11 @@ begin
   if ended <> '{}' then perform ccm.cancel_dependents(p_system, ended); end if;
   perform pg_catalog.set_config('ccm.step', '', true);
 
+  if array_position(replies, null) is null then
+    return query select a.task_id, a.attempt, a.reply
+    from unnest(p_tasks, p_attempts, replies) with ordinality as a (task_id, attempt, reply, n) order by a.n;
+    return;
+  end if;
   return query
   select asked.task_id, asked.attempt, coalesce(asked.reply, (
     select case
