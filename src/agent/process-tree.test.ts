@@ -95,3 +95,8 @@ function folder(): string {
   onTestFinished(() => rmSync(made, { recursive: true, force: true }))
   return made
 }
+
+test('a signal goes to one process or to none: never to a group, never to every process', () => {
+  for (const pid of [0, -0, -1, -process.pid, Number.NaN, 1.5]) expect(sendSignal(pid, 0)).toBe(false)
+  expect(sendSignal(process.pid, 0)).toBe(true)
+})

@@ -74,8 +74,12 @@ function scopeOf(pids: number[], tree: TreeOf): string | null {
   return null
 }
 
-/** Sends a signal; false when the process is gone. */
+/**
+ * Sends a signal; false when the process is gone, and for what is the pid of no one process: to the kernel 0 is
+ * our own group and -1 every process, and some pids are read from files that others write.
+ */
 export function sendSignal(pid: number, signal: NodeJS.Signals | 0): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false
   try {
     process.kill(pid, signal)
     return true

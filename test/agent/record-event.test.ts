@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { mountSmall } from '../faults/fixture.ts'
+import { signalGroup } from '../support/signal.ts'
 
 const SCRIPT = resolve('hooks/record-event.sh')
 const SHELLS = [['dash'], ['bash', '--posix'], ['busybox', 'sh']].filter(
@@ -62,7 +63,7 @@ describe.each(SHELLS)('run by %s %s', (...words) => {
     await expect
       .poll(() => readdirSync(spool).some((name) => statSync(join(spool, name)).size > 0))
       .toBe(true)
-    process.kill(-(child.pid ?? 0), 'SIGKILL')
+    signalGroup(child.pid, 'SIGKILL')
     await new Promise((done) => child.on('close', done))
     expect(complete(spool)).toEqual([])
   })

@@ -6,6 +6,7 @@ import { execa } from 'execa'
 import { expect, test, vi, type TestContext } from 'vitest'
 import { isAlive } from '../../src/cli/stop.ts'
 import type { StatusJson } from '../../src/protocol/rest.ts'
+import { signal } from '../support/signal.ts'
 
 // Whole daemons side by side: on a busy machine they wait for each other.
 vi.setConfig({ testTimeout: 90_000 })
@@ -66,6 +67,13 @@ const addressOf = (home: string) => {
   }
 }
 
+/** A daemon that was built before there were keepers names none. */
+const keeperOf = (home: string): number => {
+  const keeper = addressOf(home)?.keeper
+  if (typeof keeper !== 'number') throw new Error('the daemon names no keeper: is dist older than src?')
+  return keeper
+}
+
 /** Every process that belongs to this home, by its command line or environment. */
 const processesOf = (home: string) =>
   readdirSync('/proc')
@@ -90,9 +98,9 @@ test.concurrent(
     const { home, ccm, json, log } = place(context)
     const first = await json<StatusJson>('start')
     expect(first.kept_by).toBe('shell')
-    const keeper = addressOf(home)?.keeper ?? 0
+    const keeper = keeperOf(home)
     expect(readFileSync(`/proc/${keeper}/status`, 'utf8')).toMatch(/^VmRSS:\s+\d{3,4} kB$/m)
-    process.kill(first.pid, 'SIGKILL')
+    signal(first.pid, 'SIGKILL')
     const pid = await eventually('another daemon serves', () => {
       const now = addressOf(home)?.pid
       return now !== first.pid && now
@@ -109,8 +117,8 @@ test.concurrent(
   async (context) => {
     const { home, ccm, json } = place(context)
     const { pid } = await json<StatusJson>('start')
-    const keeper = addressOf(home)?.keeper ?? 0
-    process.kill(pid, 'SIGKILL')
+    const keeper = keeperOf(home)
+    signal(pid, 'SIGKILL')
     await eventually('it is dead', () => !isAlive(pid))
     expect((await ccm('stop')).exitCode).toBe(0)
     expect(isAlive(keeper)).toBe(false)
@@ -124,7 +132,7 @@ test.concurrent(
   async (context) => {
     const { home, ccm, json } = place(context)
     const { pid } = await json<StatusJson>('start')
-    process.kill(addressOf(home)?.keeper ?? 0, 'SIGKILL')
+    signal(addressOf(home)?.keeper, 'SIGKILL')
     expect((await json<StatusJson>('status')).pid).toBe(pid)
     expect((await ccm('stop')).exitCode).toBe(0)
     expect(processesOf(home)).toEqual([])
@@ -136,14 +144,14 @@ test.concurrent(
   async (context) => {
     const { home, json } = place(context)
     const { pid } = await json<StatusJson>('start')
-    const keeper = addressOf(home)?.keeper ?? 0
-    process.kill(keeper, 'SIGTERM')
+    const keeper = keeperOf(home)
+    signal(keeper, 'SIGTERM')
     await eventually('both are gone', () => !isAlive(pid) && !isAlive(keeper))
     expect(existsSync(join(home, 'daemon.json'))).toBe(false)
     const again = await json<StatusJson>('start')
-    const next = addressOf(home)?.keeper ?? 0
-    process.kill(again.pid, 'SIGTERM')
-    process.kill(again.pid, 'SIGINT')
+    const next = keeperOf(home)
+    signal(again.pid, 'SIGTERM')
+    signal(again.pid, 'SIGINT')
     await eventually('both are gone', () => !isAlive(again.pid) && !isAlive(next))
   },
 )
@@ -160,15 +168,15 @@ test.concurrent(
     const { home, json, write, log } = place(context)
     const { pid, max_concurrent } = await json<StatusJson>('start')
     expect(max_concurrent).toBe(10)
-    const keeper = addressOf(home)?.keeper ?? 0
+    const keeper = keeperOf(home)
     write('[agents]\nmax_concurrent = 3\n[queue]\nsweep = "20s"\n[log]\nlevel = "debug"\n')
     // To the shell: it passes it on.
-    process.kill(keeper, 'SIGHUP')
+    signal(keeper, 'SIGHUP')
     await eventually('it is taken over', async () => (await json<StatusJson>('status')).max_concurrent === 3)
     expect(log()).toContain('configuration reloaded; changed: agents.maxConcurrent, log.level')
     expect(log()).toContain('these changes need a restart (ccm restart): queue.sweepMs')
     write('[agents]\nmax_concurrent = "many"\n')
-    process.kill(pid, 'SIGHUP')
+    signal(pid, 'SIGHUP')
     await eventually('the fault is told', () => log().includes('was not reloaded'))
     expect(log()).toContain('agents.max_concurrent')
     write('[agents]\nmax_concurrent = 4\n')
@@ -182,7 +190,7 @@ test.concurrent(
     const { home, json, log } = place(context, '[watchdog]\nevent_loop = "2s"\n')
     const { pid } = await json<StatusJson>('start')
     // From outside, as a debugger would: the main thread runs for ever.
-    process.kill(pid, 'SIGUSR1')
+    signal(pid, 'SIGUSR1')
     const url = await eventually('the inspector listens', () => /ws:\S+/.exec(log())?.[0])
     const socket = new WebSocket(url)
     await new Promise((resolve) => socket.addEventListener('open', resolve))
@@ -208,8 +216,8 @@ test.concurrent(
     const second = await json<StatusJson>('restart')
     expect(second.pid).not.toBe(first.pid)
     expect(isAlive(first.pid)).toBe(false)
-    process.kill(addressOf(home)?.keeper ?? 0, 'SIGKILL')
-    process.kill(second.pid, 'SIGKILL')
+    signal(addressOf(home)?.keeper, 'SIGKILL')
+    signal(second.pid, 'SIGKILL')
     await eventually('it is dead', () => !isAlive(second.pid))
     // Its pid may be another program's by now: ours.
     writeFileSync(

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { listPanes } from '../../src/tmux/pane.ts'
 import { openWindow } from '../../src/tmux/window.ts'
+import { signal } from '../support/signal.ts'
 import { hasEnded, openTestTmux, testEnvironment, until } from './fixture.ts'
 
 const STOPPED_DAEMON = join(import.meta.dirname, 'stopped-daemon.ts')
@@ -14,7 +15,7 @@ test('a control client that was killed is replaced by the next call', async () =
   await using tmux = await openTestTmux()
   await listPanes(tmux.server)
   const first = tmux.server.controlPid()
-  process.kill(first ?? 0, 'SIGKILL')
+  signal(first, 'SIGKILL')
   await until(() => tmux.server.controlPid() === null)
   expect(await listPanes(tmux.server)).toHaveLength(1)
   expect(tmux.server.controlPid()).not.toBe(first)
@@ -24,7 +25,7 @@ test('a control client that was killed is replaced by the next call', async () =
 test('a call that finds the client killed under it still answers when it only looks', async () => {
   await using tmux = await openTestTmux()
   await listPanes(tmux.server)
-  process.kill(tmux.server.controlPid() ?? 0, 'SIGKILL')
+  signal(tmux.server.controlPid(), 'SIGKILL')
   expect(await Promise.all([listPanes(tmux.server), listPanes(tmux.server)])).toHaveLength(2)
 })
 
