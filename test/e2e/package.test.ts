@@ -51,9 +51,11 @@ test('the tarball holds the program and nothing else: no sources, tests, Node or
     'bin/keep-daemon.sh',
     'hooks/record-event.sh',
     'launchd/ccm.daemon.plist',
-    ...readdirSync(join(ROOT, 'migrations/sqlite'))
-      .toSorted()
-      .map((name) => `migrations/sqlite/${name}`),
+    ...['postgres', 'sqlite'].flatMap((store) =>
+      readdirSync(join(ROOT, 'migrations', store))
+        .toSorted()
+        .map((name) => `migrations/${store}/${name}`),
+    ),
     'package.json',
     'systemd/ccm-tmux.service',
     'systemd/ccm.service',

@@ -98,7 +98,7 @@ describeOnSupabase('many at once', (supabase) => {
           await sleep(random() * 4)
           // Dead is dead: an agent ends with its daemon here, so the ledger sees a second one only if it came too early.
           ledger.end(task)
-          if (random() < 0.04 && crashes < 60) {
+          if (random() < 0.08 && crashes < 60) {
             crashes += 1
             const dead = queue
             late.push(
@@ -170,21 +170,52 @@ describeOnSupabase('many at once', (supabase) => {
     expect(await countsOf('bound')).toEqual({ queued: 50 })
   })
 
-  test('a dependent that is inserted while its dependency fails is cancelled or refused, never left behind', async () => {
+  test('the bound counts rows that another connection has inserted and not committed yet', async () => {
+    await supabase().sql(`INSERT INTO systems (id, max_queued, default_project) VALUES ('hands', 5, 'app')`)
+    await supabase().sql(`INSERT INTO projects (system_id, name) VALUES ('hands', 'app')`)
+    const insert = `INSERT INTO tasks (system_id, prompt) VALUES ('hands', 'Fix it.')`
+    const slow = await pool.connect()
+    let refused: Promise<unknown>
+    try {
+      await slow.query('BEGIN')
+      for (let count = 0; count < 5; count += 1) await slow.query(insert)
+      refused = pool.query(insert).then(
+        () => 'taken',
+        (error: unknown) => (error as { code: string }).code,
+      )
+      await Promise.race([refused, sleep(300)])
+      await slow.query('COMMIT')
+    } finally {
+      slow.release()
+    }
+    expect(await refused).toBe('PT429')
+    expect(await countsOf('hands')).toEqual({ queued: 5 })
+  })
+
+  test('a dependent that is being inserted while its dependency fails is cancelled with it', async () => {
     const { sql } = supabase()
-    await sql(`INSERT INTO systems (id, max_queued) VALUES ('race', 1000)`)
+    await sql(`INSERT INTO systems (id) VALUES ('race')`)
     const queue = queueOf(createPostgresCall(pool), 'race', 'w')
     await queue.register()
-    for (let round = 0; round < 40; round += 1) {
-      const { task } = await queue.insert(newTask())
-      const [claimed] = await queue.claim(1, from(['app']))
-      if (claimed === undefined) throw new Error('nothing was claimed')
-      await Promise.allSettled([
-        queue.finish(reportOf(claimed, 'failed_permanent')),
-        queue.insert(newTask({ dependsOn: [task.id] })),
-      ])
+    await queue.insert(newTask())
+    const [claimed] = await queue.claim(1, from(['app']))
+    if (claimed === undefined) throw new Error('nothing was claimed')
+    const slow = await pool.connect()
+    let finished: Promise<unknown>
+    try {
+      await slow.query('BEGIN')
+      await slow.query(
+        `INSERT INTO tasks (system_id, project, prompt, depends_on) VALUES ('race', 'app', 'Then this.', ARRAY[$1])`,
+        [claimed.id],
+      )
+      finished = queue.finish(reportOf(claimed, 'failed_permanent'))
+      await Promise.race([finished, sleep(300)])
+      await slow.query('COMMIT')
+    } finally {
+      slow.release()
     }
-    expect((await countsOf('race'))['queued']).toBeUndefined()
+    expect(await finished).toBe('failed')
+    expect(await countsOf('race')).toEqual({ failed: 1, cancelled: 1 })
   })
 
   test('PostgreSQL goes down in mid-claim, three times: every task still comes to its one end', async () => {

@@ -26,6 +26,8 @@ type ServerCommand = 'crash' | 'restart' | 'stop' | 'start'
 /** A PostgreSQL of the test's own, on a port and in a folder of its own. Closing it removes everything. */
 export type TestPostgres = AsyncDisposable & {
   port: number
+  /** What is gone once the server is. */
+  folder: string
   /** A connection string for `database`; the superuser is `supabase_admin`, as on Supabase. */
   url: (user?: string, database?: string) => string
   /** Returns once the server answers again, or for `stop` once it is gone. */
@@ -124,6 +126,7 @@ export async function startPostgres(settings: string[] = []): Promise<TestPostgr
   await ready()
   return {
     port,
+    folder,
     url,
     command: async (command) => {
       guard.stdin.write(`${command}\n`)
