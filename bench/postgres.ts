@@ -99,7 +99,10 @@ async function createOurs(postgres: TestPostgres) {
           rows.map(({ attempt }) => attempt),
           rows.map(() => 'succeeded'),
           rows.map(() => '{"text":"done"}'),
-          ...[nothing, nothing, nothing, nothing],
+          nothing,
+          nothing,
+          nothing,
+          nothing,
         ],
       })
     }
