@@ -57,6 +57,10 @@ const COMMANDS: Record<string, Entry> = {
     'show what went wrong and what was done',
     async () => (await import('./cli/incidents.ts')).incidentsCommand,
   ),
+  audit: entry(
+    'show who changed what, from where',
+    async () => (await import('./cli/audit.ts')).auditCommand,
+  ),
   schedule: entry(
     'list, add, pause tasks that recur',
     async () => (await import('./cli/schedule.ts')).scheduleCommand,

@@ -155,6 +155,7 @@ export const SECTIONS = {
   store: z.strictObject({
     keep: duration('30d', 3650),
     max_mb: count(0, 10_000_000).default(2048),
+    keep_audit: duration('365d', 3650),
     ballast_mb: count(0, 100_000).default(16),
   }),
   sweep: z.strictObject({ busy: duration('1s'), quiet: duration('5s') }),

@@ -52,7 +52,7 @@ export type Config = {
   markers: { done: string; error: string; unmarked: 'fail' | 'succeed'; nudges: number }
   queue: { leaseMs: number; heartbeatMs: number; sweepMs: number; maxQueued: number; keepMs: number }
   /** How long records of attempts are kept, and how large the database may become; 0: no limit. */
-  store: { keepMs: number; maxBytes: number; ballastBytes: number }
+  store: { keepMs: number; maxBytes: number; ballastBytes: number; keepAuditMs: number }
   /** What one task, and all of them in a day, may use; null: no limit. */
   budget: { task: Limits; day: Limits }
   /** How often all screens are read while agents work, and when nothing moves. */
@@ -182,6 +182,7 @@ function toConfig(
       keepMs: data.store.keep,
       maxBytes: data.store.max_mb * 1024 * 1024,
       ballastBytes: data.store.ballast_mb * 1024 * 1024,
+      keepAuditMs: data.store.keep_audit,
     },
     sweep: { busyMs: sweep.busy, quietMs: sweep.quiet },
     watchdog: { eventLoopMs: data.watchdog.event_loop, loopMs: data.watchdog.loop },

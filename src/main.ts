@@ -7,6 +7,7 @@ import { inheritedEnvironment } from './agent/environment.ts'
 import { costOf } from './agent/price.ts'
 import { findPackageRoot } from './cli/package-root.ts'
 import type { Config } from './config.ts'
+import type { Audit } from './core/audit.ts'
 import { CcmError, messageOf } from './core/errors.ts'
 import type { Lease } from './core/queue.ts'
 import { createRedactor, isSecretVariable } from './core/redact.ts'
@@ -20,6 +21,7 @@ import { createLogger } from './log.ts'
 import { createNotifiers } from './notify/notifiers.ts'
 import { createSqliteQueue } from './queue/sqlite.ts'
 import { createApiKeys } from './store/api-keys.ts'
+import { createAuditLog, type AuditLog } from './store/audit.ts'
 import { createAttempts } from './store/attempts.ts'
 import { openDatabase, type Database } from './store/database.ts'
 import { createHookEvents } from './store/hook-events.ts'
@@ -184,6 +186,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   if (hang !== null) recordHang(incidents, hang, clock(), logger)
   const spending = createSpending(db)
   const worktrees = createWorktrees(db, clock)
+  const auditLog = createAuditLog(db, clock)
   const pulse: StartPulse = (loop, work) => createPulse(beats, loop, work, Math.min(PULSE_MS, loopMs / 4))
   const supervisor = createSupervisor({
     worktrees,
@@ -239,6 +242,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const expirer = createExpirer({
     db,
     expiry: createExpiry(db),
+    pruneAudit: (rows) => auditLog.prune(clock() - config.store.keepAuditMs, rows),
     attempts,
     home,
     keepMs,
@@ -260,6 +264,8 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     authenticate,
     keys,
     idempotency: createIdempotency(db),
+    audit: createAuditor(auditLog, logger),
+    audits: async (query) => auditLog.list(query),
     names: { port: () => port, public: config.http.names },
     rate: config.http.rate,
     clock,
@@ -511,6 +517,20 @@ function healthOf(db: Database, supervisor: Supervisor): Record<string, string> 
   return {
     database: db.isStillThere() ? 'ok' : 'gone',
     claims: held.length === 0 ? 'ok' : (held[0]?.kind ?? 'held'),
+  }
+}
+
+/** In the database, and in the log under the task; where the database cannot take it, all of it is in the log. */
+function createAuditor(log: AuditLog, logger: Logger): Audit {
+  return (entry) => {
+    const { action, kind, who, origin, status, taskId, requestId } = entry
+    const about = taskId === null ? {} : { taskId }
+    try {
+      log.add(entry)
+      logger.info({ ...about, requestId, code: status }, `${action} by ${kind} ${who} from ${origin}`)
+    } catch (err) {
+      logger.error({ err, ...about, requestId, entry }, 'a change could not be written to the audit log')
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 import { CcmError, type ErrorCode } from '../core/errors.ts'
 import type { TaskStatus } from '../core/task.ts'
+import type { AuditJson } from '../protocol/audit.ts'
 import type { IncidentJson } from '../protocol/incident.ts'
 import type {
   CancelJson,
@@ -77,6 +78,7 @@ export type DaemonClient = {
   changeRules: (project: string, changes: RuleChangesBody) => Promise<PermissionRuleJson[]>
   /** Newest first; 50 unless told. */
   incidents: (filter?: { limit?: number; open?: 1 }) => Promise<IncidentJson[]>
+  audit: (filter?: { limit?: number; since?: string; who?: string }) => Promise<AuditJson[]>
   schedules: () => Promise<ScheduleJson[]>
   schedule: (name: string) => Promise<ScheduleJson>
   addSchedule: (schedule: NewScheduleBody) => Promise<ScheduleJson>
@@ -173,6 +175,7 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     rules: (project) => get(`${projectPath(project)}/rules`),
     changeRules: (project, changes) => post(`${projectPath(project)}/rules`, changes),
     incidents: (filter = {}) => get(`/api/incidents${queryOf(filter)}`),
+    audit: (filter = {}) => get(`/api/audit${queryOf(filter)}`),
     schedules: () => get('/api/schedules'),
     schedule: (name) => get(schedulePath(name)),
     addSchedule: (schedule) => post('/api/schedules', schedule),

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { Hono, type Context } from 'hono'
 import { CcmError } from '../core/errors.ts'
+import { audited } from './audited.ts'
 import type { AppDeps } from './deps.ts'
 import { credentialRequired, inTime, jsonBody, knownNames, notForwarded, notTooOften } from './guards.ts'
 import { createRateLimit } from './rate-limit.ts'
 import { answerError } from './problem.ts'
+import { auditRoutes } from './routes/audit.ts'
 import { daemonRoutes } from './routes/daemon.ts'
 import { incidentRoutes } from './routes/incidents.ts'
 import { doneOnce } from './idempotent.ts'
@@ -49,6 +51,7 @@ export function routesOf(deps: AppDeps): Route[] {
     ...workspaceRoutes(deps),
     ...liveRoutes(deps),
     ...incidentRoutes(deps),
+    ...auditRoutes(deps),
     ...fleetRoutes(deps),
     ...keyRoutes(deps),
     ...permissionRoutes(deps),
@@ -78,6 +81,7 @@ export function createApp(deps: AppDeps): App {
   const failures = createRateLimit(FAILURES_PER_S, deps.clock)
   for (const { method, path, access, maxBytes, timeoutMs, handle } of routesOf(deps)) {
     const guards = [
+      ...(method === 'GET' ? [] : [audited(`${method} ${path}`, deps)]),
       ...(path.startsWith('/internal/') ? [notForwarded] : []),
       ...(access === 'open' || access === 'own'
         ? []

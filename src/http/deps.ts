@@ -13,6 +13,8 @@ import type { ApplyHow } from '../core/workspace.ts'
 import type { AppliedJson, DiscardedJson } from '../protocol/workspace.ts'
 import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
 import type { IncidentView } from '../protocol/incident.ts'
+import type { Audit, AuditEntry } from '../core/audit.ts'
+import type { AuditQuery } from '../store/audit.ts'
 import type { Idempotency } from '../store/idempotency.ts'
 import type { SystemJson } from '../protocol/fleet.ts'
 import type { ModelSpending } from '../store/spending.ts'
@@ -139,6 +141,9 @@ export type AppDeps = {
     run: (schedule: Schedule) => Promise<TaskView>
   }
   keys: ApiKeys
+  audit: Audit
+  /** Newest first. */
+  audits: (query: AuditQuery) => Promise<AuditEntry[]>
   idempotency: Idempotency
   /** This daemon's name as the queue knows it. */
   worker: string

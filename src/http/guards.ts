@@ -125,13 +125,13 @@ export function credentialRequired(
           "Send an API key (ccm keys create), or the content of the file `token` in the daemon's home, as `Authorization: Bearer …`.",
       })
     }
+    context.set('principal', principal)
     if (!allows(principal, scope)) {
       throw new Problem(403, {
         code: 'FORBIDDEN',
         message: `This needs the scope ${scope}; the credential has ${principal.scopes.join(', ') || 'none'}.`,
       })
     }
-    context.set('principal', principal)
     await next()
   }
 }

@@ -26,6 +26,8 @@ export type Expirer = { close: () => Promise<void>; /** One round now. */ round:
 export function createExpirer(options: {
   db: Database
   expiry: Expiry
+  /** Removes so many entries at most of an audit log that are too old; how many there were. */
+  pruneAudit?: (rows: number) => number
   attempts: Pick<Attempts, 'get'>
   home: string
   keepMs: number
@@ -57,6 +59,7 @@ export function createExpirer(options: {
       removed++
     }
     await batches(() => expiry.removeStrays(oldest, rows) === 0)
+    await batches(() => (options.pruneAudit?.(rows) ?? 0) === 0)
     await removeStrayFolders(oldest)
     if (removed > 0) logger.info({ removed }, 'records of old attempts were removed')
     return removed

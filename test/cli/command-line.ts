@@ -104,6 +104,8 @@ export async function serveDaemon(
     clock: Date.now,
     logger: pino({ level: 'silent' }),
     heartbeatMs: 50,
+    audit: () => undefined,
+    audits: async () => [],
     tasks: {
       async insert(request) {
         const id = `t${tasks.size + 1}`

@@ -4,6 +4,7 @@ import type { StateChange } from '../../src/core/attempt.ts'
 import { columnsOf, type RecordedEvent } from '../../src/core/hook-kind.ts'
 import { LOCAL, SCOPES, type Principal } from '../../src/core/principal.ts'
 import type { Task } from '../../src/core/task.ts'
+import type { AuditEntry } from '../../src/core/audit.ts'
 import type { Idempotency, KeptReply } from '../../src/store/idempotency.ts'
 import type { ApiKey, ApiKeys } from '../../src/store/api-keys.ts'
 import type { AppDeps, EventQuery, Notice, TaskView } from '../../src/http/deps.ts'
@@ -33,6 +34,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
   const listeners = new Set<(notice: Notice) => void>()
   const calls: unknown[][] = []
   const log: string[] = []
+  const audits: Omit<AuditEntry, 'id'>[] = []
   const tell = (notice: Notice) => listeners.forEach((listener) => listener(notice))
   const after = <T extends { id: number; taskId: string }>(rows: T[], query: EventQuery) =>
     rows
@@ -119,6 +121,8 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
     health: async () => ({ database: 'ok', tmux: 'ok' }),
     keys: createKeysInMemory(),
     idempotency: createIdempotencyInMemory(),
+    audit: (entry) => void audits.push(entry),
+    audits: async () => [],
     worker: 'worker-1',
     rightsOf: () => ({ permissionMode: 'acceptEdits', allowedTools: ['Bash(npm test:*)'] }),
     agents: async () => [],
@@ -133,6 +137,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
     deps,
     calls,
     log,
+    audits,
     listeners,
     addTask: (id: string, changed: Partial<Task> = {}) => {
       tasks.set(id, taskView(id, changed))

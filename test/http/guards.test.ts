@@ -42,6 +42,7 @@ const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = 
   ['POST', '/api/tasks/:id/send', 'write'],
   ['GET', '/api/events', 'read'],
   ['GET', '/api/incidents', 'read'],
+  ['GET', '/api/audit', 'admin'],
   ['GET', '/api/agents', 'read'],
   ['GET', '/api/systems', 'read'],
   ['GET', '/api/usage', 'read'],

@@ -73,6 +73,7 @@ export function fleetRoutes(deps: AppDeps): Route[] {
         const body = parseInput(NewTaskBody, await readBody(context))
         const request = await toRequest(deps, context, body)
         const { view } = await deps.tasks.insert({ ...request, onlyWorker: deps.worker })
+        context.set('about', { taskId: view.task.id, project: view.task.project })
         const spawned = await waitForWindow(deps, view)
         return context.json(spawned, spawned.window === null ? 202 : 201)
       },

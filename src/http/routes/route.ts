@@ -6,7 +6,13 @@ import type { Principal, Scope } from '../../core/principal.ts'
 export type Bindings = Partial<HttpBindings> & { unix?: boolean }
 
 /** `principal` is set before the handler of every route that needs a scope; `idempotencyKey` where one was sent. */
-export type Variables = { principal: Principal; requestId: string; idempotencyKey?: string }
+export type Variables = {
+  principal: Principal
+  requestId: string
+  idempotencyKey?: string
+  /** What a change is about, for the audit log: told by whoever found or made it. */
+  about?: { taskId: string | null; project: string }
+}
 
 export type HttpContext = Context<{ Bindings: Bindings; Variables: Variables }>
 

@@ -29,7 +29,10 @@ export function scheduleRoutes(deps: AppDeps): Route[] {
         { remedy: 'Write more of the name.' },
       )
     }
-    if (found !== undefined) return found
+    if (found !== undefined) {
+      context.set('about', { taskId: null, project: found.schedule.project })
+      return found
+    }
     const meant = nearestName(
       given,
       all.map(({ schedule }) => schedule.name),

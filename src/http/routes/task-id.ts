@@ -8,6 +8,12 @@ import type { HttpContext } from './route.ts'
  * the caller may not enter is not found, and takes no part in what a prefix means.
  */
 export async function findTask(deps: AppDeps, context: HttpContext, given: string): Promise<TaskView> {
+  const view = await find(deps, context, given)
+  context.set('about', { taskId: view.task.id, project: view.task.project })
+  return view
+}
+
+async function find(deps: AppDeps, context: HttpContext, given: string): Promise<TaskView> {
   if (!/^[\w-]{1,64}$/.test(given)) throw notFound('')
   const principal = context.get('principal')
   const visible = async (id: string) => {

@@ -56,6 +56,7 @@ export function taskRoutes(deps: AppDeps): Route[] {
       async handle(context) {
         const body = parseInput(NewTaskBody, await readBody(context))
         const { view, inserted, notices } = await deps.tasks.insert(await toRequest(deps, context, body))
+        context.set('about', { taskId: view.task.id, project: view.task.project })
         return context.json({ ...toJson(view), notices } satisfies NewTaskJson, inserted ? 201 : 200)
       },
     },

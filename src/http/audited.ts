@@ -1,0 +1,53 @@
+import type { MiddlewareHandler } from 'hono'
+import type { Audit } from '../core/audit.ts'
+import type { Clock } from '../core/clock.ts'
+import { CcmError } from '../core/errors.ts'
+import type { Principal } from '../core/principal.ts'
+import { Problem } from './problem.ts'
+import type { Bindings, HttpContext, Variables } from './routes/route.ts'
+
+/**
+ * Writes down what a known caller asked to change, before the answer goes out: also what was refused, but not what
+ * was only told again (Idempotency-Key) or came too often. A stranger's request changes nothing and is none.
+ */
+export function audited(
+  action: string,
+  deps: { audit: Audit; clock: Clock },
+): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
+  return async (context, next) => {
+    await next()
+    const principal = context.get('principal') as Principal | undefined
+    const { status, headers } = context.res
+    if (principal === undefined || status === 429 || headers.has('idempotency-replayed')) return
+    const about = context.get('about')
+    const parameters: string[] = Object.values(context.req.param())
+    deps.audit({
+      at: deps.clock(),
+      kind: principal.kind,
+      who: principal.id,
+      action,
+      target: parameters[0] ?? null,
+      taskId: about?.taskId ?? null,
+      project: about?.project ?? null,
+      origin: originOf(context),
+      status,
+      code: codeOf(context.error),
+      requestId: context.get('requestId'),
+    })
+  }
+}
+
+/** Behind the proxy that ends TLS its word counts: the last address it added, beside its own. */
+function originOf(context: HttpContext): string {
+  if (context.env?.unix === true) return 'socket'
+  const address = context.env?.incoming?.socket.remoteAddress ?? 'local'
+  if (context.req.header('x-forwarded-proto') === undefined) return address
+  const last = context.req.header('x-forwarded-for')?.split(',').at(-1)?.trim() ?? ''
+  return /^[\da-fA-F.:]{2,45}$/.test(last) ? `${last} through ${address}` : address
+}
+
+function codeOf(error: unknown): string | null {
+  if (error instanceof Problem) return error.fault.code
+  if (error instanceof CcmError) return error.code
+  return error === undefined ? null : 'INTERNAL'
+}
