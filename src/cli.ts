@@ -61,6 +61,7 @@ const COMMANDS: Record<string, Entry> = {
     'show who changed what, from where',
     async () => (await import('./cli/audit.ts')).auditCommand,
   ),
+  inbox: entry('decide what came in from outside', async () => (await import('./cli/inbox.ts')).inboxCommand),
   schedule: entry(
     'list, add, pause tasks that recur',
     async () => (await import('./cli/schedule.ts')).scheduleCommand,

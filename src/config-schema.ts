@@ -94,6 +94,11 @@ export const SECTIONS = {
     disallowed_tools: z.array(line.min(1)).default([]),
     env: environment.default({}),
   }),
+  // What tasks may do whose text came from outside.
+  outside: z.strictObject({
+    permission_mode: z.enum(['plan', 'dontAsk', 'manual', 'acceptEdits']).default('acceptEdits'),
+    allowed_tools: z.array(line.min(1)).default([]),
+  }),
   agents: z.strictObject({
     max_concurrent: count(1, 1000).default(10),
     min_free_memory_mb: count(0, 1_000_000).default(1024),
@@ -198,6 +203,7 @@ export const SECTIONS = {
 export const CONFIG_FILE = z.strictObject({
   http: SECTIONS.http.prefault({}),
   claude: SECTIONS.claude.prefault({}),
+  outside: SECTIONS.outside.prefault({}),
   agents: SECTIONS.agents.prefault({}),
   timeouts: SECTIONS.timeouts.prefault({}),
   markers: SECTIONS.markers.prefault({}),

@@ -58,6 +58,7 @@ test('without a file and variables every value is its default', () => {
       disallowedTools: [],
       env: {},
     },
+    outside: { permissionMode: 'acceptEdits', allowedTools: [] },
     agents: { maxConcurrent: 10, minFreeMemoryMb: 1024 },
     timeouts: {
       noActivityMs: 300_000,

@@ -36,6 +36,8 @@ export type Config = {
     /** Added to every agent's environment; may hold secrets: never log it. */
     env: Record<string, string>
   }
+  /** What tasks may do whose text came from outside. */
+  outside: { permissionMode: PermissionMode; allowedTools: string[] }
   agents: { maxConcurrent: number; minFreeMemoryMb: number }
   timeouts: {
     noActivityMs: number
@@ -155,6 +157,10 @@ function toConfig(
       allowedTools: claude.allowed_tools,
       disallowedTools: claude.disallowed_tools,
       env: claude.env,
+    },
+    outside: {
+      permissionMode: data.outside.permission_mode,
+      allowedTools: data.outside.allowed_tools,
     },
     agents: { maxConcurrent: agents.max_concurrent, minFreeMemoryMb: agents.min_free_memory_mb },
     timeouts: {

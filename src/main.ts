@@ -28,6 +28,7 @@ import { createHookEvents } from './store/hook-events.ts'
 import { acquireHomeLock } from './store/lock.ts'
 import { createIncidents, type Incidents } from './store/incidents.ts'
 import { createNotes } from './store/notes.ts'
+import { createInboxStore } from './store/inbox.ts'
 import { createIdempotency } from './store/idempotency.ts'
 import { createOutbox } from './store/outbox.ts'
 import { createPermissionRules } from './store/permission-rules.ts'
@@ -46,6 +47,7 @@ import { createScheduler } from './supervisor/schedules.ts'
 import { createWorktrees } from './store/worktrees.ts'
 import { createDiskGuard, giveUpBallast, type DiskGuard } from './supervisor/disk-guard.ts'
 import { createExpirer } from './supervisor/expire.ts'
+import { createInbox } from './supervisor/inbox.ts'
 import { createIndexer } from './supervisor/indexer.ts'
 import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
 import { hangSentence, startWatchdog, takeHang, type Hang } from './supervisor/watchdog.ts'
@@ -231,6 +233,18 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     logger,
     pulse,
   })
+  const inboxStore = createInboxStore(db)
+  const inbox = createInbox({
+    store: inboxStore,
+    queue,
+    insert: async ({ key, project, task }) =>
+      (await supervisor.insert({ ...NEW_TASK, ...task, project, dedupeKey: key })).task,
+    onSettled: () => undefined,
+    clock,
+    random: Math.random,
+    logger,
+    pulse,
+  })
   disk = createDiskGuard({
     home,
     ballastBytes: config.store.ballastBytes,
@@ -327,6 +341,12 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       remove: async (schedule) => scheduler.remove(schedule),
       run: async (schedule) => viewOf(await scheduler.runNow(schedule)),
     },
+    inbox: {
+      list: async (filter) => inboxStore.list(filter),
+      get: async (id) => inboxStore.get(id),
+      approve: async (id, by) => inbox.approve(id, by),
+      refuse: async (id, by, reason) => inbox.refuse(id, by, reason),
+    },
     worker: WORKER,
     rightsOf: (project) => ({
       permissionMode: project.permissionMode ?? config.claude.permissionMode,
@@ -395,6 +415,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   await supervisor.begin()
   await notifier.ready(`serves http://${host(config)}:${port}`)
   const stopBeating = notifier.watch(() => whySick({ beats, loopMs, tmux, db }))
+  await inbox.begin()
   await scheduler.begin()
   if (!options.background)
     for (const sentence of [...hung, ...supervisor.foundAtStart()]) process.stderr.write(`${sentence}\n`)
@@ -409,6 +430,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   )
   stopBeating()
   void notifier.stopping()
+  await inbox.close()
   await scheduler.close()
   await supervisor.close(agents)
   await indexer.close()
@@ -484,6 +506,7 @@ function toSettings(
     hookScript,
     inherited,
     claude: config.claude,
+    outside: { ...config.outside, templateTools: [] },
     maxConcurrent: agents.maxConcurrent,
     minFreeMemoryMb: agents.minFreeMemoryMb,
     markers: config.markers,

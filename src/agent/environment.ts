@@ -39,6 +39,53 @@ const INHERITED = [
 /** Any of these in `[claude.env]` is a login of its own, apart from the user's. */
 const LOGINS = ['ANTHROPIC_API_KEY', 'ANTHROPIC_AUTH_TOKEN', 'CLAUDE_CODE_OAUTH_TOKEN']
 
+/** What of `[claude.env]` an agent needs to reach its model, and what only makes it quieter or smaller. */
+const FOR_THE_MODEL = [
+  ...LOGINS,
+  'ANTHROPIC_BASE_URL',
+  'ANTHROPIC_MODEL',
+  'ANTHROPIC_SMALL_FAST_MODEL',
+  'CLAUDE_CONFIG_DIR',
+  'DISABLE_TELEMETRY',
+  'DISABLE_AUTOUPDATER',
+  'DISABLE_ERROR_REPORTING',
+  'CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC',
+  'CLAUDE_CODE_MAX_RETRIES',
+  'CLAUDE_CODE_MAX_OUTPUT_TOKENS',
+  'API_TIMEOUT_MS',
+  'IS_SANDBOX',
+  'PATH',
+]
+/** With the models of another cloud its login is theirs. */
+const CLOUDS: Record<string, RegExp> = {
+  CLAUDE_CODE_USE_BEDROCK: /^AWS_/,
+  CLAUDE_CODE_USE_VERTEX:
+    /^(CLOUD_ML_REGION|VERTEX_REGION_\w+|ANTHROPIC_VERTEX_PROJECT_ID|GOOGLE_APPLICATION_CREDENTIALS)$/,
+}
+/** Sockets by which a program acts as the user. */
+const DOORS = ['SSH_AUTH_SOCK', 'XDG_RUNTIME_DIR']
+
+/** `[claude.env]` for a restricted task: the model's login and endpoint, nothing else of the user's. */
+export function restrictedEnvironment(claudeEnv: Record<string, string>): Record<string, string> {
+  const clouds = Object.keys(CLOUDS).filter((name) => (claudeEnv[name] ?? '') !== '')
+  const kept = Object.entries(claudeEnv).filter(
+    ([name]) =>
+      FOR_THE_MODEL.includes(name) ||
+      clouds.some((cloud) => name === cloud || CLOUDS[cloud]?.test(name) === true),
+  )
+  return {
+    ...Object.fromEntries(kept),
+    CLAUDE_CODE_DISABLE_CLAUDE_MDS: '1',
+    // Else `@/some/file` in the text is read before anybody is asked.
+    CLAUDE_CODE_DISABLE_FILE_MENTIONS: '1',
+  }
+}
+
+/** What a restricted task inherits: no socket of the user's. */
+export function restrictedInherited(inherited: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(inherited).filter(([name]) => !DOORS.includes(name)))
+}
+
 /** True when `[claude.env]` brings a key or token: then the agent gets a config folder of ours. */
 export function hasOwnLogin(claudeEnv: Record<string, string>): boolean {
   return LOGINS.some((name) => (claudeEnv[name] ?? '') !== '')

@@ -35,6 +35,8 @@ export type LaunchOptions = {
   /** The project's own directory; the attempt may work in a worktree of it. */
   projectDir: string
   claude: Claude
+  /** The text came from outside: settings, hooks, servers and memory of project and user are off. */
+  restricted: boolean
   /** `[claude] args`, before our own. */
   args: string[]
   model: string | null
@@ -54,6 +56,9 @@ export type LaunchOptions = {
   /** Rules of things Claude Code has to ask for even where its mode would not: a rule of the project decides then. */
   askFor: string[]
 }
+
+/** No settings but ours, no servers, no commands and skills of the project. */
+const RESTRICTED = ['--setting-sources', '', '--strict-mcp-config', '--disable-slash-commands']
 
 /**
  * Writes the attempt's folder: prompt, settings, spool, start script, and a config folder where the agent
@@ -80,12 +85,14 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
     lostFiles: makeLostFiles(lostFilesOf(attempt, tmpdir())),
     ask: options.ask,
     askFor: options.askFor,
+    restricted: options.restricted,
   })
   writeFileSync(files.settings, JSON.stringify(settings), { mode: 0o600 })
   const allowed = prompt.inFile ? [...options.allowedTools, `Read(/${files.prompt})`] : options.allowedTools
   const argv = [
     options.claude.path,
     ...options.args,
+    ...(options.restricted ? RESTRICTED : []),
     '--settings',
     files.settings,
     '--permission-mode',

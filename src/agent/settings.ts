@@ -26,6 +26,8 @@ export function attemptSettings(options: {
   lostFiles?: string[]
   /** Where a permission request is held open, with the attempt's secret; null: only the dialog asks. */
   ask: { url: string; secret: string; holdMs: number } | null
+  /** Nothing of the project's own runs. */
+  restricted?: boolean
   /** Rules of things that are asked for even where the permission mode would not. */
   askFor?: string[]
 }): object {
@@ -53,7 +55,7 @@ export function attemptSettings(options: {
     tui: 'default',
     skipDangerousModePermissionPrompt: true,
     // Asked by a dialog in the middle of the start otherwise. Who trusts a project trusts its tool servers, and is told so.
-    enableAllProjectMcpServers: true,
+    enableAllProjectMcpServers: options.restricted !== true,
     autoContinueAtUsageLimit: false,
     ...(options.askFor === undefined || options.askFor.length === 0
       ? {}

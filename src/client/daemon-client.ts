@@ -2,6 +2,7 @@ import { CcmError, type ErrorCode } from '../core/errors.ts'
 import type { TaskStatus } from '../core/task.ts'
 import type { AuditJson } from '../protocol/audit.ts'
 import type { IncidentJson } from '../protocol/incident.ts'
+import type { InboxEntryJson } from '../protocol/inbox.ts'
 import type {
   CancelJson,
   ExplainJson,
@@ -88,6 +89,12 @@ export type DaemonClient = {
   removeSchedule: (name: string) => Promise<ScheduleJson>
   /** Adds a task of the schedule now. */
   runSchedule: (name: string) => Promise<TaskJson>
+  /** Newest first; 50 unless told. */
+  inbox: (filter?: { state?: InboxEntryJson['state']; limit?: number }) => Promise<InboxEntryJson[]>
+  inboxEntry: (id: string) => Promise<InboxEntryJson>
+  /** Both throw CONFLICT where nothing is left to decide. */
+  approveEntry: (id: string) => Promise<InboxEntryJson>
+  refuseEntry: (id: string, reason?: string) => Promise<InboxEntryJson>
   keys: () => Promise<KeyJson[]>
   createKey: (body: NewKeyBody) => Promise<NewKeyJson>
   /** By id, the beginning of it, or name. */
@@ -183,6 +190,10 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     resumeSchedule: (name) => post(`${schedulePath(name)}/resume`),
     removeSchedule: async (name) => json(await request('DELETE', schedulePath(name))),
     runSchedule: (name) => post(`${schedulePath(name)}/run`),
+    inbox: (filter = {}) => get(`/api/inbox${queryOf(filter)}`),
+    inboxEntry: (id) => get(`/api/inbox/${encodeURIComponent(id)}`),
+    approveEntry: (id) => post(`/api/inbox/${encodeURIComponent(id)}/approve`),
+    refuseEntry: (id, reason) => post(`/api/inbox/${encodeURIComponent(id)}/refuse`, { reason }),
     keys: () => get('/api/keys'),
     createKey: (body) => post('/api/keys', body),
     revokeKey: (id) => post(`/api/keys/${encodeURIComponent(id)}/revoke`),

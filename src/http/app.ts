@@ -11,6 +11,7 @@ import { daemonRoutes } from './routes/daemon.ts'
 import { incidentRoutes } from './routes/incidents.ts'
 import { doneOnce } from './idempotent.ts'
 import { fleetRoutes } from './routes/fleet.ts'
+import { inboxRoutes } from './routes/inbox.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { liveRoutes } from './routes/live.ts'
 import { permissionRoutes } from './routes/permission.ts'
@@ -53,6 +54,7 @@ export function routesOf(deps: AppDeps): Route[] {
     ...incidentRoutes(deps),
     ...auditRoutes(deps),
     ...fleetRoutes(deps),
+    ...inboxRoutes(deps),
     ...keyRoutes(deps),
     ...permissionRoutes(deps),
   ]

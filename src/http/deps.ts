@@ -3,6 +3,7 @@ import type { StateChange } from '../core/attempt.ts'
 import type { RecordedEvent } from '../core/hook-kind.ts'
 import type { PermissionRule } from '../core/permission-rule.ts'
 import type { ProjectSettings } from '../core/project.ts'
+import type { InboxEntry, InboxState } from '../core/inbox.ts'
 import type { CancelReply, RetryReply, TaskQuery } from '../core/queue.ts'
 import type { Schedule, ScheduleRun } from '../core/schedule.ts'
 import type { Rights } from '../core/rights.ts'
@@ -139,6 +140,14 @@ export type AppDeps = {
     remove: (schedule: Schedule) => Promise<void>
     /** A run now, besides the times. */
     run: (schedule: Schedule) => Promise<TaskView>
+  }
+  /** Requests from outside; `approve` and `refuse` throw CONFLICT where nothing is left to decide, null: no such entry. */
+  inbox: {
+    /** Newest first. */
+    list: (filter: { state: InboxState | null; limit: number }) => Promise<InboxEntry[]>
+    get: (id: number) => Promise<InboxEntry | null>
+    approve: (id: number, by: string) => Promise<InboxEntry | null>
+    refuse: (id: number, by: string, reason: string) => Promise<InboxEntry | null>
   }
   keys: ApiKeys
   audit: Audit

@@ -7,6 +7,7 @@ export const LOOPS = [
   'delivery',
   'leases',
   'schedules',
+  'inbox',
 ] as const
 export type Loop = (typeof LOOPS)[number]
 

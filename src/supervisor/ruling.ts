@@ -7,6 +7,7 @@ import { isSameAsk, waitKindOf, type Ask } from '../core/ask.ts'
 import type { Clock } from '../core/clock.ts'
 import { PERMISSION_DECIDED, type HookEvent } from '../core/hook-event.ts'
 import { judge, pathOf, type PermissionRule, type Verdict } from '../core/permission-rule.ts'
+import { isRestricted } from '../core/restricted.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { HookEvents } from '../store/hook-events.ts'
 import type { RunningAgent } from './runner.ts'
@@ -37,7 +38,9 @@ export function createRuling(options: {
   const { hookEvents, logger } = options
 
   function verdictOf(agent: RunningAgent, ask: Ask): Verdict | null {
-    const rules = options.rulesOf(agent.task.project)
+    const all = options.rulesOf(agent.task.project)
+    // What the project allows is not meant for a text from outside; what it denies still is.
+    const rules = isRestricted(agent.task) ? all.filter(({ effect }) => effect !== 'allow') : all
     if (rules.length === 0) return null
     const path = pathOf(ask)
     const place = path === null ? null : placeOf(path, agent.attempt.dir, options.userHome)

@@ -1,5 +1,6 @@
 import type { Deadlines } from '../core/deadline.ts'
 import type { Markers } from '../core/marker.ts'
+import type { OutsideLimit } from '../core/restricted.ts'
 import type { PermissionMode } from '../core/task.ts'
 import type { Attempt } from '../core/attempt.ts'
 
@@ -21,6 +22,8 @@ export type Settings = {
     disallowedTools: string[]
     env: Record<string, string>
   }
+  /** What tasks from outside may do. */
+  outside: OutsideLimit
   /** What runs an agent in a scope of its own, but for the scope's name; null where none can be had. */
   scope?: () => Promise<string[] | null>
   maxConcurrent: number

@@ -4,7 +4,12 @@ import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { keepSnapshot, readSnapshot, type Snapshot, snapshotTree } from '../agent/changes.ts'
 import type { Claude } from '../agent/claude.ts'
-import { agentEnvironment, hasOwnLogin } from '../agent/environment.ts'
+import {
+  agentEnvironment,
+  hasOwnLogin,
+  restrictedEnvironment,
+  restrictedInherited,
+} from '../agent/environment.ts'
 import { attemptFiles, prepareLaunch, type LaunchOptions } from '../agent/launch.ts'
 import { killTree } from '../agent/process-tree.ts'
 import type { AgentEnd } from '../agent/watcher.ts'
@@ -12,7 +17,8 @@ import type { Attempt } from '../core/attempt.ts'
 import { clip } from '../core/clip.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { PermissionRule } from '../core/permission-rule.ts'
-import type { Task } from '../core/task.ts'
+import { isRestricted, restrictedRights } from '../core/restricted.ts'
+import type { PermissionMode, Task } from '../core/task.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { PermissionRules } from '../store/permission-rules.ts'
 import type { Project } from '../store/projects.ts'
@@ -39,7 +45,7 @@ export function newAttempt(task: Task, project: Project | null, settings: Settin
     claudeSessionId: randomUUID(),
     resumed: false,
     configDir: configDirFor(task.id, settings),
-    permissionMode: task.permissionMode ?? project?.permissionMode ?? settings.claude.permissionMode,
+    permissionMode: rightsOf(task, project, settings).permissionMode,
     serverPid: null,
     serverStartedAt: null,
     windowId: null,
@@ -53,6 +59,19 @@ export function newAttempt(task: Task, project: Project | null, settings: Settin
     settledAt: null,
     endKind: null,
   }
+}
+
+/** The mode and the rules that allow tools: everybody's own on top of each other, or what is left of them. */
+function rightsOf(
+  task: Task,
+  project: Project | null,
+  { claude, outside }: Settings,
+): { permissionMode: PermissionMode; allowedTools: string[] } {
+  const permissionMode = task.permissionMode ?? project?.permissionMode ?? claude.permissionMode
+  if (isRestricted(task))
+    return restrictedRights({ permissionMode, allowedTools: task.allowedTools }, outside)
+  const ofProject = project?.allowedTools ?? []
+  return { permissionMode, allowedTools: [...claude.allowedTools, ...ofProject, ...task.allowedTools] }
 }
 
 /** The user's own where the user's own login is used; else one a task, so that a retry finds its session. */
@@ -101,7 +120,9 @@ export async function startWindow(
     taskId: task.id,
     attempt: task.attempt,
   })
-  attempt.dir = await deps.workspaces.prepare({ task, attempt, project }, { env, signal, onStep })
+  // Files that git ignores are where secrets are kept.
+  const source = isRestricted(task) ? { ...project, copy: [], link: [] } : project
+  attempt.dir = await deps.workspaces.prepare({ task, attempt, project: source }, { env, signal, onStep })
   attempts.setDir(attempt, attempt.dir)
   signal.throwIfAborted()
   // Only where it works now is its session found.
@@ -147,19 +168,21 @@ async function prepare(
   rules: PermissionRule[],
 ): Promise<string[]> {
   const own = settings.claude
+  const restricted = isRestricted(task)
   return prepareLaunch({
     task,
     attempt,
     projectDir: project.dir,
     claude,
-    args: own.args,
+    restricted,
+    args: restricted ? [] : own.args,
     resume:
       earlier === null ? null : clip(earlier.stateReason.replaceAll(/\s+/g, ' ').replace(/\.$/, ''), 200),
     model: task.model ?? project.model ?? own.model,
-    allowedTools: [...own.allowedTools, ...project.allowedTools, ...task.allowedTools],
+    allowedTools: rightsOf(task, project, settings).allowedTools,
     disallowedTools: [...own.disallowedTools, ...project.disallowedTools, ...task.disallowedTools],
-    inherited: settings.inherited,
-    claudeEnv: own.env,
+    inherited: restricted ? restrictedInherited(settings.inherited) : settings.inherited,
+    claudeEnv: restricted ? restrictedEnvironment(own.env) : own.env,
     markers: settings.markers,
     hookScript: settings.hookScript,
     scope: (await settings.scope?.()) ?? null,

@@ -19,6 +19,7 @@ import type { AppDeps, Notice, TaskRequest, TaskView } from '../../src/http/deps
 import { listen } from '../../src/http/listen.ts'
 import type { PendingQuestion } from '../../src/protocol/rest.ts'
 import { createFakeProjects } from '../http/fake-projects.ts'
+import { createFakeInbox } from '../http/fake-inbox.ts'
 import { createFakeSchedules } from '../http/fake-schedules.ts'
 import { createIdempotencyInMemory, createKeysInMemory } from '../http/fake-daemon.ts'
 
@@ -160,6 +161,7 @@ export async function serveDaemon(
       send: answer('send'),
       screen: async () => null,
     },
+    inbox: createFakeInbox(),
     keys: createKeysInMemory(),
     idempotency: createIdempotencyInMemory(),
     worker: 'worker-1',

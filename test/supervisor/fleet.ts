@@ -83,6 +83,7 @@ export async function createFleet(): Promise<Fleet> {
       userHome: folder,
       hookScript: '/bin/true',
       inherited: env,
+      outside: { permissionMode: 'acceptEdits', allowedTools: [], templateTools: [] },
       claude: {
         command: claude,
         args: [],

@@ -1,0 +1,93 @@
+import type { PermissionMode } from './task.ts'
+
+/** What may be put in place of `{{name}}`. Without a default it must be given, unless it is not required. */
+export type Variable = {
+  type: 'text' | 'number' | 'choice'
+  required: boolean
+  default: string | null
+  /** Of a choice. */
+  choices: readonly string[]
+}
+
+/** A task that only lacks its variables. */
+export type Template = {
+  name: string
+  description: string
+  prompt: string
+  variables: Readonly<Record<string, Variable>>
+  role: string | null
+  model: string | null
+  permissionMode: PermissionMode | null
+  allowedTools: string[]
+  disallowedTools: string[]
+  timeoutS: number | null
+  maxTokens: number | null
+  maxCostUsd: number | null
+  /** Runs with the rights of [outside] only, whoever asks for it. */
+  restricted: boolean
+}
+
+const PLACE = /\{\{\s*([a-z][a-z0-9_]*)\s*\}\}/g
+const VALUE_MAX = 50_000
+
+/** Why nobody could use this template, one sentence each; `given` are names that its user always has. */
+export function templateFaults(template: Template, given: readonly string[] = []): string[] {
+  const { name, prompt, variables } = template
+  const known = [...Object.keys(variables), ...given]
+  const used = [...new Set([...prompt.matchAll(PLACE)].map(([, variable]) => variable ?? ''))]
+  return [
+    ...used
+      .filter((variable) => !known.includes(variable))
+      .map((variable) => `The template ${name} uses {{${variable}}}, which is none of its variables.`),
+    ...Object.entries(variables).flatMap(([variable, { type, choices, default: value, ...rest }]) => {
+      const fault =
+        type === 'choice' && choices.length === 0
+          ? 'has no choices'
+          : type !== 'choice' && choices.length > 0
+            ? `has choices, and is a ${type}`
+            : value === null
+              ? null
+              : valueFault({ type, choices, default: value, ...rest }, value)
+      return fault === null ? [] : [`The variable ${variable} of the template ${name} ${fault}.`]
+    }),
+  ]
+}
+
+/**
+ * The prompt with every `{{name}}` replaced once: what a value holds is never read as a variable again. Or every
+ * fault, one sentence each: missing, unknown and unfit values.
+ */
+export function renderTemplate(
+  { name, prompt, variables }: Pick<Template, 'name' | 'prompt' | 'variables'>,
+  values: Readonly<Record<string, string | number>>,
+): { prompt: string } | { faults: string[] } {
+  const faults: string[] = []
+  const known = Object.keys(variables)
+  for (const variable of Object.keys(values)) {
+    if (!known.includes(variable)) {
+      const has = known.length === 0 ? 'it has none' : `it has ${known.join(', ')}`
+      faults.push(`The template ${name} has no variable ${JSON.stringify(variable)}; ${has}.`)
+    }
+  }
+  const texts = new Map<string, string>()
+  for (const [variable, rule] of Object.entries(variables)) {
+    const given = Object.hasOwn(values, variable) ? String(values[variable]) : rule.default
+    if (given === null) {
+      if (rule.required) faults.push(`The template ${name} needs the variable ${variable}.`)
+      texts.set(variable, '')
+      continue
+    }
+    const fault = valueFault(rule, given)
+    if (fault !== null) faults.push(`The variable ${variable} of the template ${name} ${fault}.`)
+    texts.set(variable, given)
+  }
+  if (faults.length > 0) return { faults }
+  return { prompt: prompt.replaceAll(PLACE, (place, variable: string) => texts.get(variable) ?? place) }
+}
+
+function valueFault({ type, choices }: Variable, value: string): string | null {
+  if (value.length > VALUE_MAX) return `is longer than ${VALUE_MAX} characters`
+  if (type === 'number' && !/^-?\d{1,15}(\.\d{1,15})?$/.test(value)) return 'must be a number'
+  if (type === 'choice' && !choices.includes(value)) return `must be one of ${choices.join(', ')}`
+  return null
+}

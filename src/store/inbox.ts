@@ -1,0 +1,181 @@
+import type { InboxEntry, InboxState, InboxTask, NewInboxEntry, Origin } from '../core/inbox.ts'
+import type { Database } from './database.ts'
+
+/** A delivery may be repeated for days; its key is kept longer than that. */
+const KEPT_MS = 8 * 86_400_000
+const OPEN_MAX = 1000
+
+/** Requests from outside on the local database: once `accept` has returned they survive everything. */
+export type InboxStore = {
+  /** Stores all or none; what is known by its key is left as it is. `isNew` in the order given. */
+  accept: (entries: NewInboxEntry[], at: number) => { entry: InboxEntry; isNew: boolean }[]
+  get: (id: number) => InboxEntry | null
+  byKey: (key: string) => InboxEntry | null
+  ofTask: (taskId: string) => InboxEntry | null
+  /** Newest first; without states all. */
+  list: (filter: { state: InboxState | null; limit: number }) => InboxEntry[]
+  /** The oldest one for the queue, due or not. */
+  nextPending: () => InboxEntry | null
+  /** Those of a source that may still become or be a task. */
+  openOf: (source: string) => InboxEntry[]
+  setInserted: (id: number, taskId: string, at: number) => void
+  setLater: (id: number, dueAt: number, reason: string) => void
+  /** Moves one from `waiting` or `pending`; false where it is neither any more. */
+  approve: (id: number, by: string, at: number) => boolean
+  refuse: (id: number, reason: string, by: string | null, at: number) => boolean
+  /** Whoever asked is to be told, now. */
+  wantTell: (id: number, at: number) => void
+  dueTells: (now: number, limit: number) => InboxEntry[]
+  /** Counted before the try: a message may have gone out even where nothing was noted of it. */
+  beginTell: (id: number) => void
+  told: (id: number, text: string, ref: string | null) => void
+  /** `dueAt` null: never again. */
+  tellLater: (id: number, dueAt: number | null) => void
+  /** Forgets what was settled long ago. */
+  prune: (now: number) => number
+}
+
+type Row = {
+  id: number
+  key: string
+  source: string
+  project: string
+  state: string
+  title: string
+  sender: string | null
+  request: string
+  origin: string
+  task_id: string | null
+  reason: string | null
+  decided_by: string | null
+  tries: number
+  due_at: number
+  received_at: number
+  settled_at: number | null
+  told: string | null
+  told_ref: string | null
+  tell_tries: number
+  tell_due_at: number | null
+}
+
+/** The inbox on the local database. */
+export function createInboxStore(db: Database): InboxStore {
+  const insert = db.prepare<
+    Pick<
+      Row,
+      'key' | 'source' | 'project' | 'state' | 'title' | 'sender' | 'request' | 'origin' | 'reason'
+    > & {
+      at: number
+    },
+    Row
+  >(
+    `INSERT INTO inbox (key, source, project, state, title, sender, request, origin, reason, due_at, received_at)
+     VALUES (:key, :source, :project, :state, :title, :sender, :request, :origin, :reason, :at, :at)
+     ON CONFLICT (key) DO NOTHING RETURNING *`,
+  )
+  const get = db.prepare<{ id: number }, Row>('SELECT * FROM inbox WHERE id = :id')
+  const byKey = db.prepare<{ key: string }, Row>('SELECT * FROM inbox WHERE key = :key')
+  const ofTask = db.prepare<{ taskId: string }, Row>('SELECT * FROM inbox WHERE task_id = :taskId LIMIT 1')
+  const all = db.prepare<{ limit: number }, Row>('SELECT * FROM inbox ORDER BY id DESC LIMIT :limit')
+  const inState = db.prepare<{ state: string; limit: number }, Row>(
+    'SELECT * FROM inbox WHERE state = :state ORDER BY id DESC LIMIT :limit',
+  )
+  const nextPending = db.prepare<Record<string, never>, Row>(
+    `SELECT * FROM inbox WHERE state = 'pending' ORDER BY id LIMIT 1`,
+  )
+  const openOf = db.prepare<{ source: string; limit: number }, Row>(
+    `SELECT * FROM inbox WHERE source = :source AND state <> 'refused' ORDER BY id DESC LIMIT :limit`,
+  )
+  const inserted = db.prepare<{ id: number; taskId: string; at: number }>(
+    `UPDATE inbox SET state = 'inserted', task_id = :taskId, reason = NULL, settled_at = :at, tell_due_at = :at
+     WHERE id = :id AND state = 'pending'`,
+  )
+  const later = db.prepare<{ id: number; dueAt: number; reason: string }>(
+    `UPDATE inbox SET tries = tries + 1, due_at = :dueAt, reason = :reason WHERE id = :id AND state = 'pending'`,
+  )
+  const approve = db.prepare<{ id: number; by: string; at: number }>(
+    `UPDATE inbox SET state = 'pending', decided_by = :by, reason = NULL, due_at = :at
+     WHERE id = :id AND state = 'waiting'`,
+  )
+  const refuse = db.prepare<{ id: number; reason: string; by: string | null; at: number }>(
+    `UPDATE inbox SET state = 'refused', decided_by = coalesce(:by, decided_by), reason = :reason,
+       settled_at = :at, tell_due_at = :at
+     WHERE id = :id AND state IN ('waiting', 'pending')`,
+  )
+  const wantTell = db.prepare<{ id: number; at: number }>(
+    'UPDATE inbox SET tell_due_at = coalesce(tell_due_at, :at) WHERE id = :id',
+  )
+  const dueTells = db.prepare<{ now: number; limit: number }, Row>(
+    'SELECT * FROM inbox WHERE tell_due_at <= :now ORDER BY tell_due_at, id LIMIT :limit',
+  )
+  const beginTell = db.prepare<{ id: number }>('UPDATE inbox SET tell_tries = tell_tries + 1 WHERE id = :id')
+  const told = db.prepare<{ id: number; text: string; ref: string | null }>(
+    `UPDATE inbox SET told = :text, told_ref = coalesce(:ref, told_ref), tell_tries = 0, tell_due_at = NULL
+     WHERE id = :id`,
+  )
+  const tellLater = db.prepare<{ id: number; dueAt: number | null }>(
+    'UPDATE inbox SET tell_due_at = :dueAt WHERE id = :id',
+  )
+  const prune = db.prepare<{ before: number }>(
+    `DELETE FROM inbox WHERE settled_at < :before AND tell_due_at IS NULL`,
+  )
+  const maybe = (row: Row | undefined) => (row === undefined ? null : toEntry(row))
+
+  return {
+    accept: (entries, at) =>
+      db.transaction(() =>
+        entries.map(({ task, origin, ...rest }) => {
+          const row = insert.get({
+            ...rest,
+            request: JSON.stringify(task),
+            origin: JSON.stringify(origin),
+            at,
+          })
+          const stored = row ?? byKey.get({ key: rest.key })
+          if (stored === undefined) throw new Error('SQLite kept no row of an entry')
+          return { entry: toEntry(stored), isNew: row !== undefined }
+        }),
+      ),
+    get: (id) => maybe(get.get({ id })),
+    byKey: (key) => maybe(byKey.get({ key })),
+    ofTask: (taskId) => maybe(ofTask.get({ taskId })),
+    list: ({ state, limit }) =>
+      (state === null ? all.all({ limit }) : inState.all({ state, limit })).map(toEntry),
+    nextPending: () => maybe(nextPending.get({})),
+    openOf: (source) => openOf.all({ source, limit: OPEN_MAX }).map(toEntry),
+    setInserted: (id, taskId, at) => void inserted.run({ id, taskId, at }),
+    setLater: (id, dueAt, reason) => void later.run({ id, dueAt, reason }),
+    approve: (id, by, at) => approve.run({ id, by, at }) > 0,
+    refuse: (id, reason, by, at) => refuse.run({ id, reason, by, at }) > 0,
+    wantTell: (id, at) => void wantTell.run({ id, at }),
+    dueTells: (now, limit) => dueTells.all({ now, limit }).map(toEntry),
+    beginTell: (id) => void beginTell.run({ id }),
+    told: (id, text, ref) => void told.run({ id, text, ref }),
+    tellLater: (id, dueAt) => void tellLater.run({ id, dueAt }),
+    prune: (now) => prune.run({ before: now - KEPT_MS }),
+  }
+}
+
+function toEntry(row: Row): InboxEntry {
+  return {
+    id: row.id,
+    key: row.key,
+    source: row.source,
+    project: row.project,
+    state: row.state as InboxState,
+    title: row.title,
+    sender: row.sender,
+    task: JSON.parse(row.request) as InboxTask,
+    origin: JSON.parse(row.origin) as Origin,
+    taskId: row.task_id,
+    reason: row.reason,
+    decidedBy: row.decided_by,
+    tries: row.tries,
+    dueAt: row.due_at,
+    receivedAt: row.received_at,
+    settledAt: row.settled_at,
+    told: row.told,
+    toldRef: row.told_ref,
+    tellTries: row.tell_tries,
+  }
+}

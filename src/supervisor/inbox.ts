@@ -1,0 +1,138 @@
+import type { Logger } from 'pino'
+import { backoffMs } from '../core/backoff.ts'
+import type { Clock } from '../core/clock.ts'
+import { CcmError, messageOf, type ErrorCode } from '../core/errors.ts'
+import type { InboxEntry, NewInboxEntry } from '../core/inbox.ts'
+import type { Queue } from '../core/queue.ts'
+import type { Task } from '../core/task.ts'
+import type { InboxStore } from '../store/inbox.ts'
+import type { StartPulse } from './beats.ts'
+
+/** Requests from outside on their way to the queue. */
+export type Inbox = {
+  /** Stores all or none, durably, before it returns; what is known by its key is not stored again. */
+  accept: (entries: NewInboxEntry[]) => { entry: InboxEntry; isNew: boolean }[]
+  /** Lets a waiting one go to the queue; null: there is no such entry. Throws CONFLICT where it does not wait. */
+  approve: (id: number, by: string) => InboxEntry | null
+  /** Ends one that is no task yet; likewise. */
+  refuse: (id: number, by: string | null, reason: string) => InboxEntry | null
+  /** Brings what an earlier daemon left to the queue, then goes on by itself. */
+  begin: () => Promise<void>
+  nudge: () => void
+  close: () => Promise<void>
+}
+
+/** A later try would end the same way. */
+const HOPELESS: ErrorCode[] = ['BAD_INPUT', 'NOT_FOUND', 'DIR_UNUSABLE', 'CONFLICT']
+/** Newest tasks of a project among which a task of before a crash is looked for. */
+const LOOK_BACK = 1000
+const PRUNE_MS = 3_600_000
+
+/**
+ * One entry after the other, in the order of arrival: while the queue refuses the oldest, the others wait behind it. An
+ * entry is inserted under its own key and noted afterwards; after a crash between the two its task is found by the key.
+ */
+export function createInbox(deps: {
+  store: InboxStore
+  queue: Pick<Queue, 'list'>
+  insert: (entry: InboxEntry) => Promise<Task>
+  /** An entry was settled: whoever asked may want to know. */
+  onSettled: () => void
+  clock: Clock
+  random: () => number
+  logger: Logger
+  pulse?: StartPulse
+}): Inbox {
+  const { store, queue, clock, random, logger } = deps
+  let running: Promise<void> = Promise.resolve()
+  let timer: NodeJS.Timeout | null = null
+  let prunedAt = 0
+  let closed = false
+  /** Entries up to this one may have become tasks of an earlier process that was killed before it could note so. */
+  const doubtful = store.list({ state: null, limit: 1 })[0]?.id ?? 0
+  const pulse = deps.pulse?.('inbox', () => running)
+
+  async function push(): Promise<void> {
+    for (;;) {
+      const entry = closed ? null : store.nextPending()
+      if (entry === null) return
+      const waitMs = entry.dueAt - clock()
+      if (waitMs > 0) return later(waitMs)
+      try {
+        const task = (await insertedBefore(entry)) ?? (await deps.insert(entry))
+        store.setInserted(entry.id, task.id, clock())
+      } catch (error) {
+        if (error instanceof CcmError && HOPELESS.includes(error.code)) {
+          store.refuse(entry.id, messageOf(error), null, clock())
+        } else {
+          const retryMs = error instanceof CcmError ? error.retryAfterMs : undefined
+          const waitMs = Math.max(backoffMs(entry.tries, random), retryMs ?? 0)
+          store.setLater(entry.id, clock() + waitMs, messageOf(error))
+          logger.warn({ err: error, project: entry.project }, 'a request from outside cannot be queued yet')
+          return later(waitMs)
+        }
+      }
+      deps.onSettled()
+    }
+  }
+
+  async function insertedBefore(entry: InboxEntry): Promise<Task | null> {
+    if (entry.id > doubtful && entry.tries === 0) return null
+    const tasks = await queue.list({ project: entry.project, limit: LOOK_BACK })
+    return tasks.find(({ dedupeKey }) => dedupeKey === entry.key) ?? null
+  }
+
+  function later(waitMs: number): void {
+    if (closed) return
+    if (timer !== null) clearTimeout(timer)
+    timer = setTimeout(nudge, Math.min(waitMs, 60_000)).unref()
+  }
+
+  function nudge(): void {
+    if (closed) return
+    running = running.then(push).catch((err: unknown) => {
+      logger.error({ err }, 'the inbox could not be read; it is tried again')
+      later(5000)
+    })
+    if (clock() - prunedAt < PRUNE_MS) return
+    prunedAt = clock()
+    store.prune(prunedAt)
+  }
+
+  const decided = (id: number, done: boolean): InboxEntry | null => {
+    const entry = store.get(id)
+    if (entry !== null && !done) {
+      const about = entry.taskId === null ? `it is ${entry.state}` : `it is task ${entry.taskId}`
+      throw new CcmError('CONFLICT', `Request ${id} cannot be decided any more: ${about}.`, {
+        remedy: entry.taskId === null ? 'See: ccm inbox' : `See: ccm show ${entry.taskId}`,
+      })
+    }
+    nudge()
+    return entry
+  }
+
+  return {
+    accept(entries) {
+      const accepted = store.accept(entries, clock())
+      nudge()
+      return accepted
+    },
+    approve: (id, by) => decided(id, store.approve(id, by, clock())),
+    refuse(id, by, reason) {
+      const entry = decided(id, store.refuse(id, reason, by, clock()))
+      deps.onSettled()
+      return entry
+    },
+    async begin() {
+      nudge()
+      await running
+    },
+    nudge,
+    async close() {
+      closed = true
+      pulse?.close()
+      if (timer !== null) clearTimeout(timer)
+      await running
+    },
+  }
+}
