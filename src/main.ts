@@ -17,6 +17,7 @@ import type { AppDeps, TaskView } from './http/deps.ts'
 import { listen, listenOnSocket } from './http/listen.ts'
 import { readOrCreateToken } from './http/token.ts'
 import { openDoor } from './identity.ts'
+import { createHealth } from './health.ts'
 import { createLogger } from './log.ts'
 import { createNotifiers } from './notify/notifiers.ts'
 import { createSqliteQueue } from './queue/sqlite.ts'
@@ -49,7 +50,7 @@ import { createDiskGuard, giveUpBallast, type DiskGuard } from './supervisor/dis
 import { createExpirer } from './supervisor/expire.ts'
 import { createInbox } from './supervisor/inbox.ts'
 import { createIndexer } from './supervisor/indexer.ts'
-import { createSupervisor, type Supervisor } from './supervisor/supervisor.ts'
+import { createSupervisor } from './supervisor/supervisor.ts'
 import { hangSentence, startWatchdog, takeHang, type Hang } from './supervisor/watchdog.ts'
 import type { Settings } from './supervisor/settings.ts'
 import { listPanes } from './tmux/pane.ts'
@@ -274,6 +275,16 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const ending = Promise.withResolvers<'keep' | 'end'>()
   const startedAt = clock()
   const viewOf = async (task: Task): Promise<TaskView> => ({ task, agent: await supervisor.factsOf(task) })
+  const health = createHealth({
+    database: () => db.isStillThere(),
+    tmux: async () => (await tmuxState(tmux)) === 'ok',
+    beats,
+    loopMs,
+    held: () => supervisor.holds().find(({ kind }) => kind !== 'slots')?.kind ?? null,
+    disk: () => disk?.state() ?? 'ok',
+    supabase: null,
+    clock,
+  })
   const deps: AppDeps = {
     authenticate,
     keys,
@@ -376,7 +387,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       events: hookEvents.oddOnes(),
       found_at_start: [...hung, ...db.notices, ...supervisor.foundAtStart()],
     }),
-    health: async () => ({ ...healthOf(db, supervisor), disk: disk?.state() ?? 'ok' }),
+    health,
     incidents: async (filter) => incidents.list(filter),
     askPermission: async (taskId, attempt, secret, payload, signal) => {
       if (!isSame(secret, secretOf({ taskId, attempt }))) return 'unauthorized'
@@ -532,14 +543,6 @@ function mendDatabase(db: Database, logger: Logger): void {
     if (db.mend()) logger.error({ code: 'DATABASE_MENDED' }, db.notices.at(-1) ?? 'the database was put back')
   } catch (err) {
     logger.error({ err }, 'the database is gone and cannot be put back')
-  }
-}
-
-function healthOf(db: Database, supervisor: Supervisor): Record<string, string> {
-  const held = supervisor.holds().filter(({ kind }) => kind !== 'slots')
-  return {
-    database: db.isStillThere() ? 'ok' : 'gone',
-    claims: held.length === 0 ? 'ok' : (held[0]?.kind ?? 'held'),
   }
 }
 

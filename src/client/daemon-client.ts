@@ -11,6 +11,7 @@ import type {
   NewTaskBody,
   NewTaskJson,
   ProblemJson,
+  ResultJson,
   RetryJson,
   ScreenJson,
   ShutdownJson,
@@ -53,6 +54,7 @@ export type DaemonClient = {
     filter?: { project?: string; since?: string; limit?: number },
   ) => Promise<SearchHitJson[]>
   explain: (id: string) => Promise<ExplainJson>
+  result: (id: string) => Promise<ResultJson>
   screen: (id: string) => Promise<ScreenJson>
   cancel: (id: string, reason?: string) => Promise<CancelJson>
   /** Throws CONFLICT when it runs, has succeeded or cannot be retried. */
@@ -164,6 +166,7 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     timeline: (id) => get(`${taskPath(id)}/timeline`),
     search: (q, filter = {}) => get(`/api/search${queryOf({ q, ...filter })}`),
     explain: (id) => get(`${taskPath(id)}/explain`),
+    result: (id) => get(`${taskPath(id)}/result`),
     screen: (id) => get(`${taskPath(id)}/screen`),
     cancel: (id, reason) => post(`${taskPath(id)}/cancel`, { reason }),
     retry: (id) => post(`${taskPath(id)}/retry`),

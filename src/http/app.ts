@@ -1,17 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import { Hono, type Context } from 'hono'
+import { getPath } from 'hono/utils/url'
 import { CcmError } from '../core/errors.ts'
 import { audited } from './audited.ts'
 import type { AppDeps } from './deps.ts'
 import { credentialRequired, inTime, jsonBody, knownNames, notForwarded, notTooOften } from './guards.ts'
 import { createRateLimit } from './rate-limit.ts'
-import { answerError } from './problem.ts'
+import { Problem, answerError } from './problem.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { daemonRoutes } from './routes/daemon.ts'
 import { incidentRoutes } from './routes/incidents.ts'
 import { doneOnce } from './idempotent.ts'
 import { fleetRoutes } from './routes/fleet.ts'
 import { inboxRoutes } from './routes/inbox.ts'
+import { documentRoutes } from './routes/documents.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { liveRoutes } from './routes/live.ts'
 import { permissionRoutes } from './routes/permission.ts'
@@ -42,7 +44,7 @@ export type App = Hono<HttpContext extends Context<infer E> ? E : never>
 
 /** Every route there is. What is not in this list does not exist. */
 export function routesOf(deps: AppDeps): Route[] {
-  return [
+  const routes = [
     ...daemonRoutes(deps),
     ...projectRoutes(deps),
     ...scheduleRoutes(deps),
@@ -58,6 +60,7 @@ export function routesOf(deps: AppDeps): Route[] {
     ...keyRoutes(deps),
     ...permissionRoutes(deps),
   ]
+  return [...routes, ...documentRoutes(routes)]
 }
 
 /**
@@ -65,23 +68,31 @@ export function routesOf(deps: AppDeps): Route[] {
  * order, so that nothing is read from a stranger. Every error is a problem document (ProblemJson).
  */
 export function createApp(deps: AppDeps): App {
-  const app: App = new Hono()
+  const routes = routesOf(deps)
+  const app: App = new Hono({ getPath: (request) => getPath(request).replace(/^\/api\/v1\//, '/api/') })
   app.onError((error, context) => answerError(context, error, deps.logger))
-  app.notFound((context) =>
-    answerError(context, new CcmError('NOT_FOUND', 'There is no such route.'), deps.logger),
-  )
+  app.notFound((context) => {
+    const methods = methodsOf(routes, context.req.path)
+    if (methods.length === 0)
+      return answerError(context, new CcmError('NOT_FOUND', 'There is no such route.'), deps.logger)
+    context.header('allow', methods.join(', '))
+    if (context.req.method === 'OPTIONS') return context.body(null, 204)
+    const message = `This route takes ${methods.join(', ')}.`
+    return answerError(context, new Problem(405, { code: 'BAD_INPUT', message }), deps.logger)
+  })
   app.use(async (context, next) => {
     const requestId = randomBytes(9).toString('base64url')
     context.set('requestId', requestId)
     await next()
-    for (const [name, value] of Object.entries(HEADERS)) context.header(name, value)
+    for (const [name, value] of Object.entries(HEADERS))
+      if (!context.res.headers.has(name)) context.header(name, value)
     context.header('x-request-id', requestId)
   })
   app.use(knownNames(deps.names))
   const often = notTooOften(createRateLimit(deps.rate, deps.clock))
   const once = doneOnce(deps)
   const failures = createRateLimit(FAILURES_PER_S, deps.clock)
-  for (const { method, path, access, maxBytes, timeoutMs, handle } of routesOf(deps)) {
+  for (const { method, path, access, maxBytes, timeoutMs, handle } of routes) {
     const guards = [
       ...(method === 'GET' ? [] : [audited(`${method} ${path}`, deps)]),
       ...(path.startsWith('/internal/') ? [notForwarded] : []),
@@ -96,4 +107,15 @@ export function createApp(deps: AppDeps): App {
     app.on(method, [path], ...guards, (context) => handle(context))
   }
   return app
+}
+
+/** What the routes at this path take; [] where there is none. */
+function methodsOf(routes: readonly Route[], path: string): string[] {
+  const matches = ({ path: form }: Route) => new RegExp(`^${form.replaceAll(/:\w+/g, '[^/]+')}$`).test(path)
+  const methods = routes.filter(matches).map(({ method }) => method)
+  return [
+    ...methods,
+    ...(methods.includes('GET') ? ['HEAD'] : []),
+    ...(methods.length > 0 ? ['OPTIONS'] : []),
+  ]
 }

@@ -12,7 +12,7 @@ import type { Timeline } from '../core/timeline.ts'
 import type { SearchFilter, SearchHit } from '../store/search.ts'
 import type { ApplyHow } from '../core/workspace.ts'
 import type { AppliedJson, DiscardedJson } from '../protocol/workspace.ts'
-import type { StatusJson, toTaskJson } from '../protocol/rest.ts'
+import type { HealthJson, StatusJson, toTaskJson } from '../protocol/rest.ts'
 import type { IncidentView } from '../protocol/incident.ts'
 import type { Audit, AuditEntry } from '../core/audit.ts'
 import type { AuditQuery } from '../store/audit.ts'
@@ -166,7 +166,7 @@ export type AppDeps = {
   /** Newest first. */
   incidents: (filter: { limit: number; open: boolean }) => Promise<IncidentView[]>
   /** One word for each part, `ok` when it is well: shown without a token. */
-  health: () => Promise<Record<string, string>>
+  health: (part: HealthPart) => Promise<HealthReply>
   /**
    * A PermissionRequest that Claude Code holds open: answers when a person or rule decides, which may take a day.
    * `signal` aborts when the client closed, because somebody answered in the window. An empty answer leaves
@@ -192,6 +192,12 @@ export type EventQuery = { taskId: string | null; after: number; limit: number }
 export type EventNarrowing = Partial<
   Record<'name' | 'kind' | 'tool', string | undefined> & Record<'since' | 'until', number | undefined>
 >
+
+/** What of the daemon is asked for. */
+export type HealthPart = 'all' | 'tmux' | 'supabase'
+
+/** Words, and ages in ms. `degraded`: it serves, but claims nothing. `failing`: it needs help. */
+export type HealthReply = HealthJson
 
 /** How far a live stream got. On the wire `<hookEventId>.<stateChangeId>`. */
 export type LiveCursor = { hookEventId: number; stateChangeId: number }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { AuditEntry } from '../core/audit.ts'
+import { at } from './result.ts'
 
 /** Query of `GET /api/audit`: newest first; `who` is a caller's id or kind, `before` an entry's id to page on. */
 export const AuditFilter = z.strictObject({
@@ -10,20 +11,23 @@ export const AuditFilter = z.strictObject({
 })
 
 /** One change on the wire; `at` is ISO 8601 in UTC. The fields are those of core/audit.ts. */
-export type AuditJson = {
-  id: number
-  at: string
-  kind: string
-  who: string
-  action: string
-  target: string | null
-  task_id: string | null
-  project: string | null
-  origin: string
-  status: number
-  code: string | null
-  request_id: string | null
-}
+export const AuditJson = z
+  .object({
+    id: z.int(),
+    at,
+    kind: z.string(),
+    who: z.string(),
+    action: z.string(),
+    target: z.string().nullable(),
+    task_id: z.string().nullable(),
+    project: z.string().nullable(),
+    origin: z.string(),
+    status: z.int(),
+    code: z.string().nullable(),
+    request_id: z.string().nullable(),
+  })
+  .meta({ id: 'AuditEntry' })
+export type AuditJson = z.output<typeof AuditJson>
 
 export function toAuditJson({ at, taskId, requestId, ...entry }: AuditEntry): AuditJson {
   return { ...entry, at: new Date(at).toISOString(), task_id: taskId, request_id: requestId }

@@ -1,20 +1,25 @@
 import { z } from 'zod'
-import type { AgentState } from '../core/agent-state.ts'
+import { AGENT_STATES } from '../core/agent-state.ts'
+import { TASK_STATUSES } from '../core/task.ts'
+import { at } from './result.ts'
 
 /** An agent that works now, or waits for a person. `started_at` is ISO 8601 in UTC. */
-export type AgentJson = {
-  task_id: string
-  attempt: number
-  project: string
-  state: AgentState | null
-  reason: string | null
-  window: string | null
-  dir: string | null
-  claude_session_id: string | null
-  waiting: boolean
-  tokens: { input: number; output: number } | null
-  started_at: string | null
-}
+export const AgentJson = z
+  .object({
+    task_id: z.string(),
+    attempt: z.int(),
+    project: z.string(),
+    state: z.enum(AGENT_STATES).nullable(),
+    reason: z.string().nullable(),
+    window: z.string().nullable(),
+    dir: z.string().nullable(),
+    claude_session_id: z.string().nullable(),
+    waiting: z.boolean(),
+    tokens: z.object({ input: z.number(), output: z.number() }).nullable(),
+    started_at: at.nullable(),
+  })
+  .meta({ id: 'Agent' })
+export type AgentJson = z.output<typeof AgentJson>
 
 /** Query of `GET /api/usage`; without `from` since the last midnight of the daemon's time zone. */
 export const UsageFilter = z.strictObject({
@@ -24,14 +29,25 @@ export const UsageFilter = z.strictObject({
 })
 
 /** `GET /api/usage`: what was spent, most expensive model first; `cost_usd` null where a price is not known. */
-export type UsageJson = {
-  from: string
-  to: string
-  models: { model: string; tokens: number; cost_usd: number | null; messages: number }[]
-}
+export const UsageJson = z.object({
+  from: at,
+  to: at,
+  models: z.array(
+    z.object({
+      model: z.string(),
+      tokens: z.number(),
+      cost_usd: z.number().nullable(),
+      messages: z.int(),
+    }),
+  ),
+})
+export type UsageJson = z.output<typeof UsageJson>
 
 /** A fleet with its own queue. */
-export type SystemJson = { id: string; queued: number; running: number }
+export const SystemJson = z
+  .object({ id: z.string(), queued: z.int(), running: z.int() })
+  .meta({ id: 'System' })
+export type SystemJson = z.output<typeof SystemJson>
 
 /** Body of `POST /internal/kill-agent`. */
 export const KillAgentBody = z.strictObject({
@@ -43,4 +59,17 @@ export const KillAgentBody = z.strictObject({
 export const AgentStatusFilter = z.strictObject({ task: z.string().min(1).max(64) })
 
 /** Reply of `POST /internal/spawn-agent`; `window` is null when the agent has not begun within ten seconds. */
-export type SpawnedJson = { task: string; attempt: number; window: string | null; status: string }
+export const SpawnedJson = z.object({
+  task: z.string(),
+  attempt: z.int(),
+  window: z.string().nullable(),
+  status: z.enum(TASK_STATUSES),
+})
+export type SpawnedJson = z.output<typeof SpawnedJson>
+
+/** Reply of `POST /internal/kill-agent`. */
+export const KilledJson = z.object({
+  task: z.string(),
+  reply: z.enum(['cancelled', 'requested', 'already_final']),
+})
+export type KilledJson = z.output<typeof KilledJson>

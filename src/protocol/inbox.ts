@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { INBOX_STATES, type InboxEntry } from '../core/inbox.ts'
+import { at } from './result.ts'
 
 /** Query of `GET /api/inbox`. */
 export const InboxFilter = z.strictObject({
@@ -10,23 +11,26 @@ export const ApproveEntryBody = z.strictObject({})
 export const RefuseEntryBody = z.strictObject({ reason: z.string().min(1).max(1000).optional() })
 
 /** A request from outside on the wire. Times are ISO 8601 in UTC. */
-export type InboxEntryJson = {
-  id: number
-  key: string
-  source: string
-  project: string
-  /** `waiting`: for approval; `pending`: for the queue; `inserted`: it is `task_id`; `refused`: never. */
-  state: InboxEntry['state']
-  title: string
-  sender: string | null
-  prompt: string
-  /** Why it waits, or why it was refused. */
-  reason: string | null
-  task_id: string | null
-  decided_by: string | null
-  received_at: string
-  settled_at: string | null
-}
+export const InboxEntryJson = z
+  .object({
+    id: z.int(),
+    key: z.string(),
+    source: z.string(),
+    project: z.string(),
+    /** `waiting`: for approval; `pending`: for the queue; `inserted`: it is `task_id`; `refused`: never. */
+    state: z.enum(INBOX_STATES),
+    title: z.string(),
+    sender: z.string().nullable(),
+    prompt: z.string(),
+    /** Why it waits, or why it was refused. */
+    reason: z.string().nullable(),
+    task_id: z.string().nullable(),
+    decided_by: z.string().nullable(),
+    received_at: at,
+    settled_at: at.nullable(),
+  })
+  .meta({ id: 'InboxEntry' })
+export type InboxEntryJson = z.output<typeof InboxEntryJson>
 
 export function toInboxEntryJson(entry: InboxEntry): InboxEntryJson {
   return {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import type { Incident } from '../core/incident.ts'
+import { INCIDENT_KINDS, type Incident } from '../core/incident.ts'
+import { at } from './result.ts'
 
 /** Query of `GET /api/incidents`: newest first; `open=1`: only what lasts. */
 export const IncidentFilter = z.strictObject({
@@ -13,21 +14,32 @@ export type IncidentView = Incident & {
 }
 
 /** An incident on the wire. Times are ISO 8601 in UTC; `duration_ms` is null while it lasts. */
-export type IncidentJson = {
-  id: number
-  kind: Incident['kind']
-  what: string
-  evidence: string
-  action: string
-  alert: boolean
-  task_id: string | null
-  attempt: number | null
-  opened_at: string
-  closed_at: string | null
-  duration_ms: number | null
-  /** Who was told; `state` is `pending`, `delivered` or `given_up`. */
-  notices: IncidentView['notices']
-}
+export const IncidentJson = z
+  .object({
+    id: z.int(),
+    kind: z.enum(INCIDENT_KINDS),
+    what: z.string(),
+    evidence: z.string(),
+    action: z.string(),
+    alert: z.boolean(),
+    task_id: z.string().nullable(),
+    attempt: z.int().nullable(),
+    opened_at: at,
+    closed_at: at.nullable(),
+    duration_ms: z.number().nullable(),
+    /** Who was told; `state` is `pending`, `delivered` or `given_up`. */
+    notices: z.array(
+      z.object({
+        notifier: z.string(),
+        phase: z.string(),
+        state: z.string(),
+        tries: z.int(),
+        error: z.string().nullable(),
+      }),
+    ),
+  })
+  .meta({ id: 'Incident' })
+export type IncidentJson = z.output<typeof IncidentJson>
 
 export function toIncidentJson(view: IncidentView): IncidentJson {
   const { id, kind, what, evidence, action, alert, taskId, attempt, openedAt, closedAt, notices } = view

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { SCOPES, type Scope } from '../core/principal.ts'
+import { at } from './result.ts'
 
 /** Body of `POST /api/keys`. Without `projects` the key is for all of them; without an end it is for ever. */
 export const NewKeyBody = z.strictObject({
@@ -14,19 +15,23 @@ export const NewKeyBody = z.strictObject({
 export type NewKeyBody = z.input<typeof NewKeyBody>
 
 /** A key on the wire, without its secret. Times are ISO 8601 in UTC; `last_used_at` is right to the minute. */
-export type KeyJson = {
-  id: string
-  name: string
-  scopes: Scope[]
-  projects: string[] | null
-  created_at: string
-  expires_at: string | null
-  last_used_at: string | null
-  revoked_at: string | null
-}
+export const KeyJson = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    scopes: z.array(z.enum(SCOPES)),
+    projects: z.array(z.string()).nullable(),
+    created_at: at,
+    expires_at: at.nullable(),
+    last_used_at: at.nullable(),
+    revoked_at: at.nullable(),
+  })
+  .meta({ id: 'Key' })
+export type KeyJson = z.output<typeof KeyJson>
 
 /** Reply of `POST /api/keys`: the only time the key itself is shown. */
-export type NewKeyJson = KeyJson & { key: string }
+export const NewKeyJson = z.object({ ...KeyJson.shape, key: z.string() }).meta({ id: 'NewKey' })
+export type NewKeyJson = z.output<typeof NewKeyJson>
 
 export function toKeyJson(key: {
   id: string
@@ -50,3 +55,7 @@ export function toKeyJson(key: {
     revoked_at: iso(key.revokedAt),
   }
 }
+
+/** Reply of `POST /api/users/:id/revoke`: tokens issued until then are refused. */
+export const RevokedUserJson = z.object({ id: z.string(), revoked_at: at })
+export type RevokedUserJson = z.output<typeof RevokedUserJson>

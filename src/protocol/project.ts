@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { ProjectSettings } from '../core/project.ts'
 import { PERMISSION_MODES } from '../core/task.ts'
+import { at } from './result.ts'
 
 // oxlint-disable-next-line no-control-regex -- control characters are what is refused
 const line = z.string().regex(/^[^\x00-\x1f\x7f]*$/, 'must be one line without control characters')
@@ -51,12 +52,16 @@ export type ProjectChangesBody = z.input<typeof ProjectChangesBody>
 export type ProjectSettingsJson = z.output<typeof SETTINGS>
 
 /** A project on the wire. */
-export type ProjectJson = ProjectSettingsJson & {
-  name: string
-  dir: string
-  trusted: boolean
-  created_at: string
-}
+export const ProjectJson = z
+  .object({
+    name: z.string(),
+    dir: z.string(),
+    trusted: z.boolean(),
+    created_at: at,
+    ...SETTINGS.shape,
+  })
+  .meta({ id: 'Project' })
+export type ProjectJson = z.output<typeof ProjectJson>
 
 const WIRE: Record<keyof ProjectSettings, keyof ProjectSettingsJson> = {
   model: 'model',

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Timeline } from '../core/timeline.ts'
+import { at } from './result.ts'
 
 /** A time on the wire, ISO 8601 with a zone; becomes ms since 1970. */
 const time = z.iso
@@ -28,34 +29,42 @@ export const SearchQuery = z.strictObject({
 })
 
 /** One event that a search found. `snippet` is text of an agent: to be made safe where it is shown. */
-export type SearchHitJson = {
-  id: number
-  task_id: string
-  attempt: number
-  at: string
-  project: string | null
-  kind: string
-  tool: string | null
-  snippet: string
-}
+export const SearchHitJson = z
+  .object({
+    id: z.int(),
+    task_id: z.string(),
+    attempt: z.int(),
+    at,
+    project: z.string().nullable(),
+    kind: z.string(),
+    tool: z.string().nullable(),
+    snippet: z.string(),
+  })
+  .meta({ id: 'SearchHit' })
+export type SearchHitJson = z.output<typeof SearchHitJson>
 
 /** `GET /api/tasks/:id/timeline`. Times are ISO 8601, durations ms. */
-export type TimelineJson = {
-  tools: { tool: string; calls: number; failed: number; total_ms: number }[]
-  files: { path: string; reads: number; edits: number; writes: number }[]
-  /** How many files there are in all; `files` has the most touched ones. */
-  file_count: number
-  longest: {
-    id: number
-    tool: string
-    what: string | null
-    started_at: string
-    duration_ms: number
-    failed: boolean
-  }[]
-  waits: { started_at: string; ended_at: string | null; reason: string }[]
-  waited_ms: number
-}
+export const TimelineJson = z
+  .object({
+    tools: z.array(z.object({ tool: z.string(), calls: z.int(), failed: z.int(), total_ms: z.number() })),
+    files: z.array(z.object({ path: z.string(), reads: z.int(), edits: z.int(), writes: z.int() })),
+    /** How many files there are in all; `files` has the most touched ones. */
+    file_count: z.int(),
+    longest: z.array(
+      z.object({
+        id: z.int(),
+        tool: z.string(),
+        what: z.string().nullable(),
+        started_at: at,
+        duration_ms: z.number(),
+        failed: z.boolean(),
+      }),
+    ),
+    waits: z.array(z.object({ started_at: at, ended_at: at.nullable(), reason: z.string() })),
+    waited_ms: z.number(),
+  })
+  .meta({ id: 'Timeline' })
+export type TimelineJson = z.output<typeof TimelineJson>
 
 export function toTimelineJson(timeline: Timeline): TimelineJson {
   const { tools, files, fileCount, longest, waits, waitedMs } = timeline

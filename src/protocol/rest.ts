@@ -1,10 +1,10 @@
 import { z } from 'zod'
-import type { AgentState, WaitKind } from '../core/agent-state.ts'
+import { AGENT_STATES, type AgentState } from '../core/agent-state.ts'
 import type { StateChange } from '../core/attempt.ts'
-import type { RecordedEvent } from '../core/hook-kind.ts'
-import { PERMISSION_MODES, TASK_STATUSES, promptFault, type Task, type TaskResult } from '../core/task.ts'
-import type { WorkspaceJson } from '../core/workspace.ts'
+import { OWN, PHASES, PLAIN, type RecordedEvent } from '../core/hook-kind.ts'
+import { PERMISSION_MODES, TASK_STATUSES, promptFault, type Task } from '../core/task.ts'
 import { EVENT_FILTER } from './records.ts'
+import { TaskResult, WorkspaceJson, at } from './result.ts'
 
 /** What a project, role or schedule may be called. */
 export const ProjectName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
@@ -112,143 +112,224 @@ export const LiveFilter = z.strictObject({
 export const ShutdownBody = z.strictObject({ agents: z.enum(['keep', 'end']).default('keep') })
 
 /** What a waiting agent wants to know, for `ccm show` and for whoever answers. */
-export type PendingQuestion = {
-  /** The same for the same request only: an answer that names it is refused once something else is asked. */
-  id: string
-  kind: WaitKind
-  /** The tool that asks, `Bash` say; null for a dialog that no hook announced. */
-  tool: string | null
-  /** The exact command, diff, plan or question as text; for a dialog its screen. */
-  detail: string
-  /** Choices of a question, in order; [] when any text will do. */
-  options: string[]
-}
+export const PendingQuestion = z
+  .object({
+    /** The same for the same request only: an answer that names it is refused once something else is asked. */
+    id: z.string(),
+    kind: z.enum(['permission', 'question', 'plan', 'dialog']),
+    /** The tool that asks, `Bash` say; null for a dialog that no hook announced. */
+    tool: z.string().nullable(),
+    /** The exact command, diff, plan or question as text; for a dialog its screen. */
+    detail: z.string(),
+    /** Choices of a question, in order; [] when any text will do. */
+    options: z.array(z.string()),
+  })
+  .meta({ id: 'PendingQuestion' })
+export type PendingQuestion = z.output<typeof PendingQuestion>
 
 /** A task on the wire: a row of the queue plus its agent. Times are ISO 8601 in UTC. */
-export type TaskJson = {
-  id: string
-  status: Task['status']
-  project: string
-  prompt: string
-  role: string | null
-  model: string | null
-  priority: number
-  attempt: number
-  worker: string | null
-  agent_state: AgentState | null
-  /** One sentence; for a queued task why it waits (`trust: …`, `slots: …`, `memory: …`), or null. */
-  state_reason: string | null
-  dedupe_key: string | null
-  timeout_s: number | null
-  permission_mode: string | null
-  depends_on: string[]
-  labels: string[]
-  max_tokens: number | null
-  max_cost_usd: number | null
-  in_place: boolean | null
-  source: string
-  /** Not started before this time. */
-  scheduled_at: string
-  result: TaskResult | null
-  error: string | null
-  created_at: string
-  started_at: string | null
-  finished_at: string | null
-  dir: string | null
-  window: string | null
-  claude_session_id: string | null
-  waiting_for: PendingQuestion | null
-  /** Tokens of the agent that works now, so far; null when none does. The result has them per model. */
-  tokens: { input: number; output: number } | null
-  /** Where the agent works or worked, as it is now; null before it has a place. */
-  workspace: WorkspaceJson | null
-}
+export const TaskJson = z
+  .object({
+    id: z.string(),
+    status: z.enum(TASK_STATUSES),
+    project: z.string(),
+    prompt: z.string(),
+    role: z.string().nullable(),
+    model: z.string().nullable(),
+    priority: z.int(),
+    attempt: z.int(),
+    worker: z.string().nullable(),
+    agent_state: z.enum(AGENT_STATES).nullable(),
+    /** One sentence; for a queued task why it waits (`trust: …`, `slots: …`, `memory: …`), or null. */
+    state_reason: z.string().nullable(),
+    dedupe_key: z.string().nullable(),
+    timeout_s: z.number().nullable(),
+    permission_mode: z.string().nullable(),
+    depends_on: z.array(z.string()),
+    labels: z.array(z.string()),
+    max_tokens: z.number().nullable(),
+    max_cost_usd: z.number().nullable(),
+    in_place: z.boolean().nullable(),
+    source: z.string(),
+    /** Not started before this time. */
+    scheduled_at: at,
+    result: TaskResult.nullable(),
+    error: z.string().nullable(),
+    created_at: at,
+    started_at: at.nullable(),
+    finished_at: at.nullable(),
+    dir: z.string().nullable(),
+    window: z.string().nullable(),
+    claude_session_id: z.string().nullable(),
+    waiting_for: PendingQuestion.nullable(),
+    /** Tokens of the agent that works now, so far; null when none does. The result has them per model. */
+    tokens: z.object({ input: z.number(), output: z.number() }).nullable(),
+    /** Where the agent works or worked, as it is now; null before it has a place. */
+    workspace: WorkspaceJson.nullable(),
+  })
+  .meta({ id: 'Task' })
+export type TaskJson = z.output<typeof TaskJson>
 
 /** `POST /api/tasks`: the task, and what a person should know before it starts, one sentence each. */
-export type NewTaskJson = TaskJson & { notices: string[] }
+export const NewTaskJson = z
+  .object({ ...TaskJson.shape, notices: z.array(z.string()) })
+  .meta({ id: 'NewTask' })
+export type NewTaskJson = z.output<typeof NewTaskJson>
 
 /** `GET /api/status`. */
-export type StatusJson = {
-  pid: number
-  port: number
-  home: string
-  version: string
-  /** What the queue calls this daemon. */
-  worker: string
-  uptime_s: number
-  /** Living agents. */
-  agents: number
-  max_concurrent: number
-  queued: number
-  running: number
-  /** Why nothing is claimed right now, if so. */
-  holds: string[]
-  tmux: 'ok' | 'down'
-  /** Socket of the tmux server that holds the agents' windows, for `tmux -S`. */
-  tmux_socket: string
-  claude: { path: string; version: string } | { problem: string }
-  /** Hook events of names nobody knows (by name), that could not be read, and that could not be written. */
-  events: { unknown: Record<string, number>; unreadable: number; lost: number }
-  /** What the last start found and did about it, one sentence each. */
-  /** Who starts the daemon again when it dies: `shell` is what `ccm start` left; null: nobody. */
-  kept_by: 'systemd' | 'launchd' | 'shell' | null
-  found_at_start: string[]
-}
+export const StatusJson = z
+  .object({
+    pid: z.int(),
+    port: z.int(),
+    home: z.string(),
+    version: z.string(),
+    /** What the queue calls this daemon. */
+    worker: z.string(),
+    uptime_s: z.number(),
+    /** Living agents. */
+    agents: z.int(),
+    max_concurrent: z.int(),
+    queued: z.int(),
+    running: z.int(),
+    /** Why nothing is claimed right now, if so. */
+    holds: z.array(z.string()),
+    tmux: z.enum(['ok', 'down']),
+    /** Socket of the tmux server that holds the agents' windows, for `tmux -S`. */
+    tmux_socket: z.string(),
+    claude: z.union([z.object({ path: z.string(), version: z.string() }), z.object({ problem: z.string() })]),
+    /** Hook events of names nobody knows (by name), that could not be read, and that could not be written. */
+    events: z.object({ unknown: z.record(z.string(), z.int()), unreadable: z.int(), lost: z.int() }),
+    /** Who starts the daemon again when it dies: `shell` is what `ccm start` left; null: nobody. */
+    kept_by: z.enum(['systemd', 'launchd', 'shell']).nullable(),
+    /** What the last start found and did about it, one sentence each. */
+    found_at_start: z.array(z.string()),
+  })
+  .meta({ id: 'Status' })
+export type StatusJson = z.output<typeof StatusJson>
+
+const EVENT_KINDS = [
+  ...Object.values(PHASES),
+  ...Object.values(PLAIN),
+  ...Object.values(OWN),
+  'bash_command',
+  'bash_output',
+  'file_read',
+  'file_edit',
+  'file_write',
+  'permission_granted',
+  'unreadable',
+  'unknown',
+] as const
+const number = z.number().nullable()
+const text = z.string().nullable()
 
 /** A hook event on the wire: Claude Code's own payload, redacted and bounded, with what ccm knows around it (docs/events.md). */
-export type HookEventJson = RecordedEvent['payload'] & {
-  id: number
-  task_id: string
-  attempt: number
-  at: string
-  hook_event_name: string
-  kind: RecordedEvent['kind']
-  phase: RecordedEvent['phase']
-  tool: string | null
-  path: string | null
-  started: string
-  exit_code: number | null
-  detail: RecordedEvent['detail']
-  /** Bytes of the payload as it came. */
-  size: number
-  truncated: boolean
-  suspect: RecordedEvent['suspect']
-}
+export const HookEventJson = z
+  .looseObject({
+    id: z.int(),
+    task_id: z.string(),
+    attempt: z.int(),
+    at,
+    hook_event_name: z.string(),
+    kind: z.enum(EVENT_KINDS),
+    phase: z.enum(Object.values(PHASES)).nullable(),
+    tool: text,
+    path: text,
+    started: at,
+    exit_code: number,
+    detail: z
+      .union([
+        z.object({
+          old_sha256: text,
+          new_sha256: text,
+          lines_added: number,
+          lines_removed: number,
+          size: number,
+        }),
+        z.object({ command: text, cwd: text, stdout: text, stderr: text }),
+      ])
+      .nullable(),
+    /** Bytes of the payload as it came. */
+    size: z.int(),
+    truncated: z.boolean(),
+    suspect: z.enum(['foreign-session', 'future-time']).nullable(),
+  })
+  .meta({ id: 'HookEvent' })
+export type HookEventJson = RecordedEvent['payload'] & z.output<typeof HookEventJson>
 
-export type StateChangeJson = Omit<StateChange, 'at' | 'taskId'> & { at: string; task_id: string }
+/** A change of state with what proved it; its fields are StateChange's (core/attempt.ts). */
+export const StateChangeJson = z
+  .object({
+    id: z.int(),
+    task_id: z.string(),
+    attempt: z.int(),
+    at,
+    from: z.enum(AGENT_STATES),
+    to: z.enum(AGENT_STATES),
+    cue: z.string(),
+    reason: z.string(),
+    source: z.enum(['hook', 'session-file', 'title', 'screen', 'transcript', 'process', 'supervisor']),
+    evidence: z.string(),
+  })
+  .meta({ id: 'StateChange' })
+export type StateChangeJson = z.output<typeof StateChangeJson>
 
-/** `GET /health`, without a token and so in words only. `degraded`: it serves, but a part is not `ok`. */
-export type HealthJson = { status: 'ok' | 'degraded'; [part: string]: string }
+/** `GET /health` and its parts, for anyone and so in words and ages only; 503 when it is `failing`. */
+export const HealthJson = z
+  .object({ status: z.enum(['ok', 'degraded', 'failing', 'disabled']) })
+  .catchall(z.union([z.string(), z.number()]))
+  .meta({ id: 'Health' })
+export type HealthJson = z.output<typeof HealthJson>
 
 /** `POST /api/tasks/:id/retry`: `queued_already` means that it waits anyway. */
-export type RetryJson = { reply: 'queued' | 'queued_already'; task: TaskJson }
+export const RetryJson = z.object({ reply: z.enum(['queued', 'queued_already']), task: TaskJson })
+export type RetryJson = z.output<typeof RetryJson>
 
 /** `POST /api/tasks/:id/cancel`: `requested` means that its agent is being ended now. */
-export type CancelJson = { reply: 'cancelled' | 'requested' | 'already_final'; task: TaskJson }
+export const CancelJson = z.object({
+  reply: z.enum(['cancelled', 'requested', 'already_final']),
+  task: TaskJson,
+})
+export type CancelJson = z.output<typeof CancelJson>
 
 /** `GET /api/tasks/:id/explain`: every change of state with its proof, oldest first. */
-export type ExplainJson = { task: TaskJson; chain: StateChangeJson[] }
+export const ExplainJson = z.object({ task: TaskJson, chain: z.array(StateChangeJson) })
+export type ExplainJson = z.output<typeof ExplainJson>
 
 /** `GET /api/tasks/:id/screen`: the window's text; null when the task has no window and none was kept. */
-export type ScreenJson = { screen: string | null }
+export const ScreenJson = z.object({ screen: z.string().nullable() })
+export type ScreenJson = z.output<typeof ScreenJson>
+
+/** `GET /api/tasks/:id/result`: what a task gave back; `result` and `error` are null while it has not ended. */
+export const ResultJson = z.object({
+  task: z.string(),
+  status: z.enum(TASK_STATUSES),
+  result: TaskResult.nullable(),
+  error: z.string().nullable(),
+})
+export type ResultJson = z.output<typeof ResultJson>
 
 /** `POST /api/shutdown`. */
-export type ShutdownJson = { stopping: true; agents: 'keep' | 'end' }
+export const ShutdownJson = z.object({ stopping: z.literal(true), agents: z.enum(['keep', 'end']) })
+export type ShutdownJson = z.output<typeof ShutdownJson>
 
 /** Every error answer (RFC 9457). `code` is stable; `detail` is a sentence for a person. */
-export type ProblemJson = {
-  title: string
-  status: number
-  detail: string
-  code: string
-  remedy?: string
-  /** The first field that is wrong, as a path. */
-  field?: string
-  /** When the same may succeed; also in the header Retry-After. */
-  retry_after_s?: number
-  /** Under this id the daemon's log tells more. */
-  request_id: string
-}
+export const ProblemJson = z
+  .object({
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.string(),
+    remedy: z.string().exactOptional(),
+    /** The first field that is wrong, as a path. */
+    field: z.string().exactOptional(),
+    /** When the same may succeed; also in the header Retry-After. */
+    retry_after_s: z.number().exactOptional(),
+    /** Under this id the daemon's log tells more. */
+    request_id: z.string(),
+  })
+  .meta({ id: 'Problem' })
+export type ProblemJson = z.output<typeof ProblemJson>
 
 /**
  * `GET /api/events[?task=ID]` (SSE): `event: hook` (HookEventJson), `event: state` (StateChangeJson),
@@ -269,7 +350,7 @@ export function toTaskJson(
     claudeSessionId: string | null
     waitingFor: PendingQuestion | null
     tokens: { input: number; output: number } | null
-    workspace: WorkspaceJson | null
+    workspace: z.output<typeof WorkspaceJson> | null
   },
 ): TaskJson {
   return {

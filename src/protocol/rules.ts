@@ -14,4 +14,5 @@ export const RuleChangesBody = z.strictObject({
 export type RuleChangesBody = z.input<typeof RuleChangesBody>
 
 /** A permission rule on the wire; deny comes before ask, ask before allow. */
-export type PermissionRuleJson = { effect: (typeof RULE_EFFECTS)[number]; rule: string }
+export const PermissionRuleJson = z.object({ effect: z.enum(RULE_EFFECTS), rule: z.string() })
+export type PermissionRuleJson = z.output<typeof PermissionRuleJson>

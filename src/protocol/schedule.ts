@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { MISSED_POLICIES, type Schedule, type ScheduleRun } from '../core/schedule.ts'
 import { NewTaskBody, ProjectName } from './rest.ts'
+import { at } from './result.ts'
 
 const { prompt, role, model, timeout_s, permission_mode, allowed_tools, disallowed_tools, dir } =
   NewTaskBody.shape
@@ -28,29 +29,39 @@ export const NewScheduleBody = z
 export type NewScheduleBody = z.input<typeof NewScheduleBody>
 
 /** A schedule on the wire. Times are ISO 8601 in UTC. */
-export type ScheduleJson = {
-  id: number
-  name: string
-  project: string
-  cron: string
-  time_zone: string
-  missed: Schedule['missed']
-  overlap: boolean
-  paused: boolean
-  prompt: string
-  role: string | null
-  model: string | null
-  priority: number | null
-  timeout_s: number | null
-  permission_mode: string | null
-  allowed_tools: string[]
-  disallowed_tools: string[]
-  created_at: string
-  /** The next five times; [] while it is paused. */
-  next: string[]
-  /** What became of the newest 20 times, newest first. */
-  runs: { due_at: string; outcome: ScheduleRun['outcome']; task_id: string | null; reason: string | null }[]
-}
+export const ScheduleJson = z
+  .object({
+    id: z.int(),
+    name: z.string(),
+    project: z.string(),
+    cron: z.string(),
+    time_zone: z.string(),
+    missed: z.enum(MISSED_POLICIES),
+    overlap: z.boolean(),
+    paused: z.boolean(),
+    prompt: z.string(),
+    role: z.string().nullable(),
+    model: z.string().nullable(),
+    priority: z.int().nullable(),
+    timeout_s: z.number().nullable(),
+    permission_mode: z.string().nullable(),
+    allowed_tools: z.array(z.string()),
+    disallowed_tools: z.array(z.string()),
+    created_at: at,
+    /** The next five times; [] while it is paused. */
+    next: z.array(at),
+    /** What became of the newest 20 times, newest first. */
+    runs: z.array(
+      z.object({
+        due_at: at,
+        outcome: z.enum(['queued', 'skipped', 'missed', 'failed']),
+        task_id: z.string().nullable(),
+        reason: z.string().nullable(),
+      }),
+    ),
+  })
+  .meta({ id: 'Schedule' })
+export type ScheduleJson = z.output<typeof ScheduleJson>
 
 export function toScheduleJson(view: {
   schedule: Schedule

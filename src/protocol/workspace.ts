@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { APPLY_HOW, type ApplyHow } from '../core/workspace.ts'
+import { APPLY_HOW } from '../core/workspace.ts'
 
 /** Query of `GET /api/tasks/:id/diff`. */
 export const DiffFilter = z.strictObject({ stat: z.enum(['0', '1']).default('0') })
@@ -9,10 +9,19 @@ export const ApplyBody = z.strictObject({ how: z.enum(APPLY_HOW).default('merge'
 export const EmptyBody = z.strictObject({})
 
 /** A patch that `git apply` takes, or its `--stat`; may hold any character a file can hold. */
-export type DiffJson = { diff: string }
+export const DiffJson = z.object({ diff: z.string() })
+export type DiffJson = z.output<typeof DiffJson>
 
 /** `branch` is null when it was removed, because the branch of `top` has all of it. */
-export type AppliedJson = { how: ApplyHow; commit: string; files: number; top: string; branch: string | null }
+export const AppliedJson = z.object({
+  how: z.enum(APPLY_HOW),
+  commit: z.string(),
+  files: z.int(),
+  top: z.string(),
+  branch: z.string().nullable(),
+})
+export type AppliedJson = z.output<typeof AppliedJson>
 
 /** `commit` stays on `refs/ccm/discarded/<task>` for 30 days. */
-export type DiscardedJson = { commit: string; top: string; branch: string }
+export const DiscardedJson = z.object({ commit: z.string(), top: z.string(), branch: z.string() })
+export type DiscardedJson = z.output<typeof DiscardedJson>

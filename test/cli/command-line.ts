@@ -14,7 +14,7 @@ import type { HookPayload } from '../../src/core/hook-event.ts'
 import { columnsOf, type RecordedEvent } from '../../src/core/hook-kind.ts'
 import { LOCAL } from '../../src/core/principal.ts'
 import type { Task } from '../../src/core/task.ts'
-import { createApp } from '../../src/http/app.ts'
+import { createApp } from '../http/checked-app.ts'
 import type { AppDeps, Notice, TaskRequest, TaskView } from '../../src/http/deps.ts'
 import { listen } from '../../src/http/listen.ts'
 import type { PendingQuestion } from '../../src/protocol/rest.ts'
@@ -223,7 +223,7 @@ export async function serveDaemon(
       events: { unknown: {}, unreadable: 0, lost: 0 },
       found_at_start: [],
     }),
-    health: async () => ({ database: 'ok' }),
+    health: async () => ({ status: 'ok', database: 'ok' }),
     askPermission: async () => 'unauthorized',
     shutdown: (agents) => void calls.push(['shutdown', agents]),
   }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { CcmError } from '../../src/core/errors.ts'
-import { createApp } from '../../src/http/app.ts'
+import { createApp } from './checked-app.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
 import type {
   CancelJson,
@@ -356,12 +356,17 @@ test('a fault of the daemon shows neither its message nor a stack, but is logged
   expect(log.join('')).toContain(reply.body.request_id)
 })
 
-test('health says ok only when every part is, and is an answer even when nothing works', async () => {
-  expect((await start().ask('GET', '/health')).body).toEqual({ status: 'ok', database: 'ok', tmux: 'ok' })
-  const degraded = start({ health: async () => ({ tmux: 'down' }) })
-  expect((await degraded.ask('GET', '/health')).body).toEqual({ status: 'degraded', tmux: 'down' })
-  const broken = start({ health: async () => Promise.reject(new Error('x')) })
-  expect(await broken.ask('GET', '/health')).toMatchObject({ status: 200, body: { status: 'degraded' } })
+test('health is 503 only when it fails, and an answer even when nothing works', async () => {
+  expect(await start().ask('GET', '/health')).toMatchObject({
+    status: 200,
+    body: { status: 'ok', tmux: 'ok' },
+  })
+  for (const path of ['/health', '/health/tmux', '/health/supabase']) {
+    const degraded = start({ health: async () => ({ status: 'degraded', claims: 'usage_limit' }) })
+    expect((await degraded.ask('GET', path)).status).toBe(200)
+    const broken = start({ health: async () => Promise.reject(new Error('/home/me')) })
+    expect(await broken.ask('GET', path)).toMatchObject({ status: 503, body: { status: 'failing' } })
+  }
 })
 
 test('projects are listed, registered and trusted', async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createApp } from '../../src/http/app.ts'
+import { createApp } from './checked-app.ts'
 import { createFakeDaemon, PORT, rightful } from './fake-daemon.ts'
 
 const JSON_TYPE = { 'content-type': 'application/json' }

@@ -119,7 +119,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       events: { unknown: {}, unreadable: 0, lost: 0 },
       found_at_start: [],
     }),
-    health: async () => ({ database: 'ok', tmux: 'ok' }),
+    health: async () => ({ status: 'ok', database: 'ok', tmux: 'ok' }),
     inbox: createFakeInbox(),
     keys: createKeysInMemory(),
     idempotency: createIdempotencyInMemory(),

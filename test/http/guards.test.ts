@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { createApp, routesOf } from '../../src/http/app.ts'
+import { routesOf } from '../../src/http/app.ts'
+import { createApp } from './checked-app.ts'
 import { SCOPES, type Scope } from '../../src/core/principal.ts'
 import type { ProblemJson } from '../../src/protocol/rest.ts'
 import { PORT, createFakeDaemon, rightful } from './fake-daemon.ts'
@@ -7,6 +8,8 @@ import { PORT, createFakeDaemon, rightful } from './fake-daemon.ts'
 // Every route with the scope it needs. A new route needs a row here.
 const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = [
   ['GET', '/health', 'open'],
+  ['GET', '/health/tmux', 'open'],
+  ['GET', '/health/supabase', 'open'],
   ['GET', '/api/status', 'read'],
   ['POST', '/api/shutdown', 'admin'],
   ['GET', '/api/projects', 'read'],
@@ -31,6 +34,7 @@ const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = 
   ['GET', '/api/tasks/:id', 'read'],
   ['GET', '/api/tasks/:id/events', 'read'],
   ['GET', '/api/tasks/:id/explain', 'read'],
+  ['GET', '/api/tasks/:id/result', 'read'],
   ['GET', '/api/tasks/:id/screen', 'read'],
   ['POST', '/api/tasks/:id/cancel', 'write'],
   ['POST', '/api/tasks/:id/retry', 'write'],
@@ -57,6 +61,8 @@ const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = 
   ['POST', '/api/keys', 'admin'],
   ['POST', '/api/keys/:id/revoke', 'admin'],
   ['POST', '/api/users/:id/revoke', 'admin'],
+  ['GET', '/openapi.json', 'open'],
+  ['GET', '/docs', 'open'],
   ['POST', '/internal/attempts/:task/:attempt/permission', 'own'],
 ]
 

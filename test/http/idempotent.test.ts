@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
-import { createApp } from '../../src/http/app.ts'
+import { createApp } from './checked-app.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
 import { createIdempotency } from '../../src/store/idempotency.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'

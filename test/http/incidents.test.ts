@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Incident } from '../../src/core/incident.ts'
-import { createApp } from '../../src/http/app.ts'
+import { createApp } from './checked-app.ts'
 import type { IncidentJson } from '../../src/protocol/incident.ts'
 import { createFakeDaemon, PORT, rightful } from './fake-daemon.ts'
 

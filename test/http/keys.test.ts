@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createAuthenticate } from '../../src/http/identity/authenticate.ts'
 import type { KeyJson, NewKeyJson } from '../../src/protocol/key.ts'
-import { createApp } from '../../src/http/app.ts'
+import { createApp } from './checked-app.ts'
 import { createFakeDaemon, createKeysInMemory, rightful, TOKEN } from './fake-daemon.ts'
 
 function start() {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createApp } from '../../src/http/app.ts'
+import { createApp } from './checked-app.ts'
 import type { SearchFilter } from '../../src/store/search.ts'
 import { createFakeDaemon, rightful } from './fake-daemon.ts'
 

@@ -1,7 +1,7 @@
 import { createServer, request } from 'node:http'
 import { expect, onTestFinished, test } from 'vitest'
 import { createDaemonClient } from '../../src/client/daemon-client.ts'
-import { createApp } from '../../src/http/app.ts'
+import { createApp } from './checked-app.ts'
 import { listen } from '../../src/http/listen.ts'
 import { TOKEN, createFakeDaemon } from './fake-daemon.ts'
 import { serveFakeDaemon, until } from './served.ts'
@@ -77,7 +77,7 @@ test('a file of 3 MB may be asked about', async () => {
 test('closing lets an answer under way go out and cuts what is held', async () => {
   let finish = () => {}
   const served = await serveFakeDaemon({
-    health: () => new Promise((resolve) => (finish = () => resolve({ tmux: 'ok' }))),
+    health: () => new Promise((resolve) => (finish = () => resolve({ status: 'ok', tmux: 'ok' }))),
     askPermission: () => new Promise(() => {}),
   })
   const held = askPermission(served.port, 'x').reply.catch((error: Error) => error.message)

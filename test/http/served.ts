@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest'
 import { createDaemonClient } from '../../src/client/daemon-client.ts'
-import { createApp } from '../../src/http/app.ts'
+import { createApp } from './checked-app.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
 import { listen, type Listening } from '../../src/http/listen.ts'
 import { TOKEN, createFakeDaemon } from './fake-daemon.ts'

@@ -1,4 +1,5 @@
-import { AuditFilter, toAuditJson } from '../../protocol/audit.ts'
+import { z } from 'zod'
+import { AuditFilter, AuditJson, toAuditJson } from '../../protocol/audit.ts'
 import type { AppDeps } from '../deps.ts'
 import { parseInput } from '../problem.ts'
 import type { Route } from './route.ts'
@@ -10,6 +11,9 @@ export function auditRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/audit',
       access: 'admin',
+      about: 'Who changed what, from where; newest first.',
+      query: AuditFilter,
+      reply: z.array(AuditJson),
       async handle(context) {
         const { since, who, before, limit } = parseInput(AuditFilter, context.req.query())
         const entries = await deps.audits({

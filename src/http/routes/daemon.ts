@@ -1,4 +1,4 @@
-import { ShutdownBody, type HealthJson, type ShutdownJson } from '../../protocol/rest.ts'
+import { ShutdownBody, HealthJson, ShutdownJson, StatusJson } from '../../protocol/rest.ts'
 import type { AppDeps } from '../deps.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
@@ -7,26 +7,34 @@ import type { Route } from './route.ts'
 /** Health, status and shutdown. */
 export function daemonRoutes(deps: AppDeps): Route[] {
   return [
-    {
+    ...(['all', 'tmux', 'supabase'] as const).map((part): Route => ({
       method: 'GET',
-      path: '/health',
+      path: part === 'all' ? '/health' : `/health/${part}`,
       access: 'open',
+      about: `How ${{ all: 'the daemon', tmux: 'tmux', supabase: 'the shared queue' }[part]} is, in words and ages.`,
+      reply: HealthJson,
+      statuses: [200, 503],
       async handle(context) {
-        const parts = await deps.health().catch(() => ({ daemon: 'unknown' }))
-        const well = Object.values(parts).every((word) => word === 'ok')
-        return context.json({ ...parts, status: well ? 'ok' : 'degraded' } satisfies HealthJson)
+        const health = await deps.health(part).catch((): HealthJson => ({ status: 'failing' }))
+        return context.json(health, health.status === 'failing' ? 503 : 200)
       },
-    },
+    })),
     {
       method: 'GET',
       path: '/api/status',
       access: 'read',
+      about: 'What the daemon is and does.',
+      reply: StatusJson,
       handle: async (context) => context.json(await deps.status()),
     },
     {
       method: 'POST',
       path: '/api/shutdown',
       access: 'admin',
+      about: 'End the daemon; its agents go on unless told.',
+      body: ShutdownBody,
+      reply: ShutdownJson,
+      statuses: [202],
       async handle(context) {
         const { agents } = parseInput(ShutdownBody, await readBody(context))
         deps.shutdown(agents)

@@ -1,12 +1,14 @@
+import { z } from 'zod'
 import { mayEnter } from '../../core/principal.ts'
 import {
   AgentStatusFilter,
   KillAgentBody,
   UsageFilter,
-  type AgentJson,
-  type SpawnedJson,
-  type SystemJson,
-  type UsageJson,
+  AgentJson,
+  KilledJson,
+  SpawnedJson,
+  SystemJson,
+  UsageJson,
 } from '../../protocol/fleet.ts'
 import { NewTaskBody } from '../../protocol/rest.ts'
 import { CcmError } from '../../core/errors.ts'
@@ -28,6 +30,8 @@ export function fleetRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/agents',
       access: 'read',
+      about: 'The agents that work now or wait for a person.',
+      reply: z.array(AgentJson),
       async handle(context) {
         const principal = context.get('principal')
         const agents = (await deps.agents()).filter(({ task }) => mayEnter(principal, task.project))
@@ -38,12 +42,17 @@ export function fleetRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/systems',
       access: 'read',
+      about: 'The queues this daemon works for.',
+      reply: z.array(SystemJson),
       handle: async (context) => context.json((await deps.systems()) satisfies SystemJson[]),
     },
     {
       method: 'GET',
       path: '/api/usage',
       access: 'read',
+      about: 'Tokens and cost per model.',
+      query: UsageFilter,
+      reply: UsageJson,
       async handle(context) {
         const { from, to, project } = parseInput(UsageFilter, context.req.query())
         const principal = context.get('principal')
@@ -69,6 +78,10 @@ export function fleetRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/internal/spawn-agent',
       access: 'admin',
+      about: 'Add a task for this machine and wait up to 10 s for its window. 202: it has not begun.',
+      body: NewTaskBody,
+      reply: SpawnedJson,
+      statuses: [201, 202],
       async handle(context) {
         const body = parseInput(NewTaskBody, await readBody(context))
         const request = await toRequest(deps, context, body)
@@ -82,6 +95,9 @@ export function fleetRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/internal/kill-agent',
       access: 'admin',
+      about: 'End the agent of a task.',
+      body: KillAgentBody,
+      reply: KilledJson,
       async handle(context) {
         const { task: given, reason } = parseInput(KillAgentBody, await readBody(context))
         const { task } = await findTask(deps, context, given)
@@ -94,6 +110,9 @@ export function fleetRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/internal/agent-status',
       access: 'admin',
+      about: 'The agent of a task.',
+      query: AgentStatusFilter,
+      reply: AgentJson,
       async handle(context) {
         const { task } = parseInput(AgentStatusFilter, context.req.query())
         return context.json({ ...toAgentJson(await findTask(deps, context, task)) })

@@ -1,7 +1,14 @@
+import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
 import type { InboxEntry } from '../../core/inbox.ts'
 import { mayEnter } from '../../core/principal.ts'
-import { ApproveEntryBody, InboxFilter, RefuseEntryBody, toInboxEntryJson } from '../../protocol/inbox.ts'
+import {
+  ApproveEntryBody,
+  InboxEntryJson,
+  InboxFilter,
+  RefuseEntryBody,
+  toInboxEntryJson,
+} from '../../protocol/inbox.ts'
 import type { AppDeps } from '../deps.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
@@ -24,6 +31,9 @@ export function inboxRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/inbox',
       access: 'operate',
+      about: 'Requests from outside, newest first.',
+      query: InboxFilter,
+      reply: z.array(InboxEntryJson),
       async handle(context) {
         const { state, limit } = parseInput(InboxFilter, context.req.query())
         const entries = await deps.inbox.list({ state: state ?? null, limit })
@@ -35,12 +45,17 @@ export function inboxRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/inbox/:id',
       access: 'operate',
+      about: 'One request from outside.',
+      reply: InboxEntryJson,
       handle: async (context) => context.json(toInboxEntryJson(await find(context))),
     },
     {
       method: 'POST',
       path: '/api/inbox/:id/approve',
       access: 'operate',
+      about: 'Let a request from outside become a task.',
+      body: ApproveEntryBody,
+      reply: InboxEntryJson,
       async handle(context) {
         parseInput(ApproveEntryBody, await readBody(context))
         const { id } = await find(context)
@@ -53,6 +68,9 @@ export function inboxRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/inbox/:id/refuse',
       access: 'operate',
+      about: 'Refuse a request from outside.',
+      body: RefuseEntryBody,
+      reply: InboxEntryJson,
       async handle(context) {
         const { reason } = parseInput(RefuseEntryBody, await readBody(context))
         const { id } = await find(context)

@@ -1,5 +1,6 @@
+import { z } from 'zod'
 import { mayEnter } from '../../core/principal.ts'
-import { IncidentFilter, type IncidentView, toIncidentJson } from '../../protocol/incident.ts'
+import { IncidentFilter, type IncidentView, toIncidentJson, IncidentJson } from '../../protocol/incident.ts'
 import type { AppDeps } from '../deps.ts'
 import { parseInput } from '../problem.ts'
 import type { HttpContext, Route } from './route.ts'
@@ -18,6 +19,9 @@ export function incidentRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/incidents',
       access: 'read',
+      about: 'What went wrong and what was done about it, newest first.',
+      query: IncidentFilter,
+      reply: z.array(IncidentJson),
       async handle(context) {
         const { limit, open } = parseInput(IncidentFilter, context.req.query())
         const found = await deps.incidents({ limit, open: open === '1' })

@@ -1,5 +1,6 @@
+import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
-import { NewKeyBody, toKeyJson, type KeyJson, type NewKeyJson } from '../../protocol/key.ts'
+import { NewKeyBody, toKeyJson, KeyJson, NewKeyJson, RevokedUserJson } from '../../protocol/key.ts'
 import { shown } from '../../protocol/faults.ts'
 import type { AppDeps } from '../deps.ts'
 import { createApiKey } from '../identity/api-key.ts'
@@ -14,12 +15,18 @@ export function keyRoutes({ keys, clock, projects }: AppDeps): Route[] {
       method: 'GET',
       path: '/api/keys',
       access: 'admin',
+      about: 'The API keys, never what they are.',
+      reply: z.array(KeyJson),
       handle: (context) => context.json(keys.list().map(toKeyJson) satisfies KeyJson[]),
     },
     {
       method: 'POST',
       path: '/api/keys',
       access: 'admin',
+      about: 'Make an API key; it is shown this once.',
+      body: NewKeyBody,
+      reply: NewKeyJson,
+      statuses: [201],
       async handle(context) {
         const body = parseInput(NewKeyBody, await readBody(context))
         const known = new Set((await projects.list()).map(({ name }) => name))
@@ -42,6 +49,8 @@ export function keyRoutes({ keys, clock, projects }: AppDeps): Route[] {
       method: 'POST',
       path: '/api/keys/:id/revoke',
       access: 'admin',
+      about: 'End an API key, by its id, the beginning of it, or its name.',
+      reply: KeyJson,
       handle(context) {
         const id = context.req.param('id') ?? ''
         const found = keys.list().filter((key) => key.id.startsWith(id) || key.name === id)
@@ -60,6 +69,8 @@ export function keyRoutes({ keys, clock, projects }: AppDeps): Route[] {
       method: 'POST',
       path: '/api/users/:id/revoke',
       access: 'admin',
+      about: 'Refuse the tokens of a user that were issued until now.',
+      reply: RevokedUserJson,
       handle(context) {
         const id = context.req.param('id') ?? ''
         if (!/^[\w.@:-]{1,128}$/.test(id)) throw new CcmError('BAD_INPUT', 'That is not the id of a user.')

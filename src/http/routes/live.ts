@@ -12,6 +12,10 @@ export function liveRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/events',
       access: 'read',
+      about:
+        'The live stream; the events are `hook` (HookEvent), `state` (StateChange) and `task` (Task). Last-Event-ID resumes it.',
+      query: LiveFilter,
+      reply: 'text/event-stream',
       async handle(context) {
         const { task, replay, kind } = parseInput(LiveFilter, context.req.query())
         const lastEventId = context.req.header('last-event-id') ?? ''

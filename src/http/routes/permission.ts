@@ -8,6 +8,9 @@ import type { Route } from './route.ts'
 /** A PermissionRequest carries the whole content of a file that is to be written. */
 const PAYLOAD_MAX_BYTES = 16 * 1024 * 1024
 
+/** Claude Code's own JSON, asked and answered. */
+const PermissionPayload = z.record(z.string(), z.unknown())
+
 /** The held hook of Claude Code: open until somebody decides, here or in the window. */
 export function permissionRoutes(deps: AppDeps): Route[] {
   return [
@@ -15,6 +18,9 @@ export function permissionRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/internal/attempts/:task/:attempt/permission',
       access: 'own',
+      about: 'The held permission hook of Claude Code: answered when somebody has decided.',
+      body: PermissionPayload,
+      reply: PermissionPayload,
       maxBytes: PAYLOAD_MAX_BYTES,
       // Until a person decides; the supervisor has the limit.
       timeoutMs: 2 ** 31 - 1,
@@ -28,7 +34,7 @@ export function permissionRoutes(deps: AppDeps): Route[] {
         if (secret === null || attempt === null) throw refused
         // The signal first: it tells of a client that left even while its body was read.
         const { signal } = context.req.raw
-        const payload = parseInput(z.record(z.string(), z.unknown()), await readBody(context))
+        const payload = parseInput(PermissionPayload, await readBody(context))
         const reply = await deps.askPermission(
           context.req.param('task') ?? '',
           Number(attempt[0]),

@@ -1,7 +1,8 @@
+import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
 import { mayEnter } from '../../core/principal.ts'
 import { nearestName, shown } from '../../protocol/faults.ts'
-import { ProjectChangesBody, toProjectJson, toProjectSettings } from '../../protocol/project.ts'
+import { ProjectChangesBody, toProjectJson, toProjectSettings, ProjectJson } from '../../protocol/project.ts'
 import { NewProjectBody } from '../../protocol/rest.ts'
 import type { AppDeps, Project } from '../deps.ts'
 import { parseInput } from '../problem.ts'
@@ -16,12 +17,18 @@ export function projectRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/projects',
       access: 'read',
+      about: 'The projects, by name.',
+      reply: z.array(ProjectJson),
       handle: async (context) => context.json((await visibleProjects(deps, context)).map(toProjectJson)),
     },
     {
       method: 'POST',
       path: '/api/projects',
       access: 'admin',
+      about: 'Register a directory agents may work in.',
+      body: NewProjectBody,
+      reply: ProjectJson,
+      statuses: [201],
       async handle(context) {
         const { dir, name, trust } = parseInput(NewProjectBody, await readBody(context))
         const project = await deps.projects.add({ dir, name: name ?? null, trust })
@@ -32,6 +39,8 @@ export function projectRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/projects/:name',
       access: 'read',
+      about: 'One project.',
+      reply: ProjectJson,
       async handle(context) {
         const found = (await visibleProjects(deps, context)).find(({ name }) => name === nameOf(context))
         if (found === undefined) throw await noProject(deps, context, nameOf(context))
@@ -42,6 +51,9 @@ export function projectRoutes(deps: AppDeps): Route[] {
       method: 'PATCH',
       path: '/api/projects/:name',
       access: 'admin',
+      about: 'Change settings of a project.',
+      body: ProjectChangesBody,
+      reply: ProjectJson,
       async handle(context) {
         const changes = toProjectSettings(parseInput(ProjectChangesBody, await readBody(context)))
         const project = await deps.projects.update(nameOf(context), changes)
@@ -53,6 +65,8 @@ export function projectRoutes(deps: AppDeps): Route[] {
       method: 'DELETE',
       path: '/api/projects/:name',
       access: 'admin',
+      about: 'Forget a project; its directory and finished tasks stay.',
+      reply: ProjectJson,
       async handle(context) {
         const project = await deps.projects.remove(nameOf(context))
         if (project === null) throw await noProject(deps, context, nameOf(context))
@@ -63,6 +77,8 @@ export function projectRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/projects/:name/trust',
       access: 'admin',
+      about: "Let the directory's own hooks, servers and settings run.",
+      reply: ProjectJson,
       async handle(context) {
         const project = await deps.projects.trust(nameOf(context))
         if (project === null) throw await noProject(deps, context, nameOf(context))

@@ -1,5 +1,6 @@
+import { z } from 'zod'
 import { mayEnter } from '../../core/principal.ts'
-import { SearchQuery, toTimelineJson, type SearchHitJson } from '../../protocol/records.ts'
+import { SearchQuery, toTimelineJson, SearchHitJson, TimelineJson } from '../../protocol/records.ts'
 import type { AppDeps } from '../deps.ts'
 import { parseInput } from '../problem.ts'
 import { noProject } from './projects.ts'
@@ -13,6 +14,8 @@ export function recordRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/tasks/:id/timeline',
       access: 'read',
+      about: 'What the agents of a task spent their time on.',
+      reply: TimelineJson,
       async handle(context) {
         const { task } = await findTask(deps, context, context.req.param('id') ?? '')
         return context.json(toTimelineJson(await deps.record.timeline(task.id)))
@@ -22,6 +25,9 @@ export function recordRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/search',
       access: 'read',
+      about: 'Search the record of all events; newest first.',
+      query: SearchQuery,
+      reply: z.array(SearchHitJson),
       async handle(context) {
         const { q, project, since, limit } = parseInput(SearchQuery, context.req.query())
         const principal = context.get('principal')

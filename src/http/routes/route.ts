@@ -1,5 +1,6 @@
 import type { HttpBindings } from '@hono/node-server'
 import type { Context } from 'hono'
+import type { z } from 'zod'
 import type { Principal, Scope } from '../../core/principal.ts'
 
 /** Absent where a request never came over a socket, as in tests; `unix`: it came through the socket in the home. */
@@ -22,6 +23,15 @@ export type Route = {
   path: string
   /** The scope a caller needs; `open`: anyone; `own`: the handler checks a credential of its own kind. */
   access: 'open' | 'own' | Scope
+  /** One sentence for the documentation. */
+  about: string
+  /** What the handler parses; without it a query, or a body, is not looked at. */
+  query?: z.ZodType
+  body?: z.ZodType
+  /** The JSON of a good answer, or the media type of one that is no JSON. */
+  reply: z.ZodType | 'text/event-stream' | 'text/html' | 'text/plain'
+  /** Of good answers; 200 unless told. Every other one is a problem document. */
+  statuses?: number[]
   /** Of a body; 1 MiB unless told: a 100 KiB prompt fits even when JSON escapes each byte of it. */
   maxBytes?: number
   /** How long the answer may take; 30 s unless told. */

@@ -1,4 +1,5 @@
-import { RuleChangesBody, type PermissionRuleJson } from '../../protocol/rules.ts'
+import { z } from 'zod'
+import { RuleChangesBody, PermissionRuleJson } from '../../protocol/rules.ts'
 import type { AppDeps } from '../deps.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
@@ -18,6 +19,8 @@ export function ruleRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/projects/:name/rules',
       access: 'read',
+      about: 'The permission rules of a project.',
+      reply: z.array(PermissionRuleJson),
       async handle(context) {
         const rules = await deps.rules.of(await find(context))
         return context.json(rules satisfies PermissionRuleJson[])
@@ -27,6 +30,9 @@ export function ruleRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/projects/:name/rules',
       access: 'admin',
+      about: 'Set and remove permission rules: all of them or none.',
+      body: RuleChangesBody,
+      reply: z.array(PermissionRuleJson),
       async handle(context) {
         const changes = parseInput(RuleChangesBody, await readBody(context))
         const name = await find(context)

@@ -1,8 +1,9 @@
+import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
 import { mayEnter } from '../../core/principal.ts'
 import { nearestName, shown } from '../../protocol/faults.ts'
-import { toTaskJson } from '../../protocol/rest.ts'
-import { NewScheduleBody, toScheduleJson } from '../../protocol/schedule.ts'
+import { toTaskJson, TaskJson } from '../../protocol/rest.ts'
+import { NewScheduleBody, toScheduleJson, ScheduleJson } from '../../protocol/schedule.ts'
 import type { AppDeps, ScheduleView } from '../deps.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
@@ -46,6 +47,8 @@ export function scheduleRoutes(deps: AppDeps): Route[] {
     method: 'POST',
     path,
     access: 'operate',
+    about: paused ? 'Let a schedule rest.' : 'Let a schedule go on; times that passed are skipped.',
+    reply: ScheduleJson,
     async handle(context) {
       const { schedule } = await find(context)
       await deps.schedules.setPaused(schedule, paused)
@@ -58,12 +61,18 @@ export function scheduleRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/schedules',
       access: 'read',
+      about: 'The recurring tasks, by name.',
+      reply: z.array(ScheduleJson),
       handle: async (context) => context.json((await seen(context)).map(toScheduleJson)),
     },
     {
       method: 'POST',
       path: '/api/schedules',
       access: 'admin',
+      about: 'Add a recurring task.',
+      body: NewScheduleBody,
+      reply: ScheduleJson,
+      statuses: [201],
       async handle(context) {
         const body = parseInput(NewScheduleBody, await readBody(context))
         // With a directory it is the name of a project that may be new.
@@ -94,12 +103,16 @@ export function scheduleRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/schedules/:name',
       access: 'read',
+      about: 'One schedule, by its name or the beginning of it.',
+      reply: ScheduleJson,
       handle: async (context) => context.json(toScheduleJson(await find(context))),
     },
     {
       method: 'DELETE',
       path: '/api/schedules/:name',
       access: 'admin',
+      about: 'Remove a schedule; its tasks stay.',
+      reply: ScheduleJson,
       async handle(context) {
         const view = await find(context)
         await deps.schedules.remove(view.schedule)
@@ -112,6 +125,9 @@ export function scheduleRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/schedules/:name/run',
       access: 'write',
+      about: 'Add a task of the schedule now.',
+      reply: TaskJson,
+      statuses: [201],
       async handle(context) {
         const { schedule } = await find(context)
         const { task, agent } = await deps.schedules.run(schedule)

@@ -1,4 +1,4 @@
-import type { z } from 'zod'
+import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
 import { mayEnter, type Principal } from '../../core/principal.ts'
 import {
@@ -13,12 +13,14 @@ import {
   toHookEventJson,
   toStateChangeJson,
   toTaskJson,
-  type CancelJson,
-  type ExplainJson,
-  type RetryJson,
-  type NewTaskJson,
-  type ScreenJson,
-  type TaskJson,
+  CancelJson,
+  ExplainJson,
+  HookEventJson,
+  NewTaskJson,
+  RetryJson,
+  ResultJson,
+  ScreenJson,
+  TaskJson,
 } from '../../protocol/rest.ts'
 import type { AnswerReply, AppDeps, TaskView } from '../deps.ts'
 import { parseInput } from '../problem.ts'
@@ -53,6 +55,10 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/tasks',
       access: 'write',
+      about: 'Add a task. 200: a living task has its dedupe key, and this is that task.',
+      body: NewTaskBody,
+      reply: NewTaskJson,
+      statuses: [200, 201],
       async handle(context) {
         const body = parseInput(NewTaskBody, await readBody(context))
         const { view, inserted, notices } = await deps.tasks.insert(await toRequest(deps, context, body))
@@ -64,6 +70,9 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/tasks',
       access: 'read',
+      about: 'Tasks, newest first.',
+      query: TaskFilter,
+      reply: z.array(TaskJson),
       async handle(context) {
         const filter = parseInput(TaskFilter, context.req.query())
         const views = await listVisible(deps, context.get('principal'), filter)
@@ -79,12 +88,17 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/tasks/:id',
       access: 'read',
+      about: 'One task, by its id or the beginning of it.',
+      reply: TaskJson,
       handle: async (context) => context.json(toJson(await find(context))),
     },
     {
       method: 'GET',
       path: '/api/tasks/:id/events',
       access: 'read',
+      about: 'Hook events of a task, oldest first.',
+      query: EventFilter,
+      reply: z.array(HookEventJson),
       async handle(context) {
         const narrowed = parseInput(EventFilter, context.req.query())
         const { task } = await find(context)
@@ -96,6 +110,8 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/tasks/:id/explain',
       access: 'read',
+      about: "Every change of a task's state with its proof, oldest first.",
+      reply: ExplainJson,
       async handle(context) {
         const view = await find(context)
         const chain = await deps.changes({ taskId: view.task.id, after: 0, limit: CHAIN_MAX })
@@ -104,8 +120,21 @@ export function taskRoutes(deps: AppDeps): Route[] {
     },
     {
       method: 'GET',
+      path: '/api/tasks/:id/result',
+      access: 'read',
+      about: 'What a task gave back; null while it has not ended.',
+      reply: ResultJson,
+      async handle(context) {
+        const { id, status, result, error } = (await find(context)).task
+        return context.json({ task: id, status, result, error } satisfies ResultJson)
+      },
+    },
+    {
+      method: 'GET',
       path: '/api/tasks/:id/screen',
       access: 'read',
+      about: "The text of the task's window.",
+      reply: ScreenJson,
       async handle(context) {
         const { task } = await find(context)
         return context.json({ screen: await deps.tasks.screen(task.id) } satisfies ScreenJson)
@@ -115,6 +144,9 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/tasks/:id/cancel',
       access: 'write',
+      about: 'Cancel a task; its agent is ended.',
+      body: CancelBody,
+      reply: CancelJson,
       async handle(context) {
         const { reason } = parseInput(CancelBody, await readBody(context))
         const before = await find(context)
@@ -128,6 +160,9 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/tasks/:id/retry',
       access: 'write',
+      about: 'Queue a task again that failed, was cancelled or is dead.',
+      body: RetryBody,
+      reply: RetryJson,
       async handle(context) {
         parseInput(RetryBody, await readBody(context))
         const before = await find(context)
@@ -153,6 +188,9 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/tasks/:id/approve',
       access: 'operate',
+      about: 'Allow what the agent asks for.',
+      body: ApproveBody,
+      reply: TaskJson,
       async handle(context) {
         const { ask } = parseInput(ApproveBody, await readBody(context))
         return answer(context, (id) => deps.tasks.approve(id, ask ?? null))
@@ -162,6 +200,9 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/tasks/:id/deny',
       access: 'operate',
+      about: 'Deny what the agent asks for; it is told the reason.',
+      body: DenyBody,
+      reply: TaskJson,
       async handle(context) {
         const { reason, ask } = parseInput(DenyBody, await readBody(context))
         return answer(context, (id) => deps.tasks.deny(id, reason ?? null, ask ?? null))
@@ -171,6 +212,9 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/tasks/:id/send',
       access: 'write',
+      about: 'Answer a question, or type text to the agent.',
+      body: SendBody,
+      reply: TaskJson,
       async handle(context) {
         const { text, ask } = parseInput(SendBody, await readBody(context))
         return answer(context, (id) => deps.tasks.send(id, text, ask ?? null))

@@ -2,9 +2,9 @@ import {
   ApplyBody,
   DiffFilter,
   EmptyBody,
-  type AppliedJson,
-  type DiffJson,
-  type DiscardedJson,
+  AppliedJson,
+  DiffJson,
+  DiscardedJson,
 } from '../../protocol/workspace.ts'
 import type { AppDeps } from '../deps.ts'
 import { parseInput } from '../problem.ts'
@@ -24,6 +24,9 @@ export function workspaceRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/tasks/:id/diff',
       access: 'read',
+      about: 'What a task changed, as a patch or its --stat.',
+      query: DiffFilter,
+      reply: DiffJson,
       timeoutMs: TIMEOUT_MS,
       async handle(context) {
         const { stat } = parseInput(DiffFilter, context.req.query())
@@ -35,6 +38,9 @@ export function workspaceRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/tasks/:id/apply',
       access: 'operate',
+      about: "Bring a task's work home.",
+      body: ApplyBody,
+      reply: AppliedJson,
       timeoutMs: TIMEOUT_MS,
       async handle(context) {
         const { how } = parseInput(ApplyBody, await readBody(context))
@@ -45,6 +51,9 @@ export function workspaceRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/tasks/:id/discard',
       access: 'operate',
+      about: "Throw a task's work away; it can be had back for 30 days.",
+      body: EmptyBody,
+      reply: DiscardedJson,
       timeoutMs: TIMEOUT_MS,
       async handle(context) {
         parseInput(EmptyBody, await readBody(context))
