@@ -67,6 +67,14 @@ const secret = z
     'must be text, or one of { env = "NAME" }, { file = "/absolute/path" }, { credential = "name" } and { command = ["program", "argument"] }',
   )
   .default('')
+/** Of a Supabase project: keys and prompts go there, so nothing but loopback goes without TLS. */
+const projectUrl = z
+  .string()
+  .regex(
+    /^(https:\/\/[^\s?#]+|http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?[^\s?#]*)?$/,
+    'must be an https URL',
+  )
+  .default('')
 const hostName = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?(:\d{1,5})?$/, 'must be a host name such as "ccm.example.org"')
@@ -126,17 +134,26 @@ export const SECTIONS = {
     keep: duration('30d', 3650),
   }),
   auth: z.strictObject({
-    supabase_url: z
-      .string()
-      .regex(
-        /^(https:\/\/[^\s?#]+|http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?[^\s?#]*)?$/,
-        'must be an https URL',
-      )
-      .default(''),
+    supabase_url: projectUrl,
     hs256_secret: secret,
     users: z
       .record(z.string().regex(/^[\w.@:-]{1,128}$/, 'must be a user id'), z.array(z.enum(SCOPES)).min(1))
       .default({}),
+  }),
+  supabase: z.strictObject({
+    url: projectUrl,
+    secret_key: secret,
+    system: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be letters a-z, digits and -, at most 63')
+      .default('default'),
+    worker: line.max(200).default(''),
+    labels: z.array(line.min(1).max(200)).max(50).default([]),
+    // None: tasks of any role.
+    roles: z
+      .array(z.string().regex(/^[a-z0-9-]{1,200}$/, 'must be letters a-z, digits and -'))
+      .max(50)
+      .default([]),
   }),
   // 0: no limit.
   budget: z.strictObject({
@@ -209,6 +226,7 @@ export const CONFIG_FILE = z.strictObject({
   markers: SECTIONS.markers.prefault({}),
   queue: SECTIONS.queue.prefault({}),
   auth: SECTIONS.auth.prefault({}),
+  supabase: SECTIONS.supabase.prefault({}),
   budget: SECTIONS.budget.prefault({}),
   watchdog: SECTIONS.watchdog.prefault({}),
   daemon: SECTIONS.daemon.prefault({}),
@@ -261,6 +279,14 @@ export function crossFaults(tree: Record<string, unknown>): Fault[] {
     faults.push({
       path: ['auth', 'hs256_secret'],
       sentence: 'auth.hs256_secret needs auth.supabase_url, which is the issuer of the tokens.',
+    })
+  }
+  const supabase = SECTIONS.supabase.safeParse(tree['supabase'] ?? {})
+  if (supabase.success && (supabase.data.url === '') !== (supabase.data.secret_key === '')) {
+    const [there, missing] = supabase.data.url === '' ? ['secret_key', 'url'] : ['url', 'secret_key']
+    faults.push({
+      path: ['supabase', missing],
+      sentence: `supabase.${there} needs supabase.${missing}. \`ccm supabase init\` asks for both.`,
     })
   }
   const both = z.object({ done: SECTIONS.markers.shape.done, error: SECTIONS.markers.shape.error })

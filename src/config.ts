@@ -53,6 +53,15 @@ export type Config = {
   /** `nudges`: how many neutral questions an agent gets that ended without a marker. */
   markers: { done: string; error: string; unmarked: 'fail' | 'succeed'; nudges: number }
   queue: { leaseMs: number; heartbeatMs: number; sweepMs: number; maxQueued: number; keepMs: number }
+  /** The shared queue; null: the embedded one. `worker` null: named after the host. `roles` null: any. */
+  supabase: {
+    url: string
+    secretKey: SecretSource
+    system: string
+    worker: string | null
+    labels: string[]
+    roles: string[] | null
+  } | null
   /** How long records of attempts are kept, and how large the database may become; 0: no limit. */
   store: { keepMs: number; maxBytes: number; ballastBytes: number; keepAuditMs: number }
   /** What one task, and all of them in a day, may use; null: no limit. */
@@ -180,6 +189,7 @@ function toConfig(
       maxQueued: queue.max_queued,
       keepMs: queue.keep,
     },
+    supabase: toSupabase(data.supabase),
     budget: {
       task: toLimits(data.budget.task_tokens, data.budget.task_usd),
       day: toLimits(data.budget.day_tokens, data.budget.day_usd),
@@ -217,6 +227,19 @@ function toConfig(
       waitingMs: data.alerts.waiting,
     },
     notify: toNotify(data.alerts),
+  }
+}
+
+function toSupabase(data: z.output<typeof CONFIG_FILE>['supabase']): Config['supabase'] {
+  const { url, secret_key: secretKey, system, worker, labels, roles } = data
+  if (url === '') return null
+  return {
+    url: url.replace(/\/+$/, ''),
+    secretKey,
+    system,
+    worker: worker === '' ? null : worker,
+    labels,
+    roles: roles.length === 0 ? null : roles,
   }
 }
 

@@ -20,7 +20,7 @@ import { openDoor } from './identity.ts'
 import { createHealth } from './health.ts'
 import { createLogger } from './log.ts'
 import { createNotifiers } from './notify/notifiers.ts'
-import { createSqliteQueue } from './queue/sqlite.ts'
+import { chooseQueue, readSupabaseKey } from './queue-choice.ts'
 import { createApiKeys } from './store/api-keys.ts'
 import { createAuditLog, type AuditLog } from './store/audit.ts'
 import { createAttempts } from './store/attempts.ts'
@@ -33,7 +33,7 @@ import { createInboxStore } from './store/inbox.ts'
 import { createIdempotency } from './store/idempotency.ts'
 import { createOutbox } from './store/outbox.ts'
 import { createPermissionRules } from './store/permission-rules.ts'
-import { createProjects } from './store/projects.ts'
+import { createProjects, type Project } from './store/projects.ts'
 import { createExpiry } from './store/expiry.ts'
 import { createSearch } from './store/search.ts'
 import { createSpending } from './store/spending.ts'
@@ -50,16 +50,13 @@ import { createDiskGuard, giveUpBallast, type DiskGuard } from './supervisor/dis
 import { createExpirer } from './supervisor/expire.ts'
 import { createInbox } from './supervisor/inbox.ts'
 import { createIndexer } from './supervisor/indexer.ts'
+import type { RightsLimit } from './supervisor/shared-queue.ts'
 import { createSupervisor } from './supervisor/supervisor.ts'
 import { hangSentence, startWatchdog, takeHang, type Hang } from './supervisor/watchdog.ts'
 import type { Settings } from './supervisor/settings.ts'
 import { listPanes } from './tmux/pane.ts'
 import { openTmuxServer, type TmuxServer } from './tmux/server.ts'
 import { tmuxFolder, tmuxHost } from './tmux-host.ts'
-
-/** The embedded queue has one system and one worker: this machine. */
-const SYSTEM = 'local'
-const WORKER = 'local'
 
 /** How often the path of the database is looked at. */
 const MEND_MS = 2000
@@ -95,8 +92,9 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const { home } = config
   createHome(home)
   const clock = Date.now
+  const supabaseKey = await readSupabaseKey(config, process.env)
   const lock = acquireHomeLock(join(home, 'lock.db'))
-  const redactor = createRedactor(secretsOf(config))
+  const redactor = createRedactor(secretsOf(config, supabaseKey))
   const logger = createLogger({ level: config.log.level, redactor })
   const { token, notice } = readOrCreateToken(join(home, 'token'))
   if (notice !== null) logger.warn(notice)
@@ -144,16 +142,20 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   }
   const db = await openStore().catch(abandon)
   for (const sentence of db.notices) logger.warn(sentence)
-  const queue = createSqliteQueue({
+  const projects = createProjects(db)
+  const notes = createNotes(db)
+  const chosen = await chooseQueue({
+    config,
+    secretKey: supabaseKey,
     db,
-    system: SYSTEM,
-    worker: WORKER,
+    notes,
+    projects,
+    version: root.version,
+    limitOf: (name) => limitOf(projects.byName(name), settings.claude),
     clock,
-    random: Math.random,
-    leaseMs: config.queue.leaseMs,
-    maxQueued: config.queue.maxQueued,
-  })
-  await queue.register().catch(abandon)
+    logger,
+  }).catch(abandon)
+  const { queue, worker } = chosen
   const server = await listening.catch(abandon)
   const { port } = server
   const tmux = await tmuxComes.catch(abandon)
@@ -170,7 +172,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const secretOf = (lease: Lease) =>
     createHmac('sha256', token).update(`${lease.taskId}.${lease.attempt}`).digest('hex')
   const settings: Settings = {
-    ...toSettings(config, inherited, join(root.folder, 'hooks/record-event.sh')),
+    ...toSettings(config, inherited, join(root.folder, 'hooks/record-event.sh'), worker),
     scope: scopeFinder(config, logger),
     ask: (attempt) => ({
       url: `http://${host(config)}:${port}/internal/attempts/${attempt.taskId}/${attempt.attempt}/permission`,
@@ -183,7 +185,6 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const watchdog = startWatchdog({ beats, eventLoopMs, loopMs, reportFile: join(home, 'hang.json'), logger })
   const hookEvents = createHookEvents(db, redactor)
   const attempts = createAttempts(db, redactor)
-  const projects = createProjects(db)
   const rules = createPermissionRules(db)
   const incidents = createIncidents(db, redactor)
   if (hang !== null) recordHang(incidents, hang, clock(), logger)
@@ -208,7 +209,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       clock,
     }),
     incidents,
-    notes: createNotes(db),
+    notes,
     recovery: {
       breaker: config.breaker,
       alerts: config.alerts,
@@ -220,6 +221,11 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     clock,
     logger,
     pulse,
+    ...(chosen.shared === null ? {} : { shared: chosen.shared }),
+  })
+  chosen.onSupabase((word) => {
+    if (word === 'ok') supervisor.lift('supabase')
+    else supervisor.pause({ kind: 'supabase', sentence: 'Supabase does not answer.', until: null })
   })
 
   const schedules = createSchedules(db)
@@ -358,14 +364,11 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       approve: async (id, by) => inbox.approve(id, by),
       refuse: async (id, by, reason) => inbox.refuse(id, by, reason),
     },
-    worker: WORKER,
-    rightsOf: (project) => ({
-      permissionMode: project.permissionMode ?? config.claude.permissionMode,
-      allowedTools: [...config.claude.allowedTools, ...project.allowedTools],
-    }),
+    worker,
+    rightsOf: (project) => limitOf(project, settings.claude),
     agents: async () => Promise.all(supervisor.agents().map(({ task }) => viewOf(task))),
     systems: async () => [
-      { id: SYSTEM, queued: await queue.count('queued'), running: await queue.count('running') },
+      { id: chosen.system, queued: await queue.count('queued'), running: await queue.count('running') },
     ],
     usage: async (range) => spending.byModel(range),
     status: async () => ({
@@ -373,7 +376,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       port,
       home,
       version: root.version,
-      worker: WORKER,
+      worker,
       uptime_s: Math.round((clock() - startedAt) / 1000),
       agents: supervisor.agents().length,
       max_concurrent: settings.maxConcurrent,
@@ -444,6 +447,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   await inbox.close()
   await scheduler.close()
   await supervisor.close(agents)
+  await chosen.close()
   await indexer.close()
   await expirer.close()
   await disk.close()
@@ -460,11 +464,21 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
 }
 
 /** The user's own secrets: values of `[claude.env]` whose names say so, and the patterns of `[redact]`. */
-function secretsOf(config: Config): { values: string[]; patterns: RegExp[] } {
-  const values = Object.entries(config.claude.env).flatMap(([name, value]) =>
+function secretsOf(config: Config, supabaseKey: string | null): { values: string[]; patterns: RegExp[] } {
+  const named = Object.entries(config.claude.env).flatMap(([name, value]) =>
     isSecretVariable(name) ? [value] : [],
   )
+  const values = supabaseKey === null ? named : [...named, supabaseKey]
   return { values, patterns: config.redact.patterns.map((source) => new RegExp(source)) }
+}
+
+/** What tasks of a project may do at most, where nobody of this machine asked for more. */
+function limitOf(project: Project | null, claude: Settings['claude']): RightsLimit {
+  return {
+    permissionMode: project?.permissionMode ?? claude.permissionMode,
+    allowedTools: [...claude.allowedTools, ...(project?.allowedTools ?? [])],
+    inPlace: project?.inPlace ?? false,
+  }
 }
 
 /** A tmux that hangs must not hold up whoever asks how the daemon is. */
@@ -509,6 +523,7 @@ function toSettings(
   config: Config,
   inherited: Record<string, string>,
   hookScript: string,
+  worker: string,
 ): Omit<Settings, 'ask'> {
   const { timeouts, agents } = config
   return {
@@ -531,7 +546,7 @@ function toSettings(
     askMs: timeouts.askMs,
     heartbeatMs: config.queue.heartbeatMs,
     sweepMs: config.queue.sweepMs,
-    worker: WORKER,
+    worker,
     keepMs: config.queue.keepMs,
     look: config.sweep,
   }

@@ -19,6 +19,8 @@ const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   LOCKED: 409,
   STALE_LEASE: 409,
   QUEUE_FULL: 429,
+  SUPABASE_UNREACHABLE: 503,
+  SUPABASE_REFUSED: 502,
 }
 
 type Fault = { code: ErrorCode; message: string; remedy?: string; field?: string; retry_after_s?: number }

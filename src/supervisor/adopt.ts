@@ -6,6 +6,7 @@ import { killTree } from '../agent/process-tree.ts'
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Queue } from '../core/queue.ts'
+import type { Task } from '../core/task.ts'
 import type { Attempts } from '../store/attempts.ts'
 import { listPanes, type Pane } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
@@ -32,12 +33,15 @@ export async function adoptAll(options: {
 }): Promise<string[]> {
   const { queue, attempts, runner, tmux, clock, home } = options
   const found: string[] = []
+  const isAtWork = ({ taskId, attempt }: Attempt) => runner.agents.get(taskId)?.attempt.attempt === attempt
   const panes = (await listPanes(tmux)).filter((pane) => pane.marks.task !== undefined)
   const open = attempts.openOnes()
   // First of all: a daemon that was away for long must not lose to its own sweep.
   await queue.heartbeat(open.map(({ taskId, attempt }) => ({ taskId, attempt })))
 
   for (const attempt of open) {
+    // Taken back before the queue could be asked; the next renewal of its lease settles whose it is.
+    if (isAtWork(attempt)) continue
     const task = await queue.get(attempt.taskId)
     const pane = panes.find((candidate) => isPaneOf(candidate, attempt))
     if (pane === undefined && !attempt.folder.startsWith(home + sep)) {
@@ -75,16 +79,8 @@ export async function adoptAll(options: {
       continue
     }
     if (pane !== undefined) {
-      const { pid, startedAt } = tmux.identity()
-      const { windowId, paneId, windowName } = pane
-      attempts.setStarted(attempt, {
-        serverPid: pid,
-        serverStartedAt: startedAt,
-        windowId,
-        paneId,
-        windowName,
-      })
-      void runner.adopt(task, attempts.get(attempt) ?? attempt, pane.panePid)
+      takeBack(options, task, attempt, pane)
+      const { windowName } = pane
       found.push(
         `Task ${task.id}: its agent is ${pane.dead ? 'no longer alive' : 'still at work'} in ${windowName}; taken back.`,
       )
@@ -137,6 +133,41 @@ export async function adoptAll(options: {
     await killTree({ rootPid: pane.panePid, taskId, attempt })
     await killWindow(tmux, pane.windowId)
   }
+}
+
+/**
+ * What can be done before the shared queue has answered: every agent that is known here and has its window is watched
+ * again. Nothing is settled and nothing ended; `adoptAll` does the rest later.
+ */
+export async function adoptProvisionally(options: {
+  attempts: Attempts
+  runner: Runner
+  tmux: TmuxServer
+  /** The task as it was claimed for this attempt. */
+  claimed: (attempt: Attempt) => Task | null
+}): Promise<string[]> {
+  const { attempts, runner, tmux } = options
+  const found: string[] = []
+  const panes = (await listPanes(tmux)).filter((pane) => pane.marks.task !== undefined)
+  for (const attempt of attempts.openOnes()) {
+    const pane = panes.find((candidate) => isPaneOf(candidate, attempt))
+    const task = options.claimed(attempt)
+    if (pane === undefined || task === null || runner.agents.has(attempt.taskId)) continue
+    takeBack(options, task, attempt, pane)
+    found.push(`Task ${task.id}: its agent in ${pane.windowName} is taken back until Supabase answers.`)
+  }
+  return found
+}
+
+function takeBack(
+  { attempts, runner, tmux }: { attempts: Attempts; runner: Runner; tmux: TmuxServer },
+  task: Task,
+  attempt: Attempt,
+  { windowId, paneId, windowName, panePid }: Pane,
+): void {
+  const { pid, startedAt } = tmux.identity()
+  attempts.setStarted(attempt, { serverPid: pid, serverStartedAt: startedAt, windowId, paneId, windowName })
+  void runner.adopt(task, attempts.get(attempt) ?? attempt, panePid)
 }
 
 function isPaneOf({ marks }: Pane, attempt: Attempt): boolean {

@@ -11,7 +11,9 @@ export function createClaimFilter(deps: {
   /** Why a project's tasks may not start for the money they would cost; null: they may. */
   spent: (project: string) => string | null
   /** Queued tasks whose directory is taken; `oneByOne`: two others want the same one. */
-  inTheWay: () => Promise<{ except: string[]; oneByOne: boolean }>
+  inTheWay: () => Promise<{ except: string[]; oneByOne: boolean; /** Projects. */ busy?: string[] }>
+  /** Roles and labels of this worker; those of the embedded queue are none. */
+  takes?: Pick<ClaimFilter, 'roles' | 'labels'> | undefined
 }): () => Promise<ClaimFilter & { oneByOne: boolean }> {
   const told = new Map<string, string>()
   return async () => {
@@ -22,12 +24,12 @@ export function createClaimFilter(deps: {
       await deps.queue.configureProject({ name, maxRunning, paused })
       told.set(name, limits)
     }
-    const affordable = trusted.filter(({ name }) => deps.spent(name) === null)
+    const { busy = [], ...inTheWay } = await deps.inTheWay()
+    const affordable = trusted.filter(({ name }) => deps.spent(name) === null && !busy.includes(name))
     return {
       projects: affordable.map(({ name }) => name),
-      roles: null,
-      labels: [],
-      ...(await deps.inTheWay()),
+      ...(deps.takes ?? { roles: null, labels: [] }),
+      ...inTheWay,
     }
   }
 }

@@ -4,6 +4,7 @@ import { CcmError, messageOf } from '../core/errors.ts'
 import type { ClaimFilter, Queue } from '../core/queue.ts'
 import type { Task } from '../core/task.ts'
 import type { StartPulse } from './beats.ts'
+import { isAway } from './shared-queue.ts'
 
 /** Why nothing is claimed: a kind (`starting`, `slots`, `memory`, `claude`, `tmux`, `login`, `limit`, `breaker`) and a sentence. */
 export type Hold = {
@@ -40,6 +41,8 @@ export function createDispatcher(options: {
   gate: (projects: string[]) => { allow: 'all' | 'probe' | 'none'; free: string[]; probes: string[] }
   /** A task was claimed; before it is started. */
   claimed: (task: Task) => void
+  /** Each question to the queue goes over a network: a nudge asks for work at once, the rest waits for the sweep. */
+  isShared?: boolean
   /** Agents that occupy a slot now. */
   occupied: () => number
   /** Agents that started so lately that their memory is not taken yet. */
@@ -63,7 +66,11 @@ export function createDispatcher(options: {
   let wanted = false
   let running: Promise<void> = Promise.resolve()
   let closed = false
-  const timer = setInterval(nudge, options.sweepMs)
+  let isDue = true
+  const timer = setInterval(() => {
+    isDue = true
+    nudge()
+  }, options.sweepMs)
   const pulse = options.pulse?.('dispatcher', () => running)
 
   function nudge(): void {
@@ -72,14 +79,21 @@ export function createDispatcher(options: {
     running = running.then(async () => {
       wanted = false
       if (!closed && !held.has('starting'))
-        await claimWhatFits().catch((err: unknown) => logger.error({ err }, 'claiming failed'))
+        await claimWhatFits().catch((err: unknown) => {
+          // That it went away and came back is told once, by whoever watches it.
+          if (isAway(err)) logger.debug({ err }, 'claiming failed')
+          else logger.error({ err }, 'claiming failed')
+        })
     })
   }
 
   async function claimWhatFits(): Promise<void> {
     // After a sleep, or hours without a daemon, our own leases are the ones that ran out: those first.
-    await options.renew()
-    for (const { id } of await queue.reap()) options.onReaped(id)
+    if (isDue || options.isShared !== true) {
+      await options.renew()
+      for (const { id } of await queue.reap()) options.onReaped(id)
+      isDue = false
+    }
     for (;;) {
       for (const [kind, hold] of held) if (hold.until !== null && hold.until <= clock()) held.delete(kind)
       const room = await measureRoom()
@@ -125,7 +139,7 @@ export function createDispatcher(options: {
       held.set('memory', { kind: 'memory', sentence, until: null })
       return 0
     }
-    if ((await queue.count('queued')) === 0) return 0
+    if (options.isShared !== true && (await queue.count('queued')) === 0) return 0
     try {
       await options.ready()
     } catch (error) {

@@ -11,7 +11,7 @@ import { isFinal, type NewTask, type Task } from '../core/task.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import { familyOfModel } from '../core/limit.ts'
 import type { ProjectSettings } from '../core/project.ts'
-import type { CancelReply, Queue, Report, RetryReply } from '../core/queue.ts'
+import type { CancelReply, Lease, Queue, Report, RetryReply } from '../core/queue.ts'
 import type { WorkspaceJson } from '../core/workspace.ts'
 import type { Worktrees } from '../store/worktrees.ts'
 import type { Redactor } from '../core/redact.ts'
@@ -23,8 +23,9 @@ import type { Outbox } from '../store/outbox.ts'
 import type { PermissionRules } from '../store/permission-rules.ts'
 import type { Project, Projects } from '../store/projects.ts'
 import type { TmuxServer } from '../tmux/server.ts'
-import { adoptAll } from './adopt.ts'
+import { adoptAll, adoptProvisionally } from './adopt.ts'
 import type { Budgets } from './budgets.ts'
+import type { Fence } from './fence.ts'
 import { createClaimFilter } from './claim-filter.ts'
 import type { StartPulse } from './beats.ts'
 import { createDelivery } from './deliver.ts'
@@ -35,12 +36,14 @@ import { createIngest } from './ingest.ts'
 import { projectOf } from './intake.ts'
 import { createProjectDesk } from './project-desk.ts'
 import { createRetention, type Retention } from './retention.ts'
+import { createJoin } from './join.ts'
 import { createLeaseKeeper, endedBy } from './leases.ts'
 import { resumeAgain } from './resume.ts'
 import { createRecovery, type RecoverySettings } from './recovery.ts'
 import { createRuling } from './ruling.ts'
 import { createRunner, spoolOf, type RunningAgent } from './runner.ts'
 import type { Settings } from './settings.ts'
+import { isAway } from './shared-queue.ts'
 import { createScreenSweep } from './sweep.ts'
 import { whyQueued } from './why-queued.ts'
 import { type BringHome, createBringHome } from './bring-home.ts'
@@ -136,8 +139,21 @@ export type SupervisorDeps = {
   tmux: TmuxServer
   clock: Clock
   logger: Logger
+  /** Where the queue is shared with other machines; `queue` is then one of `createSharedQueue`. */
+  shared?: SharedDeps
   /** Watches each loop until it is closed. */
   pulse?: StartPulse
+}
+
+export type SharedDeps = {
+  /** Makes this process the worker, unless it is already. */
+  register: () => Promise<void>
+  takes: { roles: string[] | null; labels: string[] }
+  /** The projects of this machine have changed. */
+  describe: () => Promise<void>
+  /** The task as it was claimed; null: not by this home. */
+  claimed: (lease: Lease) => Task | null
+  fence: Fence
 }
 
 /** More are not looked through for who waits for a directory. */
@@ -270,12 +286,13 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     ...watched,
     queue,
     renew: () => leases.renew(),
-    filter: createClaimFilter({ queue, projects, spent, inTheWay }),
+    filter: createClaimFilter({ queue, projects, spent, inTheWay, takes: deps.shared?.takes }),
     gate: recovery.gate,
     claimed: (task) => recovery.breakers.claimed(task),
     occupied: () =>
       [...runner.agents.values()].filter(({ watcher }) => occupiesSlot(watcher?.view().state ?? 'spawning'))
         .length,
+    isShared: deps.shared !== undefined,
     starting: () =>
       [...runner.agents.values()].filter(({ startedAt }) => clock() - startedAt < MEMORY_SETTLES_MS).length,
     maxConcurrent: () => settings.maxConcurrent,
@@ -305,7 +322,54 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   })
   // The control client ends with its server: the next look need not wait for its turn.
   tmux.onLost(() => sweep.hurry())
-  const leases = createLeaseKeeper({ ...watched, queue, runner, everyMs: settings.heartbeatMs, logger })
+  const leases = createLeaseKeeper({
+    ...watched,
+    queue,
+    runner,
+    everyMs: settings.heartbeatMs,
+    fence: deps.shared?.fence,
+    logger,
+  })
+  /** Found before the queue was joined. */
+  const left: string[] = []
+  const joining = createJoin({
+    async join() {
+      await deps.shared?.register()
+      await desk.tellAll()
+      note([
+        ...left.splice(0),
+        ...(await adoptAll({ queue, attempts, runner, tmux, clock, logger, home: settings.home })),
+      ])
+      await leases.renew()
+      const closed = await trees.atStart()
+      for (const sentence of closed) logger.info(sentence)
+      found.push(...closed)
+      delivery.nudge()
+      dispatcher.lift('starting')
+      retention ??= createRetention({ queue, keepMs: settings.keepMs, logger })
+    },
+    async meanwhile() {
+      const { claimed } = deps.shared ?? {}
+      const taken = claimed === undefined ? [] : await adoptProvisionally({ attempts, runner, tmux, claimed })
+      note([...left.splice(0), 'Supabase does not answer: nothing is claimed until it does.', ...taken])
+    },
+    retryMs: settings.sweepMs,
+    logger,
+  })
+
+  /** Where others ask for work on a project, they must find it. */
+  function projectsChanged(): void {
+    deps.shared?.describe().catch((err: unknown) => {
+      if (!isAway(err)) logger.warn({ err }, 'the queue could not be told of the projects of this machine')
+    })
+  }
+
+  function note(sentences: string[]): void {
+    found.push(...sentences)
+    for (const sentence of sentences) logger.info(sentence)
+    recovery.adopted(sentences)
+  }
+
   // A task that comes in meanwhile waits, until every agent of before is known.
   dispatcher.hold({ kind: 'starting', sentence: 'The daemon is starting.', until: null })
 
@@ -352,7 +416,15 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   }
 
   /** Queued tasks whose directory another agent works in; two that want the same one are claimed one by one. */
-  async function inTheWay(): Promise<{ except: string[]; oneByOne: boolean }> {
+  async function inTheWay(): Promise<{ except: string[]; oneByOne: boolean; busy?: string[] }> {
+    if (deps.shared !== undefined) {
+      // The queue is far and may be long: whole projects instead of tasks.
+      const inPlace = projects
+        .list()
+        .filter((project) => workspaces.worksInPlace(project, { id: '', inPlace: null }))
+      const busy = inPlace.filter(({ dir }) => places.holderOf(dir, '') !== null).map(({ name }) => name)
+      return { except: [], oneByOne: inPlace.length > busy.length, busy }
+    }
     const queued = await queue.list({ status: 'queued', limit: QUEUED_MAX })
     const inPlace = queued.flatMap((task) => {
       const project = projects.byName(task.project)
@@ -397,25 +469,18 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
 
   return {
     async begin() {
-      await desk.tellAll()
-      const left = await ingest.leftovers(join(settings.home, 'attempts'), (lease) => {
+      const spools = await ingest.leftovers(join(settings.home, 'attempts'), (lease) => {
         const attempt = attempts.get(lease)
         return attempt === null ? null : spoolOf(attempt)
       })
-      if (left > 0)
-        found.push(`Events were left in ${left} ${left === 1 ? 'spool' : 'spools'}; they are stored now.`)
-      found.push(...(await adoptAll({ queue, attempts, runner, tmux, clock, logger, home: settings.home })))
-      for (const sentence of found) logger.info(sentence)
-      recovery.adopted(found)
-      const closed = await trees.atStart()
-      for (const sentence of closed) logger.info(sentence)
-      found.push(...closed)
-      delivery.nudge()
-      dispatcher.lift('starting')
-      retention = createRetention({ queue, keepMs: settings.keepMs, logger })
+      if (spools > 0)
+        left.push(`Events were left in ${spools} ${spools === 1 ? 'spool' : 'spools'}; they are stored now.`)
+      await joining.begin()
     },
     async insert({ dir, project: name, trust, ...task }) {
+      const known = projects.list().filter(({ trusted }) => trusted).length
       const project = projectOf(projects, clock, { dir, name, trust })
+      if (projects.list().filter(({ trusted }) => trusted).length !== known) projectsChanged()
       const priority = task.priority ?? project.priority
       const added = await queue.insert({ ...task, priority, project: project.name })
       notify(added.task.id, 'task')
@@ -497,6 +562,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     },
     trustProject(name) {
       if (!projects.setTrusted(name, true)) return null
+      projectsChanged()
       dispatcher.nudge()
       return projects.byName(name)
     },
@@ -505,9 +571,14 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       dispatcher.nudge()
       return project
     },
-    removeProject: (name) => desk.remove(name),
+    async removeProject(name) {
+      const project = await desk.remove(name)
+      projectsChanged()
+      return project
+    },
     addProject(dir, name, trust) {
       const project = projectOf(projects, clock, { dir, name, trust })
+      projectsChanged()
       dispatcher.nudge()
       return project
     },
@@ -534,6 +605,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     pause: (hold) => dispatcher.hold(hold),
     lift: (kind) => dispatcher.lift(kind),
     async close(mode) {
+      await joining.close()
       await dispatcher.close()
       if (mode === 'end') {
         const ends = [...runner.agents.keys()]

@@ -63,7 +63,7 @@ export type Workspaces = {
   there: () => Worktree[]
   view: (taskId: string) => WorkspaceJson | null
   /** Whether a queued task would work in place, as far as that can be told without asking git. */
-  worksInPlace: (project: Project, task: Task) => boolean
+  worksInPlace: (project: Project, task: Pick<Task, 'id' | 'inPlace'>) => boolean
 }
 
 export function createWorkspaces(deps: {
@@ -246,7 +246,7 @@ export function createWorkspaces(deps: {
     })
   }
 
-  function worksInPlace(project: Project, task: Task): boolean {
+  function worksInPlace(project: Project, task: Pick<Task, 'id' | 'inPlace'>): boolean {
     if (isThere(worktrees.get(task.id))) return false
     if (task.inPlace ?? project.inPlace) return true
     return plainDirs.get(project.dir) ?? !hasGitAbove(project.dir)

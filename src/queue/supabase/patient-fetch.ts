@@ -17,6 +17,7 @@ const REPEATABLE = new Set([
   'configure_project',
   'configure_system',
   'worker_register',
+  'worker_describe',
   'task_insert',
   'tasks_heartbeat',
   'task_finish',

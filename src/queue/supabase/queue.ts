@@ -29,6 +29,11 @@ export type SupabaseQueueOptions = {
   graceMs?: number
 }
 
+export type SupabaseQueue = Queue & {
+  /** Tells `info` anew, and makes the projects in it known to the queue. */
+  describe: () => Promise<void>
+}
+
 const PRUNED_AT_ONCE = 1000
 const REAPED_AT_ONCE = 100
 
@@ -37,7 +42,7 @@ const REAPED_AT_ONCE = 100
  * `createSqliteQueue` throws, and SUPABASE_UNREACHABLE (nobody knows whether it was done) or SUPABASE_REFUSED (it was
  * not). After a claim whose answer got lost the next claim first gives out what that one took.
  */
-export function createSupabaseQueue(options: SupabaseQueueOptions): Queue {
+export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueue {
   const { call, system, worker, info, newKey, leaseMs = 10 * 60_000, graceMs = 60_000 } = options
   const p_system = system
   let epoch: number | null = null
@@ -45,7 +50,11 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): Queue {
   const told = new Set<string>()
   let claimWasLost = false
 
-  const fence = () => ({ p_system, p_worker: worker, p_epoch: epoch })
+  const fence = () => {
+    if (epoch === null)
+      throw new CcmError('SUPABASE_UNREACHABLE', `Worker ${worker} has not registered with the queue yet.`)
+    return { p_system, p_worker: worker, p_epoch: epoch }
+  }
   const tasks = read.parseList(read.parseTask)
   const tell = (given: Task[]): Task[] => {
     for (const { id, attempt } of given) told.add(keyOf({ taskId: id, attempt }))
@@ -74,6 +83,11 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): Queue {
       const p_info = info === undefined ? '{}' : JSON.stringify(info())
       epoch = await call('worker_register', { p_system, p_worker: worker, p_info }, read.parseCount)
       return epoch
+    },
+
+    describe: async () => {
+      if (info !== undefined)
+        await call('worker_describe', { ...fence(), p_info: JSON.stringify(info()) }, () => null)
     },
 
     insert: async (task) => {

@@ -1,0 +1,174 @@
+import { hostname, uptime } from 'node:os'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import type { Config } from './config.ts'
+import type { Clock } from './core/clock.ts'
+import type { Queue } from './core/queue.ts'
+import { createSqliteQueue } from './queue/sqlite.ts'
+import type { WorkerInfo } from './queue/supabase/queue.ts'
+import { readSecret } from './secrets.ts'
+import type { Database } from './store/database.ts'
+import type { Notes } from './store/notes.ts'
+import type { Projects } from './store/projects.ts'
+import { createSharedTasks } from './store/shared-tasks.ts'
+import { createFence } from './supervisor/fence.ts'
+import { createSharedQueue, isAway, type RightsLimit } from './supervisor/shared-queue.ts'
+import type { SharedDeps } from './supervisor/supervisor.ts'
+
+/** The queue this daemon works from, and who it is there. */
+export type ChosenQueue = {
+  queue: Queue
+  system: string
+  worker: string
+  /** Null: the embedded queue. */
+  shared: SharedDeps | null
+  /** `disabled` where there is no Supabase. */
+  supabase: () => 'ok' | 'down' | 'disabled'
+  /** Hears of each turn of that word, and of the word `down` that stands already. */
+  onSupabase: (listener: (word: 'ok' | 'down') => void) => void
+  close: () => Promise<void>
+}
+
+type ChoiceDeps = {
+  config: Config
+  /** The key of the Supabase project; null: the embedded queue. */
+  secretKey: string | null
+  db: Database
+  notes: Notes
+  projects: Projects
+  version: string
+  limitOf: (project: string) => RightsLimit
+  clock: Clock
+  logger: Logger
+}
+
+/** The embedded queue has one system and one worker: this machine. */
+const LOCAL = 'local'
+/** A project that is silent for longer is joined in the background. */
+const FIRST_ANSWER_MS = 5000
+
+/** The secret of `[supabase]`, or null where the embedded queue is used. Throws BAD_CONFIG as `readSecret` does. */
+export async function readSupabaseKey(
+  config: Config,
+  env: Record<string, string | undefined>,
+): Promise<string | null> {
+  return config.supabase === null ? null : readSecret('supabase.secret_key', config.supabase.secretKey, env)
+}
+
+/**
+ * Opens the queue that the configuration names and makes this process its worker; a shared one that does not answer
+ * within 5 s is joined later. Throws what a queue's `register` throws: SUPABASE_REFUSED for a wrong key.
+ */
+export async function chooseQueue(deps: ChoiceDeps): Promise<ChosenQueue> {
+  const { config, secretKey } = deps
+  if (config.supabase !== null && secretKey !== null) return chooseShared(deps, config.supabase, secretKey)
+  const { db, clock } = deps
+  const queue = createSqliteQueue({
+    db,
+    system: LOCAL,
+    worker: LOCAL,
+    clock,
+    random: Math.random,
+    leaseMs: config.queue.leaseMs,
+    maxQueued: config.queue.maxQueued,
+  })
+  await queue.register()
+  return {
+    queue,
+    system: LOCAL,
+    worker: LOCAL,
+    shared: null,
+    supabase: () => 'disabled',
+    onSupabase: () => undefined,
+    close: async () => undefined,
+  }
+}
+
+async function chooseShared(
+  deps: ChoiceDeps,
+  settings: NonNullable<Config['supabase']>,
+  secretKey: string,
+): Promise<ChosenQueue> {
+  const { config, logger, projects } = deps
+  // Loaded where it is configured only: it is 400 kB of code.
+  const { createSupabase } = await import('./queue/supabase/client.ts')
+  const { createLink } = await import('./queue/supabase/link.ts')
+  const { createSupabaseQueue } = await import('./queue/supabase/queue.ts')
+  const listeners = new Set<(word: 'ok' | 'down') => void>()
+  const { call } = createSupabase({ url: settings.url, secretKey })
+  const link = createLink(call, (word, err) => {
+    if (word === 'ok') logger.info('Supabase answers again')
+    else logger.warn({ err, code: 'SUPABASE_UNREACHABLE' }, 'Supabase does not answer; agents go on')
+    for (const listener of listeners) listener(word)
+  })
+  const { system, labels, roles } = settings
+  const worker = settings.worker ?? workerName(deps.notes)
+  const info = (): WorkerInfo => ({
+    host: hostname(),
+    version: deps.version,
+    capacity: config.agents.maxConcurrent,
+    roles,
+    labels,
+    projects: Object.fromEntries(
+      projects.list().flatMap(({ name, dir, trusted }) => (trusted ? [[name, dir]] : [])),
+    ),
+  })
+  const remote = createSupabaseQueue({
+    call: link.call,
+    system,
+    worker,
+    info,
+    newKey: () => crypto.randomUUID(),
+    leaseMs: config.queue.leaseMs,
+  })
+  const kept = createSharedTasks(deps.db, deps.clock)
+  const fence = createFence({
+    leaseMs: config.queue.leaseMs,
+    uptimeMs: () => uptime() * 1000,
+    fileOf: ({ taskId, attempt }) => join(config.home, 'attempts', `${taskId}.${attempt}`, 'deadline'),
+    logger,
+  })
+  const register = once(async () => void (await remote.register()))
+  const late = new Promise<void>((resolve) => setTimeout(resolve, FIRST_ANSWER_MS).unref())
+  await Promise.race([register(), late]).catch((error: unknown) => {
+    if (!isAway(error)) throw error
+  })
+  return {
+    queue: createSharedQueue({ queue: remote, kept, fence, limitOf: deps.limitOf, logger }),
+    system,
+    worker,
+    shared: {
+      register,
+      takes: { roles, labels },
+      describe: () => remote.describe(),
+      claimed: (lease) => kept.claimed(lease),
+      fence,
+    },
+    supabase: link.word,
+    onSupabase: (listener) => {
+      listeners.add(listener)
+      if (link.word() === 'down') listener('down')
+    },
+    close: async () => undefined,
+  }
+}
+
+/** The host, and a few letters that tell two homes of one host apart. */
+function workerName(notes: Notes): string {
+  const noted = notes.read('worker_suffix')
+  const suffix = typeof noted === 'string' ? noted : crypto.randomUUID().slice(0, 4)
+  if (noted !== suffix) notes.write('worker_suffix', suffix)
+  return `${hostname().slice(0, 150)}-${suffix}`
+}
+
+/** Runs `work` until it has succeeded once; calls that come meanwhile wait for the one that runs. */
+function once(work: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | null = null
+  return () => {
+    running ??= work().catch((error: unknown) => {
+      running = null
+      throw error
+    })
+    return running
+  }
+}

@@ -1,0 +1,56 @@
+import type { Clock } from '../core/clock.ts'
+import type { Lease } from '../core/queue.ts'
+import type { Task } from '../core/task.ts'
+import type { Database } from './database.ts'
+
+/** What this worker knows of tasks in a shared queue without asking it. */
+export type SharedTasks = {
+  /** Stores tasks as they were claimed. */
+  putClaimed: (tasks: readonly Task[]) => void
+  claimed: (lease: Lease) => Task | null
+  /** The newest claim of it here. */
+  newest: (taskId: string) => Task | null
+  /** Notes that this daemon put the task into the queue, and what it asked for. */
+  putOwn: (taskId: string, print: string) => void
+  /** What was noted with `putOwn`; null: somebody else put it there, or it is long over. */
+  ownPrint: (taskId: string) => string | null
+}
+
+const KEPT_MS = 90 * 86_400_000
+
+/** Shared tasks on the local database; rows older than 90 days go when it is opened. */
+export function createSharedTasks(db: Database, clock: Clock): SharedTasks {
+  const put = db.prepare<Lease & { task: string; at: number }>(
+    `INSERT INTO shared_tasks (task_id, attempt, task, at) VALUES (:taskId, :attempt, :task, :at)
+     ON CONFLICT (task_id, attempt) DO UPDATE SET task = :task`,
+  )
+  const one = db.prepare<Lease, { task: string }>(
+    'SELECT task FROM shared_tasks WHERE task_id = :taskId AND attempt = :attempt',
+  )
+  const newest = db.prepare<{ taskId: string }, { task: string }>(
+    'SELECT task FROM shared_tasks WHERE task_id = :taskId ORDER BY attempt DESC LIMIT 1',
+  )
+  const putOwn = db.prepare<{ taskId: string; print: string; at: number }>(
+    `INSERT INTO shared_own (task_id, print, at) VALUES (:taskId, :print, :at) ON CONFLICT (task_id) DO NOTHING`,
+  )
+  const own = db.prepare<{ taskId: string }, { print: string }>(
+    'SELECT print FROM shared_own WHERE task_id = :taskId',
+  )
+  for (const table of ['shared_tasks', 'shared_own'])
+    db.prepare<{ before: number }>(`DELETE FROM ${table} WHERE at < :before`).run({
+      before: clock() - KEPT_MS,
+    })
+  const parse = (row: { task: string } | undefined) =>
+    row === undefined ? null : (JSON.parse(row.task) as Task)
+  return {
+    putClaimed: (tasks) =>
+      db.transaction(() => {
+        for (const task of tasks)
+          put.run({ taskId: task.id, attempt: task.attempt, task: JSON.stringify(task), at: clock() })
+      }),
+    claimed: ({ taskId, attempt }) => parse(one.get({ taskId, attempt })),
+    newest: (taskId) => parse(newest.get({ taskId })),
+    putOwn: (taskId, print) => void putOwn.run({ taskId, print, at: clock() }),
+    ownPrint: (taskId) => own.get({ taskId })?.print ?? null,
+  }
+}
