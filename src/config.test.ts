@@ -81,7 +81,12 @@ test('without a file and variables every value is its default', () => {
       task: { maxTokens: null, maxCostUsd: null },
       day: { maxTokens: null, maxCostUsd: null },
     },
-    store: { keepMs: 30 * 86_400_000, maxBytes: 2048 * 1024 * 1024, ballastBytes: 16 * 1024 * 1024, keepAuditMs: 365 * 86_400_000 },
+    store: {
+      keepMs: 30 * 86_400_000,
+      maxBytes: 2048 * 1024 * 1024,
+      ballastBytes: 16 * 1024 * 1024,
+      keepAuditMs: 365 * 86_400_000,
+    },
     sweep: { busyMs: 1000, quietMs: 5000 },
     supabase: null,
     watchdog: { eventLoopMs: 10_000, loopMs: 60_000 },
@@ -322,9 +327,7 @@ test('the shared queue needs both its URL and its key, and the key may come from
   const url = 'https://ref.supabase.co'
   expect(() => place(`[supabase]\nurl = "${url}"`).load({})).toThrow('supabase.url needs supabase.secret_key')
   expect(() => place('[supabase]\nsecret_key = "sb_secret_x"').load({})).toThrow('needs supabase.url')
-  expect(() =>
-    place('[supabase]\nurl = "http://example.org"\nsecret_key = "x"').load({}),
-  ).toThrow('https')
+  expect(() => place('[supabase]\nurl = "http://example.org"\nsecret_key = "x"').load({})).toThrow('https')
   const { load } = place(`[supabase]\nurl = "${url}/"\nsecret_key = { env = "KEY" }\nroles = ["review"]`)
   expect(load({}).supabase).toEqual({
     url,
