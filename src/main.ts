@@ -288,7 +288,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     loopMs,
     held: () => supervisor.holds().find(({ kind }) => kind !== 'slots')?.kind ?? null,
     disk: () => disk?.state() ?? 'ok',
-    supabase: null,
+    supabase: chosen.shared === null ? null : async () => chosen.supabase() === 'ok',
     clock,
   })
   const deps: AppDeps = {
