@@ -7,6 +7,8 @@ import type { AppDeps, LiveCursor } from './deps.ts'
 const PAGE = 100
 /** Tasks that a resumed stream without `task` starts with, as it cannot know which changed meanwhile. */
 const RESUME_TASKS = 100
+/** How many tasks a stream of some projects remembers the project of. */
+const KNOWN_TASKS = 10_000
 /** A client that takes nothing for so long is gone: its stream ends and it may resume. */
 const STUCK_AFTER_MS = 60_000
 
@@ -21,6 +23,8 @@ export function readCursor(text: string): LiveCursor | null {
 type LiveOptions = {
   /** Null: all tasks. */
   taskId: string | null
+  /** Only of these projects; null: of all. */
+  projects?: readonly string[] | null
   cursor: LiveCursor
   /** The client was here before: tasks may have changed since. */
   resumed: boolean
@@ -38,6 +42,7 @@ type LiveOptions = {
 export async function* liveText(deps: AppDeps, options: LiveOptions): AsyncGenerator<string> {
   const { taskId, signal } = options
   const cursor = { ...options.cursor }
+  const isVisible = createVisibility(deps, options.projects ?? null)
   const changed = new Set<string>()
   let nudged = true
   let wake = () => {}
@@ -52,7 +57,7 @@ export async function* liveText(deps: AppDeps, options: LiveOptions): AsyncGener
     if (taskId !== null) changed.add(taskId)
     else if (options.resumed) {
       const tasks = await deps.tasks.list({ limit: RESUME_TASKS })
-      for (const view of tasks.toReversed()) changed.add(view.task.id)
+      for (const { task } of tasks.toReversed()) changed.add(task.id)
     }
     while (!signal.aborted) {
       if (nudged) {
@@ -61,9 +66,10 @@ export async function* liveText(deps: AppDeps, options: LiveOptions): AsyncGener
         changed.clear()
         // Read before the rows: whatever led to this state is stored by then and goes out first.
         const views = await Promise.all(ids.map((id) => deps.tasks.get(id)))
-        for await (const row of rowsAfter(deps, options, cursor)) yield row
+        for await (const row of rowsAfter(deps, options, cursor, isVisible)) yield row
         for (const view of views) {
-          if (view !== null) yield frame(cursor, 'task', toTaskJson(view.task, view.agent))
+          if (view !== null && (await isVisible(view.task.id)))
+            yield frame(cursor, 'task', toTaskJson(view.task, view.agent))
         }
         continue
       }
@@ -88,6 +94,7 @@ async function* rowsAfter(
   deps: AppDeps,
   { taskId, kind = null }: LiveOptions,
   cursor: LiveCursor,
+  isVisible: (taskId: string) => Promise<boolean>,
 ): AsyncGenerator<string> {
   for (;;) {
     const [hooks, changes] = await Promise.all([
@@ -97,14 +104,32 @@ async function* rowsAfter(
     for (const row of inOrder(hooks, changes)) {
       if ('hookEventName' in row) {
         cursor.hookEventId = row.id
-        if (kind === null || row.kind === kind || row.phase === kind)
-          yield frame(cursor, 'hook', toHookEventJson(row))
+        const isWanted = kind === null || row.kind === kind || row.phase === kind
+        if (isWanted && (await isVisible(row.taskId))) yield frame(cursor, 'hook', toHookEventJson(row))
       } else {
         cursor.stateChangeId = row.id
-        yield frame(cursor, 'state', toStateChangeJson(row))
+        if (await isVisible(row.taskId)) yield frame(cursor, 'state', toStateChangeJson(row))
       }
     }
     if (hooks.length < PAGE && changes.length < PAGE) return
+  }
+}
+
+/** Whether a task is of one of these projects; what is known of a task stays, as tasks never move. */
+function createVisibility(
+  deps: AppDeps,
+  projects: readonly string[] | null,
+): (taskId: string) => Promise<boolean> {
+  const known = new Map<string, boolean>()
+  return async (taskId) => {
+    if (projects === null) return true
+    const before = known.get(taskId)
+    if (before !== undefined) return before
+    const view = await deps.tasks.get(taskId)
+    const visible = view !== null && projects.includes(view.task.project)
+    if (known.size >= KNOWN_TASKS) known.clear()
+    known.set(taskId, visible)
+    return visible
   }
 }
 
@@ -131,11 +156,13 @@ function frame(cursor: LiveCursor, event?: string, data?: unknown): string {
 /**
  * A live stream as an HTTP body, read as fast as the client takes it. The client's end ends the generator and
  * its subscription; for a client that takes nothing for a minute `drop` is called, which has to cut its connection.
+ * `left` is called however it ends.
  */
 export function toBody(
   text: AsyncGenerator<string>,
   abort: AbortController,
   drop: () => void,
+  left: () => void = () => {},
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   let stuck: NodeJS.Timeout | undefined
@@ -143,12 +170,19 @@ export function toBody(
     {
       async pull(controller) {
         clearTimeout(stuck)
-        const { done, value } = await text.next()
-        if (done === true) return controller.close()
+        const { done, value } = await text.next().catch((error: unknown) => {
+          left()
+          throw error
+        })
+        if (done === true) {
+          left()
+          return controller.close()
+        }
         controller.enqueue(encoder.encode(value))
         stuck = setTimeout(drop, STUCK_AFTER_MS).unref()
       },
       async cancel() {
+        left()
         clearTimeout(stuck)
         abort.abort()
         await text.return(undefined)

@@ -104,6 +104,7 @@ export const EventFilter = z.strictObject({
 /** Query of `GET /api/events`; `replay=1` needs `task` and starts at that task's first event. */
 export const LiveFilter = z.strictObject({
   task: z.string().min(1).max(64).optional(),
+  project: ProjectName.optional(),
   replay: z.enum(['0', '1']).default('0'),
   /** Only hook events of this kind or phase; changes of state and of tasks come all the same. */
   kind: EVENT_FILTER.kind,

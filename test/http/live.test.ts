@@ -1,5 +1,6 @@
 import { connect } from 'node:net'
 import { expect, test } from 'vitest'
+import { createDaemonClient } from '../../src/client/daemon-client.ts'
 import type { LiveMessage, LiveOptions } from '../../src/client/live-events.ts'
 import { TOKEN } from './fake-daemon.ts'
 import { serveFakeDaemon, until } from './served.ts'
@@ -187,4 +188,85 @@ test('a client gives up after the time it was given', async () => {
   await until(() => served.listeners.size === 1)
   await served.stop()
   await expect(live.done).rejects.toMatchObject({ code: 'DAEMON_UNREACHABLE' })
+})
+
+test('a credential for some projects follows all of them, and nothing of others', async () => {
+  const served = await serveFakeDaemon()
+  served.addTask('mine')
+  served.addTask('theirs', { project: 'other' })
+  const client = createDaemonClient({ baseUrl: served.baseUrl, token: 'read-key' })
+  const abort = new AbortController()
+  const seen: string[] = []
+  const done = (async () => {
+    for await (const { event, data } of client.liveEvents({ signal: abort.signal }))
+      seen.push(`${event} ${event === 'task' ? data.id : data.task_id}`)
+  })()
+  await until(() => served.listeners.size === 1)
+  for (const id of ['theirs', 'mine', 'theirs']) {
+    served.addHook(id, 'Stop')
+    served.addChange(id, 'working')
+    served.addTask(id, { project: id === 'mine' ? 'app' : 'other' })
+  }
+  served.addHook('mine', 'Stop')
+  await until(() => seen.filter((word) => word === 'hook mine').length === 2)
+  expect(seen.filter((word) => !word.endsWith('mine'))).toEqual([])
+  expect(new Set(seen)).toEqual(new Set(['hook mine', 'state mine', 'task mine']))
+  abort.abort()
+  await done
+})
+
+test('a stream of one project has nothing of the others; one that may not be entered is not found', async () => {
+  const served = await serveFakeDaemon()
+  served.addTask('a')
+  served.addTask('b', { project: 'other' })
+  const ask = (project: string, token: string) =>
+    fetch(`${served.baseUrl}/api/events?project=${project}`, {
+      headers: { authorization: `Bearer ${token}` },
+    })
+  expect((await ask('other', 'read-key')).status).toBe(404)
+  const reply = await ask('app', TOKEN)
+  const reader = reply.body?.pipeThrough(new TextDecoderStream()).getReader()
+  await reader?.read()
+  served.addHook('b', 'Stop')
+  served.addHook('a', 'Stop')
+  let text = ''
+  while (!text.includes('"a"')) text += (await reader?.read())?.value ?? ''
+  expect(text).not.toContain('"b"')
+  await reader?.cancel()
+})
+
+test('a credential has at most 256 streams, and one that is left makes room; HEAD takes none', async () => {
+  const served = await serveFakeDaemon()
+  const open = async (method = 'GET') => {
+    const leave = new AbortController()
+    const url = `${served.baseUrl}/api/events`
+    const headers = { authorization: 'Bearer read-key' }
+    return { leave, reply: await fetch(url, { method, headers, signal: leave.signal }) }
+  }
+  for (let n = 0; n < 20; n++) expect((await open('HEAD')).reply.status).toBe(200)
+  const streams = []
+  for (let n = 0; n < 256; n++) streams.push(await open())
+  expect(streams.every(({ reply }) => reply.status === 200)).toBe(true)
+  expect((await open()).reply.status).toBe(429)
+  const other = await fetch(`${served.baseUrl}/api/events`, {
+    headers: { authorization: `Bearer ${TOKEN}` },
+    signal: AbortSignal.timeout(5000),
+  })
+  expect(other.status).toBe(200)
+  streams[0]?.leave.abort()
+  await until(() => served.listeners.size < 257)
+  expect((await open()).reply.status).toBe(200)
+  for (const { leave } of streams) leave.abort()
+})
+
+test('a stream ends when its credential is revoked', async () => {
+  let good = true
+  const principal = { kind: 'key', id: 'k', scopes: ['read'], projects: null } as const
+  const served = await serveFakeDaemon({ authenticate: async () => (good ? principal : 'refused') })
+  const reply = await fetch(`${served.baseUrl}/api/events`, { headers: { authorization: 'Bearer x' } })
+  const ended = reply.text()
+  await until(() => served.listeners.size === 1)
+  good = false
+  await ended
+  await until(() => served.listeners.size === 0)
 })
