@@ -39,6 +39,7 @@ const count = (least: number, most: number) => z.int().min(least).max(most)
 const argument = z.string().regex(/^[^\0]*$/, 'must not hold a NUL character')
 // oxlint-disable-next-line no-control-regex -- control characters are what is refused
 const line = argument.regex(/^[^\x00-\x1f\x7f]*$/, 'must be one line without control characters')
+const scopes = z.array(z.enum(SCOPES)).min(1)
 const marker = line.regex(/^\S(.{0,98}\S)?$/, 'must be 1 to 100 characters without blanks around it')
 const httpUrl = line.refine(
   (text) => text === '' || /^https?:$/.test(URL.parse(text)?.protocol ?? ''),
@@ -137,7 +138,20 @@ export const SECTIONS = {
     supabase_url: projectUrl,
     hs256_secret: secret,
     users: z
-      .record(z.string().regex(/^[\w.@:-]{1,128}$/, 'must be a user id'), z.array(z.enum(SCOPES)).min(1))
+      .record(
+        z.string().regex(/^[\w.@:-]{1,128}$/, 'must be a user id'),
+        z.union([
+          scopes,
+          z
+            .strictObject({
+              scopes,
+              projects: z.array(z.string().min(1).max(40)).min(1).max(1000).optional(),
+            })
+            .refine(({ scopes, projects }) => projects === undefined || !scopes.includes('admin'), {
+              message: 'gives admin, which is over all projects',
+            }),
+        ]),
+      )
       .default({}),
   }),
   supabase: z.strictObject({

@@ -14,6 +14,9 @@ import { faultsOf, nearestName, shown } from './protocol/faults.ts'
 /** Where a value came from, for `ccm config`. */
 type Origin = { from: 'default' } | { from: 'file'; file: string } | { from: 'environment'; variable: string }
 
+/** What a user may do here; `projects` null: in all of them. */
+type Membership = { scopes: Scope[]; projects: string[] | null }
+
 /** The whole configuration as plain data, valid in itself. Durations are milliseconds. */
 export type Config = {
   /** Absolute folder of all state: database, token, sockets, attempts. It need not exist yet. */
@@ -23,7 +26,7 @@ export type Config = {
   /** `port` 0: any free one. `host` is loopback unless `behindTls`; `names` are what a proxy answers to. */
   http: { host: string; port: number; behindTls: boolean; names: string[]; rate: number }
   /** Whose tokens count beside the daemon's own and API keys; `supabaseUrl` null: no user's. */
-  auth: { supabaseUrl: string | null; hs256Secret: SecretSource; users: Record<string, Scope[]> }
+  auth: { supabaseUrl: string | null; hs256Secret: SecretSource; users: Record<string, Membership> }
   claude: {
     /** Program to start; null: search for it. */
     command: string | null
@@ -156,7 +159,9 @@ function toConfig(
     auth: {
       supabaseUrl: data.auth.supabase_url === '' ? null : data.auth.supabase_url.replace(/\/+$/, ''),
       hs256Secret: data.auth.hs256_secret,
-      users: data.auth.users,
+      users: Object.fromEntries(
+        Object.entries(data.auth.users).map(([id, given]) => [id, membershipOf(given)]),
+      ),
     },
     claude: {
       command: claude.command === '' ? null : claude.command.replace(/^~(?=\/)/, () => userHome(env)),
@@ -418,6 +423,12 @@ function badConfig(faults: string[]): CcmError {
       ? `The configuration has a fault. ${only}`
       : `The configuration has ${faults.length} faults:\n${faults.map((fault) => `  ${fault}`).join('\n')}`
   return new CcmError('BAD_CONFIG', message)
+}
+
+function membershipOf(given: Scope[] | { scopes: Scope[]; projects?: string[] | undefined }): Membership {
+  return Array.isArray(given)
+    ? { scopes: given, projects: null }
+    : { scopes: given.scopes, projects: given.projects ?? null }
 }
 
 function isTable(value: unknown): value is Tree {

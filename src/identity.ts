@@ -14,10 +14,8 @@ export async function openDoor(deps: {
   clock: Clock
 }): Promise<Authenticate> {
   const { config, token, keys, clock } = deps
-  const memberOf = async (userId: string) => {
-    const scopes = Object.hasOwn(config.users, userId) ? config.users[userId] : undefined
-    return scopes === undefined ? null : { scopes, projects: null }
-  }
+  const memberOf = async (userId: string) =>
+    (Object.hasOwn(config.users, userId) ? config.users[userId] : undefined) ?? null
   const source = await tokenSource(config, deps.env)
   if (source === null) return createAuthenticate({ token, keys, users: null, memberOf, clock })
   // Loaded where users are configured only: it is 200 kB of code.

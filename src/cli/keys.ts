@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander'
+import { CcmError } from '../core/errors.ts'
 import { SCOPES, type Scope } from '../core/principal.ts'
 import { nearestName } from '../protocol/faults.ts'
 import type { KeyJson } from '../protocol/key.ts'
@@ -69,13 +70,27 @@ export const keysCommand: DefineCommand = (context, done) => {
               done(EXIT.ok)
             },
           ),
-        createCommand('revoke', 'End a key, at once.', ['ccm keys revoke ci'])
-          .argument('<id>', 'its id, the beginning of it, or its name')
-          .action(async (id: string, options: Options) => {
+        createCommand('revoke', 'End a key, or all tokens of a user, within 5 s.', [
+          'ccm keys revoke ci',
+          'ccm keys revoke --user 3f0c1f6e-…',
+        ])
+          .argument('[id]', 'its id, the beginning of it, or its name')
+          .option('--user <sub>', 'refuse the tokens this user has now; new ones are good')
+          .action(async (id: string | undefined, options: Options & { user?: string }) => {
+            if ((id === undefined) === (options.user === undefined))
+              throw new CcmError('BAD_INPUT', 'Name a key, or a user with --user.', {
+                remedy: 'See: ccm keys list',
+              })
             const { api } = await context.daemon({ start: true })
-            const key = await api.revokeKey(id)
-            if (options.json) printJson(context, key)
-            else context.stdout.write(`Key ${key.id} (${oneLine(key.name)}) is revoked.\n`)
+            const ended =
+              id === undefined ? await api.revokeUser(options.user ?? '') : await api.revokeKey(id)
+            if (options.json) printJson(context, ended)
+            else
+              context.stdout.write(
+                'name' in ended
+                  ? `Key ${ended.id} (${oneLine(ended.name)}) is revoked.\n`
+                  : `The tokens that ${ended.id} has are revoked. To shut the user out, take them from [auth.users].\n`,
+              )
             done(EXIT.ok)
           }),
       ],

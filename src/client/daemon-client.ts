@@ -22,7 +22,7 @@ import type { ProjectChangesBody, ProjectJson } from '../protocol/project.ts'
 import type { SearchHitJson, TimelineJson } from '../protocol/records.ts'
 import type { PermissionRuleJson, RuleChangesBody } from '../protocol/rules.ts'
 import type { NewScheduleBody, ScheduleJson } from '../protocol/schedule.ts'
-import type { KeyJson, NewKeyBody, NewKeyJson } from '../protocol/key.ts'
+import type { KeyJson, NewKeyBody, NewKeyJson, RevokedUserJson } from '../protocol/key.ts'
 import type { ApplyHow } from '../core/workspace.ts'
 import type { AppliedJson, DiffJson, DiscardedJson } from '../protocol/workspace.ts'
 import { readLiveEvents, type LiveMessage, type LiveOptions } from './live-events.ts'
@@ -101,6 +101,8 @@ export type DaemonClient = {
   createKey: (body: NewKeyBody) => Promise<NewKeyJson>
   /** By id, the beginning of it, or name. */
   revokeKey: (id: string) => Promise<KeyJson>
+  /** Refuses the tokens that a user, a `sub`, was given until now. */
+  revokeUser: (id: string) => Promise<RevokedUserJson>
   shutdown: (agents: 'keep' | 'end') => Promise<ShutdownJson>
   liveEvents: (options?: LiveOptions) => AsyncGenerator<LiveMessage>
 }
@@ -200,6 +202,7 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     keys: () => get('/api/keys'),
     createKey: (body) => post('/api/keys', body),
     revokeKey: (id) => post(`/api/keys/${encodeURIComponent(id)}/revoke`),
+    revokeUser: (id) => post(`/api/users/${encodeURIComponent(id)}/revoke`),
     shutdown: (agents) => post('/api/shutdown', { agents }),
     liveEvents: (options = {}) =>
       readLiveEvents(async (lastEventId, signal) => {

@@ -14,9 +14,10 @@ export type Principal = {
 /** Whoever holds the daemon's own token file. */
 export const LOCAL: Principal = { kind: 'local', id: 'local', scopes: ['admin'], projects: null }
 
-/** Whether the principal may do what needs `scope`; `admin` may do everything. */
-export function allows(principal: Principal, scope: Scope): boolean {
-  return principal.scopes.includes('admin') || principal.scopes.includes(scope)
+/** Whether the principal may do what needs `scope`; `admin` may do everything, and is over all projects or none. */
+export function allows({ scopes, projects }: Pick<Principal, 'scopes' | 'projects'>, scope: Scope): boolean {
+  if (scope === 'admin') return scopes.includes('admin') && projects === null
+  return scopes.includes('admin') || scopes.includes(scope)
 }
 
 /** Whether the principal may know of anything in this project. */

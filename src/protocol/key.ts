@@ -3,15 +3,20 @@ import { SCOPES, type Scope } from '../core/principal.ts'
 import { at } from './result.ts'
 
 /** Body of `POST /api/keys`. Without `projects` the key is for all of them; without an end it is for ever. */
-export const NewKeyBody = z.strictObject({
-  name: z.string().regex(/^[\w .@:/-]{1,80}$/, 'must be 1 to 80 letters, digits, blanks and . @ : / - _'),
-  scopes: z
-    .array(z.enum(SCOPES))
-    .min(1)
-    .transform((scopes) => [...new Set(scopes)]),
-  projects: z.array(z.string().min(1).max(40)).min(1).max(1000).optional(),
-  expires_at: z.iso.datetime({ offset: true }).optional(),
-})
+export const NewKeyBody = z
+  .strictObject({
+    name: z.string().regex(/^[\w .@:/-]{1,80}$/, 'must be 1 to 80 letters, digits, blanks and . @ : / - _'),
+    scopes: z
+      .array(z.enum(SCOPES))
+      .min(1)
+      .transform((scopes) => [...new Set(scopes)]),
+    projects: z.array(z.string().min(1).max(40)).min(1).max(1000).optional(),
+    expires_at: z.iso.datetime({ offset: true }).optional(),
+  })
+  .refine(({ scopes, projects }) => projects === undefined || !scopes.includes('admin'), {
+    message: 'The scope admin is over all projects; name others with projects.',
+    path: ['projects'],
+  })
 export type NewKeyBody = z.input<typeof NewKeyBody>
 
 /** A key on the wire, without its secret. Times are ISO 8601 in UTC; `last_used_at` is right to the minute. */

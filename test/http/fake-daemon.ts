@@ -21,9 +21,16 @@ const CREDENTIALS: Record<string, Principal> = {
   ...Object.fromEntries(
     SCOPES.map((scope) => [
       `${scope}-key`,
-      { kind: 'key', id: scope, scopes: [scope], projects: ['app'] } satisfies Principal,
+      {
+        kind: 'key',
+        id: scope,
+        scopes: [scope],
+        projects: scope === 'admin' ? null : ['app'],
+      } satisfies Principal,
     ]),
   ),
+  // Made before admin was over all projects only.
+  'half-admin-key': { kind: 'key', id: 'half', scopes: ['admin'], projects: ['app'] },
   'foreign-key': { kind: 'key', id: 'foreign', scopes: SCOPES.slice(0, 3), projects: ['other'] },
 }
 

@@ -121,6 +121,19 @@ test.each(ROUTES.filter(([, , scope]) => scope !== 'open' && scope !== 'own'))(
   },
 )
 
+test.each(ROUTES.filter(([, , scope]) => scope === 'admin'))(
+  '%s %s refuses an administrator of some projects',
+  async (method, path) => {
+    const { deps, calls } = createFakeDaemon()
+    const { status } = await createApp(deps).request(urlOf(path), {
+      method,
+      headers: { host, 'content-type': 'application/json', authorization: 'Bearer half-admin-key' },
+    })
+    expect(status).toBe(403)
+    expect(calls).toEqual([])
+  },
+)
+
 test.each(ROUTES.filter(([, path]) => path.startsWith('/api/tasks/:id')))(
   '%s %s does not know the task of a project the key may not enter',
   async (method, path) => {

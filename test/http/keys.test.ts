@@ -62,6 +62,7 @@ test.each([
   [{ name: 'a\u001b[31m', scopes: ['read'] }, 400],
   [{ name: 'x', scopes: ['read'], projects: [] }, 400],
   [{ name: 'x', scopes: ['read'], projects: ['none'] }, 404],
+  [{ name: 'x', scopes: ['admin'], projects: ['app'] }, 400],
   [{ name: 'x', scopes: ['read'], expires_at: '2029-01-01T00:00:00Z' }, 400],
   [{ name: 'x', scopes: ['read'], expires_at: 'tomorrow' }, 400],
 ])('a key of %j is refused with %i', async (body, status) => {

@@ -1,6 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { CcmError } from '../../core/errors.ts'
-import { mayEnter, type Principal, type Scope } from '../../core/principal.ts'
+import type { Principal, Scope } from '../../core/principal.ts'
 import type { ApiKey, ApiKeys } from '../../store/api-keys.ts'
 
 /** `ccmk_<id>_<secret>`: a secret scanner can know it, and its id finds the row without a search by secret. */
@@ -39,11 +39,6 @@ export function readApiKey(keys: ApiKeys, credential: string, now: number): Prin
   if (key.revokedAt !== null || (key.expiresAt !== null && key.expiresAt <= now)) return null
   if (now - (key.lastUsedAt ?? 0) >= USED_EVERY_MS) keys.used(key.id, now)
   return { kind: 'key', id: key.id, scopes: key.scopes, projects: key.projects }
-}
-
-/** Whether every one of these projects is the principal's, for keys that may only hand on what they have. */
-export function mayGrant(principal: Principal, projects: string[] | null): boolean {
-  return projects === null ? principal.projects === null : projects.every((name) => mayEnter(principal, name))
 }
 
 function hashOf(secret: string): string {
