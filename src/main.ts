@@ -9,6 +9,7 @@ import { findPackageRoot } from './cli/package-root.ts'
 import type { Config } from './config.ts'
 import type { Audit } from './core/audit.ts'
 import { CcmError, messageOf } from './core/errors.ts'
+import { createMeters } from './core/meters.ts'
 import type { Lease } from './core/queue.ts'
 import { createRedactor, isSecretVariable } from './core/redact.ts'
 import type { Task } from './core/task.ts'
@@ -19,8 +20,10 @@ import { readOrCreateToken } from './http/token.ts'
 import { openDoor } from './identity.ts'
 import { createHealth } from './health.ts'
 import { createLogger } from './log.ts'
+import { createScrape } from './metrics.ts'
 import { createNotifiers } from './notify/notifiers.ts'
 import { chooseQueue, readSupabaseKey } from './queue-choice.ts'
+import { countsOfShared, createQueueCounts } from './queue/counts.ts'
 import { createApiKeys } from './store/api-keys.ts'
 import { createAuditLog, type AuditLog } from './store/audit.ts'
 import { createAttempts } from './store/attempts.ts'
@@ -192,13 +195,16 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const worktrees = createWorktrees(db, clock)
   const auditLog = createAuditLog(db, clock)
   const pulse: StartPulse = (loop, work) => createPulse(beats, loop, work, Math.min(PULSE_MS, loopMs / 4))
+  const meters = createMeters()
+  const outbox = createOutbox(db)
   const supervisor = createSupervisor({
+    meters,
     worktrees,
     settings,
     queue,
     attempts,
     hookEvents,
-    outbox: createOutbox(db),
+    outbox,
     projects,
     rules,
     budgets: createBudgets({
@@ -278,6 +284,26 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   indexer.nudge()
   supervisor.subscribe(({ kind }) => kind === 'hook' && indexer.nudge())
 
+  const counts = chosen.shared === null ? createQueueCounts(db, chosen.system) : countsOfShared(queue)
+  const scrape = createScrape(
+    meters,
+    {
+      tasks: () => counts.byProject(),
+      oldestQueuedAt: () => counts.oldestQueuedAt(clock()),
+      agents: () => supervisor.agents().map(({ watcher }) => watcher?.view().state ?? 'spawning'),
+      outbox: () => outbox.waiting(),
+      spending: () => spending.totals(),
+      incidents: () => ({
+        opened: supervisor.incidentCounts(),
+        open: incidents.openOnes().map(({ kind }) => kind),
+      }),
+      holds: () => supervisor.holds().map(({ kind }) => kind),
+      databaseBytes: () => db.usedBytes(),
+    },
+    clock,
+    (name, err) => logger.warn({ err }, `the metric ${name} could not be told`),
+  )
+
   const ending = Promise.withResolvers<'keep' | 'end'>()
   const startedAt = clock()
   const viewOf = async (task: Task): Promise<TaskView> => ({ task, agent: await supervisor.factsOf(task) })
@@ -297,6 +323,11 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     idempotency: createIdempotency(db),
     audit: createAuditor(auditLog, logger),
     audits: async (query) => auditLog.list(query),
+    scrape,
+    answered: (route, method, status, tookMs) => {
+      meters.requests.add({ route, method, status: `${Math.floor(status / 100)}xx` })
+      meters.requestTime.observe({ route }, tookMs / 1000)
+    },
     names: { port: () => port, public: config.http.names },
     rate: config.http.rate,
     clock,

@@ -1,14 +1,24 @@
 import { randomBytes } from 'node:crypto'
-import { Hono, type Context } from 'hono'
+import { Hono, type Context, type MiddlewareHandler } from 'hono'
 import { getPath } from 'hono/utils/url'
 import { CcmError } from '../core/errors.ts'
+import type { Scope } from '../core/principal.ts'
 import { audited } from './audited.ts'
 import type { AppDeps } from './deps.ts'
-import { credentialRequired, inTime, jsonBody, knownNames, notForwarded, notTooOften } from './guards.ts'
+import {
+  credentialRequired,
+  inTime,
+  isFromHere,
+  jsonBody,
+  knownNames,
+  notForwarded,
+  notTooOften,
+} from './guards.ts'
 import { createRateLimit } from './rate-limit.ts'
 import { Problem, answerError } from './problem.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { daemonRoutes } from './routes/daemon.ts'
+import { metricRoutes } from './routes/metrics.ts'
 import { incidentRoutes } from './routes/incidents.ts'
 import { doneOnce } from './idempotent.ts'
 import { fleetRoutes } from './routes/fleet.ts'
@@ -18,7 +28,7 @@ import { keyRoutes } from './routes/keys.ts'
 import { liveRoutes } from './routes/live.ts'
 import { permissionRoutes } from './routes/permission.ts'
 import { projectRoutes } from './routes/projects.ts'
-import type { HttpContext, Route } from './routes/route.ts'
+import type { Bindings, HttpContext, Route, Variables } from './routes/route.ts'
 import { recordRoutes } from './routes/records.ts'
 import { ruleRoutes } from './routes/rules.ts'
 import { scheduleRoutes } from './routes/schedules.ts'
@@ -42,6 +52,8 @@ const HEADERS = {
 /** The daemon's HTTP side: `fetch` answers a request; `request` is for tests. */
 export type App = Hono<HttpContext extends Context<infer E> ? E : never>
 
+type Guard = MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }>
+
 /** Every route there is. What is not in this list does not exist. */
 export function routesOf(deps: AppDeps): Route[] {
   const routes = [
@@ -55,6 +67,7 @@ export function routesOf(deps: AppDeps): Route[] {
     ...liveRoutes(deps),
     ...incidentRoutes(deps),
     ...auditRoutes(deps),
+    ...metricRoutes(deps),
     ...fleetRoutes(deps),
     ...inboxRoutes(deps),
     ...keyRoutes(deps),
@@ -83,7 +96,14 @@ export function createApp(deps: AppDeps): App {
   app.use(async (context, next) => {
     const requestId = randomBytes(9).toString('base64url')
     context.set('requestId', requestId)
+    const from = performance.now()
     await next()
+    deps.answered?.(
+      context.get('route') ?? 'none',
+      context.req.method,
+      context.res.status,
+      performance.now() - from,
+    )
     for (const [name, value] of Object.entries(HEADERS))
       if (!context.res.headers.has(name)) context.header(name, value)
     context.header('x-request-id', requestId)
@@ -92,13 +112,21 @@ export function createApp(deps: AppDeps): App {
   const often = notTooOften(createRateLimit(deps.rate, deps.clock))
   const once = doneOnce(deps)
   const failures = createRateLimit(FAILURES_PER_S, deps.clock)
+  const credentialOf = (access: Scope | 'loopback'): Guard => {
+    if (access !== 'loopback') return credentialRequired(deps.authenticate, access, failures)
+    const required = credentialRequired(deps.authenticate, 'read', failures)
+    return (context, next) => (isFromHere(context) ? next() : required(context, next))
+  }
   for (const { method, path, access, maxBytes, timeoutMs, handle } of routes) {
+    const named: Guard = async (context, next) => {
+      context.set('route', path)
+      await next()
+    }
     const guards = [
+      named,
       ...(method === 'GET' ? [] : [audited(`${method} ${path}`, deps)]),
       ...(path.startsWith('/internal/') ? [notForwarded] : []),
-      ...(access === 'open' || access === 'own'
-        ? []
-        : [credentialRequired(deps.authenticate, access, failures)]),
+      ...(access === 'open' || access === 'own' ? [] : [credentialOf(access)]),
       often,
       ...(method !== 'GET' ? jsonBody(maxBytes ?? BODY_MAX_BYTES) : []),
       inTime(timeoutMs ?? ANSWER_MS),

@@ -149,6 +149,10 @@ export type AppDeps = {
     approve: (id: number, by: string) => Promise<InboxEntry | null>
     refuse: (id: number, by: string, reason: string) => Promise<InboxEntry | null>
   }
+  /** The metrics, in the format of Prometheus. */
+  scrape: () => Promise<{ type: string; text: string }>
+  /** Hears of each answer: the pattern of its route, and how long it took to begin. */
+  answered?: (route: string, method: string, status: number, tookMs: number) => void
   keys: ApiKeys
   audit: Audit
   /** Newest first. */

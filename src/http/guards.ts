@@ -4,7 +4,7 @@ import { allows, type Principal, type Scope } from '../core/principal.ts'
 import type { Authenticate } from './identity/authenticate.ts'
 import { Problem } from './problem.ts'
 import type { RateLimit } from './rate-limit.ts'
-import type { Bindings, Variables } from './routes/route.ts'
+import type { Bindings, HttpContext, Variables } from './routes/route.ts'
 
 const LOOPBACK_NAMES = ['127.0.0.1', 'localhost', '[::1]']
 
@@ -16,7 +16,7 @@ export type Names = { port: () => number; public: readonly string[] }
  * made to point here (DNS rebinding) sends its own name as Host, and any foreign page sends its Origin. Through
  * the socket in the home comes no browser, so any Host will do there, and no Origin.
  */
-export function knownNames(names: Names): MiddlewareHandler<{ Bindings: Bindings }> {
+export function knownNames(names: Names): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
   return async (context, next) => {
     const port = names.port()
     const local = LOOPBACK_NAMES.flatMap((name) => [`${name}:${port}`, ...(port === 80 ? [name] : [])])
@@ -54,11 +54,21 @@ const FORWARDING = [
   'via',
 ]
 
-/** Only for programs on this machine that speak to the daemon itself. */
-export const notForwarded: MiddlewareHandler<{ Bindings: Bindings }> = async (context, next) => {
+/** Whether a request comes from this machine itself, and not through a proxy. */
+export function isFromHere(
+  context: Pick<HttpContext, 'env'> & { req: Pick<HttpContext['req'], 'header'> },
+): boolean {
   const remote = context.env?.incoming?.socket.remoteAddress
   const isLocal = remote === undefined || /^(127\.|::1$|::ffff:127\.)/.test(remote)
-  if (!isLocal || FORWARDING.some((name) => context.req.header(name) !== undefined)) {
+  return isLocal && !FORWARDING.some((name) => context.req.header(name) !== undefined)
+}
+
+/** Only for programs on this machine that speak to the daemon itself. */
+export const notForwarded: MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> = async (
+  context,
+  next,
+) => {
+  if (!isFromHere(context)) {
     throw new Problem(403, {
       code: 'UNAUTHORIZED',
       message: 'This route is for programs on this machine, and not through a proxy.',

@@ -5,6 +5,8 @@ import type { Database } from './database.ts'
 export type Outbox = {
   /** Undelivered reports, oldest first. */
   pending: (limit: number) => Report[]
+  /** How many are undelivered, and when the oldest was written; null when none is. */
+  waiting: () => { depth: number; oldestAt: number | null }
   /** Ends the resending and sets the attempt's phase to `reported`, in one step. Idempotent. */
   markDelivered: (lease: Lease, at: number) => void
 }
@@ -22,7 +24,11 @@ export function createOutbox(db: Database): Outbox {
     `UPDATE attempts SET phase = 'reported'
      WHERE task_id = :taskId AND attempt = :attempt AND phase = 'settled'`,
   )
+  const waiting = db.prepare<Record<string, never>, { depth: number; oldestAt: number | null }>(
+    'SELECT count(*) AS depth, min(created_at) AS oldestAt FROM outbox WHERE delivered_at IS NULL',
+  )
   return {
+    waiting: () => waiting.get({}) ?? { depth: 0, oldestAt: null },
     pending: (limit) =>
       // Reports of an older ccm do not say whether to resume.
       pending

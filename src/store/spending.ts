@@ -15,6 +15,17 @@ export type SpentMessage = {
 /** Sums over messages, by model. */
 export type ModelSpending = { model: string; tokens: number; costUsd: number | null; messages: number }
 
+/** Tokens and dollars of one project and model since the record began; a message without a price costs 0 here. */
+export type SpendingTotal = {
+  project: string
+  model: string
+  input: number
+  output: number
+  cacheRead: number
+  cacheWrite: number
+  costUsd: number
+}
+
 /** What every task has spent, message by message: an attempt that goes on with an old session counts none twice. */
 export type Spending = {
   /** A message that is known takes the new counts and keeps its time. */
@@ -22,6 +33,7 @@ export type Spending = {
   ofTask: (taskId: string) => Spent
   /** Since then; `project` null: all of them. */
   since: (at: number, project: string | null) => Spent
+  totals: () => SpendingTotal[]
   /** Most expensive first. */
   byModel: (range: { from: number; to: number; project: string | null }) => ModelSpending[]
 }
@@ -54,7 +66,12 @@ export function createSpending(db: Database): Spending {
      FROM spending WHERE at >= :from AND at < :to AND (:project IS NULL OR project = :project)
      GROUP BY model ORDER BY cost DESC, tokens DESC`,
   )
+  const totals = db.prepare<Record<string, never>, SpendingTotal>(
+    `SELECT project, model, input_tokens AS input, output_tokens AS output, cache_read_tokens AS cacheRead,
+       cache_write_tokens AS cacheWrite, cost_usd AS costUsd FROM spending_totals`,
+  )
   return {
+    totals: () => totals.all({}),
     record: (taskId, project, messages) =>
       db.transaction(() => {
         for (const { id, model, usage, costUsd, at } of messages) {

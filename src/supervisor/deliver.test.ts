@@ -17,6 +17,7 @@ const report = (taskId: string): Report => ({
 function prepare(finish: (report: Report) => Promise<FinishReply>, waiting: Report[]) {
   const pending = [...waiting]
   const outbox: Outbox = {
+    waiting: () => ({ depth: 0, oldestAt: null }),
     pending: (limit) => pending.slice(0, limit),
     markDelivered: ({ taskId }) =>
       void pending.splice(

@@ -87,6 +87,8 @@ export function createIngest(options: {
   clock: Clock
   logger: Logger
   pulse?: StartPulse
+  /** Hears how long a commit took, and how many events it stored. */
+  took?: (ms: number, events: number) => void
   /** Events in one commit, for a benchmark. */
   groupEvents?: number
 }): Ingest {
@@ -169,6 +171,7 @@ export function createIngest(options: {
 
   /** One commit: a share of each spool that has something, in turn. */
   async function storeOne(busy: Entry[]): Promise<void> {
+    const from = performance.now()
     const taken: { entry: Entry; files: Waiting[]; events: NewHookEvent[] }[] = []
     let room = groupEvents
     let bytes = 0
@@ -194,6 +197,7 @@ export function createIngest(options: {
       taken.push(part)
     }
     const stored = hookEvents.insertBatch(taken.flatMap(({ events }) => events))
+    options.took?.(performance.now() - from, stored.length)
     const fresh = new Set(stored.map(({ payload }) => payload))
     for (const { entry, files, events } of taken) {
       // Before the files are removed: should that fail, the next look finds their names known and tells nobody.

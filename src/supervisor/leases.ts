@@ -20,6 +20,8 @@ export function createLeaseKeeper(options: {
   everyMs: number
   logger: Logger
   fence?: Fence | undefined
+  /** The queue gave a task of ours to another attempt. */
+  lost?: () => void
   pulse?: StartPulse
 }): { renew: () => Promise<void>; close: () => void } {
   const { queue, runner, logger, fence } = options
@@ -47,6 +49,7 @@ export function createLeaseKeeper(options: {
     for (const { taskId, attempt, ok, cancel } of replies) {
       // Another attempt of the task may run by now.
       if (runner.agents.get(taskId)?.attempt.attempt !== attempt) continue
+      if (!ok) options.lost?.()
       if (!ok) runner.end(taskId, endedBy('lost_lease', 'The queue gave the task to another attempt.'))
       else if (cancel) runner.end(taskId, endedBy('cancelled', 'Cancelled.'))
     }

@@ -86,6 +86,8 @@ export type RunnerDeps = {
   park: boolean
   /** The agent of a task has its window. */
   started: (task: Task, attempt: Attempt) => void
+  /** An agent works for the first time, so long after its claim. */
+  working: (tookMs: number) => void
   /** The attempt's outcome is in the outbox. */
   settled: (task: Task, attempt: Attempt, end: AgentEnd) => void
 }
@@ -208,6 +210,7 @@ export function createRunner(deps: RunnerDeps): Runner {
     const readSession = createSessionReader(attempt.configDir, () => attempt.claudeSessionId)
     const pane = paneOf(tmux, attempt)
     let claudePid: number | null = null
+    let hasWorked = taken !== null
     const watcher = createWatcher({
       pane,
       startedAt: agent.startedAt,
@@ -221,6 +224,10 @@ export function createRunner(deps: RunnerDeps): Runner {
       logger: deps.logger.child({ taskId: task.id, attempt: attempt.attempt, pane: attempt.paneId }),
       record: (change) => {
         attempts.recordState({ ...change, taskId: task.id, attempt: attempt.attempt, at: clock() })
+        if (change.to === 'working' && !hasWorked) {
+          hasWorked = true
+          deps.working(clock() - agent.startedAt)
+        }
         deps.notify(task.id, 'state')
       },
       readSession: () => {

@@ -9,7 +9,9 @@ import { occupiesSlot } from '../agent/watcher.ts'
 import type { Clock } from '../core/clock.ts'
 import { isFinal, type NewTask, type Task } from '../core/task.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
+import type { IncidentKind } from '../core/incident.ts'
 import { familyOfModel } from '../core/limit.ts'
+import { createMeters, type Meters } from '../core/meters.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply, Lease, Queue, Report, RetryReply } from '../core/queue.ts'
 import type { WorkspaceJson } from '../core/workspace.ts'
@@ -111,6 +113,8 @@ export type Supervisor = {
   addProject: (dir: string | null, name: string | null, trust: boolean) => Project
   agents: () => RunningAgent[]
   holds: () => Hold[]
+  /** Incidents opened by this daemon, by kind. */
+  incidentCounts: () => Readonly<Partial<Record<IncidentKind, number>>>
   /** Claims nothing until it is lifted. */
   pause: (hold: Hold) => void
   lift: (kind: string) => void
@@ -141,6 +145,8 @@ export type SupervisorDeps = {
   logger: Logger
   /** Where the queue is shared with other machines; `queue` is then one of `createSharedQueue`. */
   shared?: SharedDeps
+  /** Counts what happens; nobody reads it unless told. */
+  meters?: Meters
   /** Watches each loop until it is closed. */
   pulse?: StartPulse
 }
@@ -164,6 +170,7 @@ const MEMORY_SETTLES_MS = 30_000
 export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const { settings, queue, attempts, hookEvents, projects, budgets, tmux, clock, logger } = deps
   const watched = deps.pulse === undefined ? {} : { pulse: deps.pulse }
+  const meters = deps.meters ?? createMeters()
   const listeners = new Set<(notice: Notice) => void>()
   const found: string[] = []
   let retention: Retention | null = null
@@ -208,6 +215,10 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     redactor: deps.redactor,
     clock,
     logger,
+    took: (ms, events) => {
+      meters.ingest.observe({}, ms / 1000)
+      meters.hookEvents.add({}, events)
+    },
     onEvents: (lease, events) => {
       runner.onEvents(lease, events)
       notify(lease.taskId, 'hook')
@@ -247,7 +258,9 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     spend,
     park: deps.recovery.park,
     started: (task) => recovery.over(task.id, 'Its next attempt was started.'),
+    working: (tookMs) => meters.start.observe({}, tookMs / 1000),
     settled: (task, attempt, end) => {
+      meters.attemptsEnded.add({ project: task.project, outcome: end.outcome })
       recovery.ended({ ...task, model: modelOf(task) }, attempt, end)
       delivery.nudge()
     },
@@ -288,7 +301,13 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     renew: () => leases.renew(),
     filter: createClaimFilter({ queue, projects, spent, inTheWay, takes: deps.shared?.takes }),
     gate: recovery.gate,
-    claimed: (task) => recovery.breakers.claimed(task),
+    claimed: (task) => {
+      meters.claims.add({ project: task.project })
+      // Of later attempts nobody knows since when they waited.
+      if (task.attempt === 1)
+        meters.wait.observe({}, Math.max(0, clock() - Math.max(task.createdAt, task.scheduledAt)) / 1000)
+      recovery.breakers.claimed(task)
+    },
     occupied: () =>
       [...runner.agents.values()].filter(({ watcher }) => occupiesSlot(watcher?.view().state ?? 'spawning'))
         .length,
@@ -314,6 +333,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     look: settings.look,
     clock,
     logger,
+    took: (ms) => meters.sweep.observe({}, ms / 1000),
     onOrphans: (count) => recovery.orphans(count),
     onTick: () => {
       ingest.rescan()
@@ -327,6 +347,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     queue,
     runner,
     everyMs: settings.heartbeatMs,
+    lost: () => meters.leasesLost.add({}),
     fence: deps.shared?.fence,
     logger,
   })
@@ -602,6 +623,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+    incidentCounts: () => recovery.recorder.counts(),
     pause: (hold) => dispatcher.hold(hold),
     lift: (kind) => dispatcher.lift(kind),
     async close(mode) {

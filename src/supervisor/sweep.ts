@@ -24,6 +24,8 @@ export function createScreenSweep(options: {
   onOrphans: (count: number) => void
   /** Between two ticks; for what else needs a regular look. */
   onTick: () => void
+  /** Hears how long a look at all screens took. */
+  took?: (ms: number) => void
   pulse?: StartPulse
 }): ScreenSweep {
   const { tmux, agents, clock, logger } = options
@@ -36,6 +38,7 @@ export function createScreenSweep(options: {
   async function tick(): Promise<void> {
     const watched = [...agents.values()].filter(({ watcher }) => watcher !== null)
     if (watched.length === 0) return tell(0)
+    const from = performance.now()
     let result: SweepResult
     try {
       result = await sweep({ only: (pane) => pane.marks.task !== undefined })
@@ -60,6 +63,7 @@ export function createScreenSweep(options: {
         attached: attached.has(attempt.windowId ?? ''),
       })
     }
+    options.took?.(performance.now() - from)
     tell(watched.filter(({ attempt }) => !isServerOf(attempt, tmux.identity())).length)
     options.onTick()
   }

@@ -107,6 +107,7 @@ export async function serveDaemon(
     heartbeatMs: 50,
     audit: () => undefined,
     audits: async () => [],
+    scrape: async () => ({ type: 'text/plain', text: '' }),
     tasks: {
       async insert(request) {
         const id = `t${tasks.size + 1}`

@@ -132,6 +132,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
     idempotency: createIdempotencyInMemory(),
     audit: (entry) => void audits.push(entry),
     audits: async () => [],
+    scrape: async () => ({ type: 'text/plain', text: '' }),
     worker: 'worker-1',
     rightsOf: () => ({ permissionMode: 'acceptEdits', allowedTools: ['Bash(npm test:*)'] }),
     agents: async () => [],

@@ -6,7 +6,7 @@ import type { ProblemJson } from '../../src/protocol/rest.ts'
 import { PORT, createFakeDaemon, rightful } from './fake-daemon.ts'
 
 // Every route with the scope it needs. A new route needs a row here.
-const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = [
+const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own' | 'loopback'][] = [
   ['GET', '/health', 'open'],
   ['GET', '/health/tmux', 'open'],
   ['GET', '/health/supabase', 'open'],
@@ -47,6 +47,7 @@ const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own'][] = 
   ['GET', '/api/events', 'read'],
   ['GET', '/api/incidents', 'read'],
   ['GET', '/api/audit', 'admin'],
+  ['GET', '/metrics', 'loopback'],
   ['GET', '/api/agents', 'read'],
   ['GET', '/api/systems', 'read'],
   ['GET', '/api/usage', 'read'],
@@ -89,7 +90,7 @@ test.each(ROUTES)(
     const app = createApp(deps)
     const ask = (headers: Record<string, string>) =>
       app.request(urlOf(path), { method, headers: { host, 'content-type': 'application/json', ...headers } })
-    const refused = scope === 'open' ? 200 : 401
+    const refused = scope === 'open' || scope === 'loopback' ? 200 : 401
     expect((await ask({})).status).toBe(refused)
     for (const authorization of [
       'Bearer wrong',
@@ -103,7 +104,7 @@ test.each(ROUTES)(
   },
 )
 
-test.each(ROUTES.filter(([, , scope]) => scope !== 'open' && scope !== 'own'))(
+test.each(ROUTES.filter(([, , scope]) => !['open', 'own', 'loopback'].includes(scope)))(
   '%s %s refuses every key without the scope %s, and no other',
   async (method, path, needed) => {
     for (const scope of SCOPES) {

@@ -11,6 +11,8 @@ export type Variables = {
   principal: Principal
   requestId: string
   idempotencyKey?: string
+  /** The pattern of the route that answers; none for what matches none. */
+  route?: string
   /** What a change is about, for the audit log: told by whoever found or made it. */
   about?: { taskId: string | null; project: string }
 }
@@ -21,8 +23,11 @@ export type HttpContext = Context<{ Bindings: Bindings; Variables: Variables }>
 export type Route = {
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   path: string
-  /** The scope a caller needs; `open`: anyone; `own`: the handler checks a credential of its own kind. */
-  access: 'open' | 'own' | Scope
+  /**
+   * The scope a caller needs; `open`: anyone; `own`: the handler checks a credential of its own kind; `loopback`: a
+   * program on this machine needs none, everybody else the scope read.
+   */
+  access: 'open' | 'own' | 'loopback' | Scope
   /** One sentence for the documentation. */
   about: string
   /** What the handler parses; without it a query, or a body, is not looked at. */

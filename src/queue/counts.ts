@@ -1,0 +1,47 @@
+import type { Queue } from '../core/queue.ts'
+import type { QueueDatabase } from './sqlite-statements.ts'
+
+/** Numbers about a queue, for its metrics. */
+export type QueueCounts = {
+  byProject: () => Promise<{ project: string; status: string; count: number }[]>
+  /** Since when the oldest queued task could be claimed, ms since 1970; null when none can. */
+  oldestQueuedAt: (now: number) => Promise<number | null>
+}
+
+/** Of the embedded queue: counted from an index, without reading any task. */
+export function createQueueCounts(db: QueueDatabase, system: string): QueueCounts {
+  const byProject = db.prepare<{ system: string }, { project: string; status: string; count: number }>(
+    'SELECT project, status, count(*) AS count FROM tasks WHERE system = :system GROUP BY project, status',
+  )
+  const oldest = db.prepare<{ system: string; now: number }, { at: number | null }>(
+    `SELECT min(max(created_at, scheduled_at)) AS at FROM tasks
+     WHERE system = :system AND status = 'queued' AND scheduled_at <= :now`,
+  )
+  return {
+    byProject: async () => byProject.all({ system }),
+    oldestQueuedAt: async (now) => oldest.get({ system, now })?.at ?? null,
+  }
+}
+
+/** More queued tasks are not looked through for the oldest. */
+const LOOKED_AT = 1000
+
+/** Of a shared queue: what is alive, over all projects; what is over is its database's matter. */
+export function countsOfShared(queue: Pick<Queue, 'count' | 'list'>): QueueCounts {
+  return {
+    byProject: () =>
+      Promise.all(
+        (['queued', 'running'] as const).map(async (status) => {
+          return { project: 'all', status, count: await queue.count(status) }
+        }),
+      ),
+    async oldestQueuedAt(now) {
+      const queued = await queue.list({ status: 'queued', limit: LOOKED_AT })
+      const since = queued.map(({ createdAt, scheduledAt }) => Math.max(createdAt, scheduledAt))
+      return since.reduce<number | null>(
+        (oldest, at) => (at <= now && at < (oldest ?? now) ? at : oldest),
+        null,
+      )
+    },
+  }
+}
