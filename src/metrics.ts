@@ -249,9 +249,8 @@ export function createScrape(
           onFault(name, error)
         }
       }
-      const options = { name, help, labelNames: labels, registers: [made], collect }
-      if (kind === 'counter') new Counter(options)
-      else new Gauge(options)
+      const options = { name, help, labelNames: labels, registers: [], collect }
+      made.registerMetric(kind === 'counter' ? new Counter(options) : new Gauge(options))
     }
     for (const { name, help, pick } of TIMINGS) made.registerMetric(asMetric(name, help, () => pick(meters)))
     return made
