@@ -8,6 +8,7 @@ import type { Claude } from './claude.ts'
 import { seedConfigFolder } from './config-folder.ts'
 import { agentEnvironment } from './environment.ts'
 import { gitTopLevel } from './git.ts'
+import type { Guard } from './guard.ts'
 import { lostFilesOf, makeLostFiles } from './lost-files.ts'
 import { endingInstructions, resumePrompt, toArgument } from './prompt.ts'
 import { attemptSettings } from './settings.ts'
@@ -52,6 +53,8 @@ export type LaunchOptions = {
   hookScript: string
   /** What runs a program in a scope, but for the scope's name; null or absent: agents have none. */
   scope?: string[] | null
+  /** Null or absent: nobody else can have the task. */
+  guard?: Guard | null
   ask: { url: string; secret: string; holdMs: number } | null
   /** Rules of things Claude Code has to ask for even where its mode would not: a rule of the project decides then. */
   askFor: string[]
@@ -120,7 +123,8 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
     options.scope == null
       ? null
       : { argv: [...options.scope, `--unit=${scopeName(attempt)}`], oomFile: files.oom }
-  const script = startScript({ environment, dir: attempt.dir, argv, exitFile: files.exit, scope })
+  const guard = options.guard?.line(attempt, scope !== null) ?? null
+  const script = startScript({ environment, dir: attempt.dir, argv, exitFile: files.exit, scope, guard })
   writeFileSync(files.script, script, { mode: 0o600 })
   return ['/bin/sh', files.script]
 }

@@ -17,6 +17,8 @@ export function startScript(options: {
   exitFile: string
   /** What runs the script again in a scope of its own; null: it runs where the window is. */
   scope?: { argv: string[]; oomFile: string } | null
+  /** Starts the agent's guard; null: it has none. */
+  guard?: string | null
 }): string {
   const exports = Object.entries(options.environment).map(([name, value]) => {
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
@@ -31,6 +33,7 @@ export function startScript(options: {
   return [
     '# Written by ccm for one attempt; removed when the attempt is over.',
     ...(options.scope == null ? [] : inScope(options.scope.argv, options.exitFile)),
+    ...(options.guard == null ? [] : [options.guard]),
     'unset TMUX TMUX_PANE',
     ...exports,
     `if cd -- ${shellQuote(options.dir)}; then`,

@@ -74,6 +74,8 @@ export type WatcherOptions = {
   readExit: () => Promise<number | null>
   /** What is known of a program that ended by itself, as a sentence: that it ran out of memory. */
   cause?: () => string | null
+  /** True when its guard ended it, because its lease was not renewed in time. */
+  fenced?: () => boolean
   /** Brings every event that is in the spool by now to `onHookEvents`. */
   readSpool: () => Promise<void>
   /** It goes on with an old session: until its first prompt, what is on its screen is the past. */
@@ -377,6 +379,11 @@ export function createWatcher(options: WatcherOptions): Watcher {
       moveBy('lost', why)
       const outcome = at.serverGone ? 'released' : 'failed'
       return finish({ outcome, kind: 'lost', error: why, message: '', retryAfterMs: null })
+    }
+    if (options.fenced?.() === true) {
+      const why = 'Its lease was not renewed in time, so its guard ended it.'
+      moveBy('lost', why)
+      return finish({ outcome: 'released', kind: 'lost_lease', error: why, message: '', retryAfterMs: null })
     }
     const cause = options.cause?.() ?? null
     const reason = cause ?? `Claude Code ended by itself${status === null ? '' : ` with status ${status}`}.`

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import { readSnapshot, type Snapshot } from '../agent/changes.ts'
 import type { Claude } from '../agent/claude.ts'
 import { endAgent } from '../agent/end.ts'
+import { guardFiles } from '../agent/guard.ts'
 import { attemptFiles } from '../agent/launch.ts'
 import { createLiveUsage, type LiveUsage } from '../agent/live-usage.ts'
 import { lostFilesOf } from '../agent/lost-files.ts'
@@ -239,6 +240,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       readExit: () => readExit(files.exit),
       resumed: attempt.resumed,
       cause: () => memoryCause(files.oom),
+      fenced: () => existsSync(guardFiles(attempt.folder).fenced),
       readSpool: () => deps.ingest().read(spoolOf(attempt)),
       taken,
     })

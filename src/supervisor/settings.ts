@@ -1,3 +1,4 @@
+import type { Guard } from '../agent/guard.ts'
 import type { Deadlines } from '../core/deadline.ts'
 import type { Markers } from '../core/marker.ts'
 import type { OutsideLimit } from '../core/restricted.ts'
@@ -26,6 +27,8 @@ export type Settings = {
   outside: OutsideLimit
   /** What runs an agent in a scope of its own, but for the scope's name; null where none can be had. */
   scope?: () => Promise<string[] | null>
+  /** What ends agents whose lease nobody renewed; null or absent: no other worker can have their tasks. */
+  guard?: Guard | null
   maxConcurrent: number
   minFreeMemoryMb: number
   markers: Markers & { unmarked: 'fail' | 'succeed'; nudges: number }

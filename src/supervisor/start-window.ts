@@ -112,6 +112,8 @@ export async function startWindow(
   usableDirectory(attempt.dir)
   refuseUnsafeRoot(attempt.permissionMode, settings.claude.env)
   mkdirSync(files.spool, { recursive: true, mode: 0o700 })
+  // From the claim a moment ago; heartbeats move it while the rest is made ready.
+  settings.guard?.renewed(attempt, settings.guard.now())
   const claude = await deps.findClaude()
   const env = agentEnvironment({
     inherited: settings.inherited,
@@ -186,6 +188,7 @@ async function prepare(
     markers: settings.markers,
     hookScript: settings.hookScript,
     scope: (await settings.scope?.()) ?? null,
+    guard: settings.guard ?? null,
     ask: askOf(settings, attempt),
     askFor: rules.filter(({ effect }) => effect !== 'allow').map(({ rule }) => rule),
   })

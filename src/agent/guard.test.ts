@@ -1,0 +1,152 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, onTestFinished, test, type TestContext } from 'vitest'
+import { createGuard, guardFiles, type Guard } from './guard.ts'
+import { killTree, sendSignal, treeOf } from './process-tree.ts'
+import { startScript } from './start-script.ts'
+
+const SCRIPT = resolve(import.meta.dirname, '../../hooks/guard-agent.sh')
+
+type Guarded = {
+  guard: Guard
+  attempt: { taskId: string; attempt: number; folder: string }
+  window: ChildProcess
+  tree: () => Promise<number[]>
+  guardPid: () => number | null
+  exit: string
+}
+
+/** A window's program with its guard, as a start script makes them; the agent is `lines` of sh. */
+async function start(
+  { expect, onTestFinished }: TestContext,
+  leaseMs: number,
+  ...lines: string[]
+): Promise<Guarded> {
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-guard-'))
+  const attempt = { taskId: `guard-${randomBytes(4).toString('hex')}`, attempt: 2, folder }
+  const exit = join(folder, 'exit-status')
+  const guard = createGuard({ leaseMs, script: SCRIPT, exitFileOf: () => exit })
+  guard.renewed(attempt, guard.now())
+  const script = join(folder, 'start.sh')
+  const environment = { PATH: process.env['PATH'] ?? '', CCM_TASK_ID: attempt.taskId, CCM_ATTEMPT: '2' }
+  const argv = ['/bin/sh', '-c', lines.join('\n')]
+  const line = guard.line(attempt, false)
+  writeFileSync(script, startScript({ environment, dir: folder, argv, exitFile: exit, guard: line }))
+  const window = spawn('/bin/sh', [script], { stdio: 'ignore', env: {}, detached: true })
+  const rootPid = window.pid ?? null
+  const tree = () => treeOf({ ...attempt, rootPid })
+  const guardPid = () => findGuard(attempt.taskId)
+  onTestFinished(async () => {
+    const pid = guardPid()
+    if (pid !== null) sendSignal(pid, 'SIGKILL')
+    await killTree({ ...attempt, rootPid })
+    rmSync(folder, { recursive: true, force: true })
+  })
+  await expect.poll(guardPid, { timeout: 5000 }).not.toBeNull()
+  return { guard, attempt, window, tree, guardPid, exit }
+}
+
+function findGuard(taskId: string): number | null {
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    try {
+      const words = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0')
+      if (words[1] === SCRIPT && words.includes(taskId)) return Number(name)
+    } catch {
+      // It ended while we looked.
+    }
+  }
+  return null
+}
+
+const onLinux = test.skipIf(process.platform !== 'linux').concurrent
+
+const STUBBORN = [
+  `sh -c 'trap "" TERM HUP INT; while :; do sleep 1000; done' &`,
+  '(setsid sleep 1001 &)',
+  `env -i sh -c 'trap "" TERM; sleep 1002; :' &`,
+  'sleep 1003',
+]
+
+onLinux('a deadline that nobody moves ends the whole tree', async (context) => {
+  const { expect } = context
+  // Three seconds.
+  const { tree, guardPid, attempt, guard } = await start(context, 4000, ...STUBBORN)
+  const from = guard.now()
+  await expect.poll(async () => (await tree()).length).toBeGreaterThanOrEqual(6)
+  await expect.poll(async () => (await tree()).length, { timeout: 15_000 }).toBe(0)
+  expect(guard.now() - from).toBeGreaterThan(1)
+  expect(existsSync(guardFiles(attempt.folder).fenced)).toBe(true)
+  await expect.poll(guardPid, { timeout: 5000 }).toBeNull()
+})
+
+onLinux('a deadline that is moved lets it live; HUP, INT and TERM do not end the guard', async (context) => {
+  const { expect } = context
+  const { tree, guardPid, guard, attempt, window } = await start(
+    context,
+    4000,
+    'trap "" HUP; while :; do sleep 1; done',
+  )
+  const pid = guardPid() ?? 0
+  for (const until = guard.now() + 6; guard.now() < until; await sleep(500)) {
+    guard.renewed(attempt, guard.now())
+    for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) sendSignal(pid, signal)
+  }
+  expect((await tree()).length).toBeGreaterThanOrEqual(2)
+  expect(guardPid()).toBe(pid)
+  // The window's own program killed, as a tmux server does it: what is left of the agent is guarded on.
+  window.kill('SIGKILL')
+  await sleep(1500)
+  expect(guardPid()).toBe(pid)
+  await expect.poll(async () => (await tree()).length, { timeout: 15_000 }).toBe(0)
+})
+
+onLinux('it ends with the agent, and takes less than a megabyte of its own', async (context) => {
+  const { expect } = context
+  const { guardPid, exit, attempt } = await start(context, 60_000, 'sleep 3')
+  const kb = [
+    ...readFileSync(`/proc/${guardPid()}/smaps_rollup`, 'utf8').matchAll(/^Private_\w+:\s+(\d+) kB$/gm),
+  ]
+  const privateKb = kb.reduce((sum, [, size]) => sum + Number(size), 0)
+  // 128 kB, measured.
+  expect(privateKb).toBeLessThan(1024)
+  await expect.poll(() => existsSync(exit), { timeout: 8000 }).toBe(true)
+  await expect.poll(guardPid, { timeout: 10_000 }).toBeNull()
+  expect(existsSync(guardFiles(attempt.folder).fenced)).toBe(false)
+})
+
+onLinux(
+  'after a gap in its own time it stops the agent and waits for a renewal before it kills',
+  async (context) => {
+    const { expect } = context
+    const { tree, guardPid, guard, attempt, window } = await start(
+      context,
+      4000,
+      'while :; do sleep 0.2; done',
+    )
+    const pid = guardPid() ?? 0
+    const agent = (await tree()).find((one) => one !== window.pid) ?? 0
+    const stateOf = () => /\) (\w)/.exec(readFileSync(`/proc/${agent}/stat`, 'latin1'))?.[1]
+    sendSignal(pid, 'SIGSTOP')
+    await sleep(9000)
+    sendSignal(pid, 'SIGCONT')
+    await expect.poll(stateOf, { timeout: 5000 }).toBe('T')
+    guard.renewed(attempt, guard.now() + 60)
+    await expect.poll(stateOf, { timeout: 5000 }).not.toBe('T')
+    expect(existsSync(guardFiles(attempt.folder).fenced)).toBe(false)
+  },
+)
+
+test('a deadline counts from before the heartbeat was sent, three quarters of the lease', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-guard-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const guard = createGuard({ leaseMs: 600_000, script: SCRIPT, exitFileOf: () => 'exit' })
+  guard.renewed({ folder }, 1000.9)
+  expect(readFileSync(guardFiles(folder).deadline, 'utf8')).toBe('1450\n')
+  const uptime = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0])
+  expect(Math.abs(guard.now() - uptime)).toBeLessThan(1)
+})

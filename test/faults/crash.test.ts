@@ -1,0 +1,49 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { createScriptedFleet, sizeOf } from '../scripted/fleet.ts'
+import type { Script } from '../scripted/script.ts'
+
+test(
+  '200 tasks outlive a daemon that is killed 40 times: none lost, none twice, nothing left',
+  { timeout: 600_000 },
+  async () => {
+    await using fleet = await createScriptedFleet({ dirs: 8 })
+    await fleet.up()
+    await fleet.stage.status()
+    const before = sizeOf(fleet.pidOfDaemon())
+    const tasks = Number(process.env['CCM_FAULT_TASKS'] ?? 200)
+    const kills = tasks / 5
+    const odd: Script[] = [
+      { ends: ['crash', 'done'] },
+      { ends: ['error'] },
+      { child: true },
+      { ends: ['kill', 'done'] },
+    ]
+    for (let index = 0; index < tasks; index++)
+      await fleet.add(`t${index}`, {
+        workMs: 300,
+        tools: 2,
+        ...(index % 10 === 0 ? odd[(index / 10) % 4] : {}),
+      })
+    let killed = 0
+    await fleet.over(540_000, async () => {
+      await sleep(Math.random() * 1500)
+      if (killed >= kills) return
+      killed++
+      await fleet.crash()
+      await fleet.up()
+    })
+    const after = sizeOf(fleet.pidOfDaemon())
+    console.log({ killed, counts: fleet.counts(), before, after })
+    expect(await fleet.faults()).toEqual([])
+    expect(killed).toBe(kills)
+    const { succeeded = 0, failed = 0 } = fleet.counts()
+    expect(succeeded + failed).toBe(tasks)
+    expect(failed).toBe(tasks / 40)
+    await expect
+      .poll(() => sizeOf(fleet.pidOfDaemon()).descriptors, { timeout: 20_000 })
+      .toBeLessThanOrEqual(before.descriptors + 3)
+    // What it takes for a while right after work; whether it grows is for `npm run soak`.
+    expect(after.memoryMb).toBeLessThan(before.memoryMb + 200)
+  },
+)

@@ -1,0 +1,103 @@
+import type { Entry } from './ledger.ts'
+
+/** What is left when everything is over; read by the test, from outside the daemon. */
+export type Remains = {
+  tasks: { id: string; status: string }[]
+  /** Stored events that carry a `seq`, oldest first. */
+  events: { task: string; attempt: number; seq: number }[]
+  /** Attempts that are neither settled nor reported. */
+  openAttempts: number
+  /** Outcomes that were not delivered. */
+  undelivered: number
+  /** What `PRAGMA integrity_check` says. */
+  integrity: string
+  /** Processes of agents that still live. */
+  processes: number[]
+}
+
+const FINAL = new Set(['succeeded', 'failed', 'cancelled', 'dead'])
+
+/**
+ * What is wrong, one sentence each; nothing: the run was right. Pure. The ledger decides who ran when and what was
+ * said; the daemon's tables are only asked what it made of that.
+ */
+export function judge(ledger: Entry[], remains: Remains, rules: { mayLose?: boolean } = {}): string[] {
+  const faults: string[] = []
+  const say = (sentence: string) => faults.push(sentence)
+  for (const { id, status } of remains.tasks) if (!FINAL.has(status)) say(`task ${id} is ${status}`)
+  for (const [task, entries] of groupBy(ledger, ({ task }) => task)) {
+    judgeTask(task, entries, remains.tasks.find(({ id }) => id === task)?.status, say)
+    for (const [attempt, own] of groupBy(entries, ({ attempt }) => attempt))
+      judgeEvents(`task ${task}, attempt ${attempt}`, own, storedOf(remains, task, attempt), say, rules)
+  }
+  for (const { id, status } of remains.tasks)
+    if (status === 'succeeded' && !ledger.some((entry) => entry.task === id && isSuccess(entry)))
+      say(`task ${id} is succeeded, and no agent said so`)
+  if (remains.openAttempts > 0) say(`${remains.openAttempts} attempts are open`)
+  if (remains.undelivered > 0) say(`${remains.undelivered} outcomes were not delivered`)
+  if (remains.integrity !== 'ok') say(`the database is damaged: ${remains.integrity}`)
+  if (remains.processes.length > 0) say(`processes are left: ${remains.processes.join(' ')}`)
+  return faults
+}
+
+function judgeTask(task: string, entries: Entry[], status: string | undefined, say: (text: string) => void) {
+  if (status === undefined) say(`task ${task} is gone`)
+  for (const entry of entries)
+    if (entry.kind === 'lock_failed') say(`task ${task}: its lock was held by ${entry.holder}`)
+  const successes = entries.filter(isSuccess)
+  if (successes.length > 1) say(`task ${task} succeeded ${successes.length} times`)
+  if (successes.length === 1 && status !== undefined && status !== 'succeeded' && status !== 'cancelled')
+    say(`task ${task} is ${status}, and an agent said that it is done`)
+  const attempts = [...groupBy(entries, ({ attempt }) => attempt).values()].map((own) => ({
+    attempt: own[0]?.attempt ?? 0,
+    from: own[0]?.at ?? 0,
+    until: own.at(-1)?.at ?? 0,
+    agents: own.filter(({ kind }) => kind === 'start').length,
+  }))
+  for (const { attempt, agents } of attempts)
+    if (agents > 1) say(`task ${task}, attempt ${attempt}: ${agents} agents were started`)
+  // In the order in which they were first heard of; one that was killed was last heard of before that.
+  for (const [index, one] of attempts.entries())
+    for (const other of attempts.slice(index + 1)) {
+      if (one.from < other.until && other.from < one.until)
+        say(`task ${task}: the attempts ${one.attempt} and ${other.attempt} overlap`)
+      if (other.attempt < one.attempt)
+        say(`task ${task}: attempt ${other.attempt} began after ${one.attempt}`)
+    }
+}
+
+function judgeEvents(
+  name: string,
+  own: Entry[],
+  stored: number[],
+  say: (text: string) => void,
+  { mayLose = false }: { mayLose?: boolean },
+) {
+  const given = new Set(own.flatMap((entry) => (entry.kind === 'sending' ? [entry.seq] : [])))
+  const sent = own.flatMap((entry) => (entry.kind === 'sent' ? [entry.seq] : []))
+  const lost = sent.filter((seq) => !stored.includes(seq))
+  if (lost.length > 0 && !mayLose) say(`${name}: the events ${lost.join(' ')} were sent and are not stored`)
+  const strange = stored.filter((seq) => !given.has(seq))
+  if (strange.length > 0) say(`${name}: the events ${strange.join(' ')} are stored and were never sent`)
+  if (new Set(stored).size < stored.length) say(`${name}: an event is stored twice`)
+  if (stored.some((seq, index) => seq < (stored[index - 1] ?? 0))) say(`${name}: its events are out of order`)
+}
+
+function isSuccess(entry: Entry): boolean {
+  return entry.kind === 'outcome' && entry.outcome === 'done'
+}
+
+function storedOf({ events }: Remains, task: string, attempt: number): number[] {
+  return events.filter((event) => event.task === task && event.attempt === attempt).map(({ seq }) => seq)
+}
+
+function groupBy<T, K>(items: T[], keyOf: (item: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>()
+  for (const item of items) {
+    const key = keyOf(item)
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [item])
+    else group.push(item)
+  }
+  return groups
+}
