@@ -2,7 +2,7 @@
 # guard-agent.sh DEADLINE-FILE EXIT-FILE FENCED-FILE SCRIPT-PID TASK ATTEMPT SCOPE: beside each agent of a shared queue.
 # Kills the agent with its whole tree once the deadline has passed, so that no other machine's agent ever works on the
 # same task. The daemon moves the deadline after each good heartbeat; nobody else has to live for it to pass.
-# The deadline is a whole number of seconds on the machine's boot-time clock, which goes on while it sleeps.
+# The deadline is in milliseconds since the machine was started, by the clock that goes on while it sleeps.
 # It hears no signal but KILL, holds no terminal, and ends with the agent.
 # After a gap in its own time (a suspend, a stopped container) the agent is stopped first, and killed only when the
 # deadline has not moved within some seconds: whoever renews leases renews before anything else.
@@ -13,13 +13,19 @@ deadline_file=$1 exit_file=$2 fenced_file=$3 script=$4 task=$5 attempt=$6 scope=
 GRACE=10
 
 seconds() {
-  if read -r now rest </proc/uptime; then now=${now%.*}; else now=$(date +%s); fi
+  if read -r now rest </proc/uptime; then
+    now=${now%.*}
+  else
+    booted=$(sysctl -n kern.boottime)
+    booted=${booted#*sec = }
+    now=$(($(date +%s) - ${booted%%,*}))
+  fi
 }
 
 # One that cannot be read leaves the last one valid: a deadline that is lost must not let the agent live for ever.
 look() {
   if read -r found <"$deadline_file"; then
-    case $found in '' | *[!0-9]*) ;; *) deadline=$found ;; esac
+    case $found in '' | *[!0-9]*) ;; *) deadline=$((found / 1000)) ;; esac
   fi
 }
 
@@ -82,8 +88,9 @@ fence() {
   exit
 }
 
+# Without one an agent may not live at all.
+deadline=0
 look
-: "${deadline:?no deadline to start with}"
 seconds
 while :; do
   if ! kill -0 "$script" || [ -e "$exit_file" ]; then

@@ -4,6 +4,8 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { inheritedEnvironment } from './agent/environment.ts'
+import { createGuard } from './agent/guard.ts'
+import { attemptFiles } from './agent/launch.ts'
 import { costOf } from './agent/price.ts'
 import { findPackageRoot } from './cli/package-root.ts'
 import type { Config } from './config.ts'
@@ -176,6 +178,10 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     createHmac('sha256', token).update(`${lease.taskId}.${lease.attempt}`).digest('hex')
   const settings: Settings = {
     ...toSettings(config, inherited, join(root.folder, 'hooks/record-event.sh'), worker),
+    guard:
+      chosen.shared === null
+        ? null
+        : createGuard(join(root.folder, 'hooks/guard-agent.sh'), (folder) => attemptFiles(folder).exit),
     scope: scopeFinder(config, logger),
     ask: (attempt) => ({
       url: `http://${host(config)}:${port}/internal/attempts/${attempt.taskId}/${attempt.attempt}/permission`,

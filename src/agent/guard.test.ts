@@ -1,18 +1,27 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir, uptime } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, onTestFinished, test, type TestContext } from 'vitest'
-import { createGuard, guardFiles, type Guard } from './guard.ts'
+import { test, type TestContext } from 'vitest'
+import { createGuard, guardFiles } from './guard.ts'
 import { killTree, sendSignal, treeOf } from './process-tree.ts'
 import { startScript } from './start-script.ts'
 
 const SCRIPT = resolve(import.meta.dirname, '../../hooks/guard-agent.sh')
 
 type Guarded = {
-  guard: Guard
+  /** The deadline, so many seconds from now. */
+  move: (forS: number) => void
   attempt: { taskId: string; attempt: number; folder: string }
   window: ChildProcess
   tree: () => Promise<number[]>
@@ -23,18 +32,23 @@ type Guarded = {
 /** A window's program with its guard, as a start script makes them; the agent is `lines` of sh. */
 async function start(
   { expect, onTestFinished }: TestContext,
-  leaseMs: number,
+  forS: number | null,
   ...lines: string[]
 ): Promise<Guarded> {
   const folder = mkdtempSync(join(tmpdir(), 'ccm-guard-'))
   const attempt = { taskId: `guard-${randomBytes(4).toString('hex')}`, attempt: 2, folder }
   const exit = join(folder, 'exit-status')
-  const guard = createGuard({ leaseMs, script: SCRIPT, exitFileOf: () => exit })
-  guard.renewed(attempt, guard.now())
+  const guard = createGuard(SCRIPT, () => exit)
+  const move = (seconds: number) => {
+    const { deadline } = guardFiles(folder)
+    writeFileSync(`${deadline}.part`, `${Math.floor((uptime() + seconds) * 1000)}\n`)
+    renameSync(`${deadline}.part`, deadline)
+  }
+  if (forS !== null) move(forS)
   const script = join(folder, 'start.sh')
   const environment = { PATH: process.env['PATH'] ?? '', CCM_TASK_ID: attempt.taskId, CCM_ATTEMPT: '2' }
   const argv = ['/bin/sh', '-c', lines.join('\n')]
-  const line = guard.line(attempt, false)
+  const line = guard(attempt, false)
   writeFileSync(script, startScript({ environment, dir: folder, argv, exitFile: exit, guard: line }))
   const window = spawn('/bin/sh', [script], { stdio: 'ignore', env: {}, detached: true })
   const rootPid = window.pid ?? null
@@ -46,8 +60,8 @@ async function start(
     await killTree({ ...attempt, rootPid })
     rmSync(folder, { recursive: true, force: true })
   })
-  await expect.poll(guardPid, { timeout: 5000 }).not.toBeNull()
-  return { guard, attempt, window, tree, guardPid, exit }
+  await expect.poll(() => guardPid() ?? existsSync(guardFiles(folder).fenced), { timeout: 5000 }).toBeTruthy()
+  return { move, attempt, window, tree, guardPid, exit }
 }
 
 function findGuard(taskId: string): number | null {
@@ -74,26 +88,21 @@ const STUBBORN = [
 
 onLinux('a deadline that nobody moves ends the whole tree', async (context) => {
   const { expect } = context
-  // Three seconds.
-  const { tree, guardPid, attempt, guard } = await start(context, 4000, ...STUBBORN)
-  const from = guard.now()
+  const { tree, guardPid, attempt } = await start(context, 3, ...STUBBORN)
+  const from = uptime()
   await expect.poll(async () => (await tree()).length).toBeGreaterThanOrEqual(6)
   await expect.poll(async () => (await tree()).length, { timeout: 15_000 }).toBe(0)
-  expect(guard.now() - from).toBeGreaterThan(1)
+  expect(uptime() - from).toBeGreaterThan(1)
   expect(existsSync(guardFiles(attempt.folder).fenced)).toBe(true)
   await expect.poll(guardPid, { timeout: 5000 }).toBeNull()
 })
 
 onLinux('a deadline that is moved lets it live; HUP, INT and TERM do not end the guard', async (context) => {
   const { expect } = context
-  const { tree, guardPid, guard, attempt, window } = await start(
-    context,
-    4000,
-    'trap "" HUP; while :; do sleep 1; done',
-  )
+  const { tree, guardPid, move, window } = await start(context, 3, 'trap "" HUP; while :; do sleep 1; done')
   const pid = guardPid() ?? 0
-  for (const until = guard.now() + 6; guard.now() < until; await sleep(500)) {
-    guard.renewed(attempt, guard.now())
+  for (const until = uptime() + 6; uptime() < until; await sleep(500)) {
+    move(3)
     for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) sendSignal(pid, signal)
   }
   expect((await tree()).length).toBeGreaterThanOrEqual(2)
@@ -107,7 +116,7 @@ onLinux('a deadline that is moved lets it live; HUP, INT and TERM do not end the
 
 onLinux('it ends with the agent, and takes less than a megabyte of its own', async (context) => {
   const { expect } = context
-  const { guardPid, exit, attempt } = await start(context, 60_000, 'sleep 3')
+  const { guardPid, exit, attempt } = await start(context, 60, 'sleep 3')
   const kb = [
     ...readFileSync(`/proc/${guardPid()}/smaps_rollup`, 'utf8').matchAll(/^Private_\w+:\s+(\d+) kB$/gm),
   ]
@@ -123,11 +132,7 @@ onLinux(
   'after a gap in its own time it stops the agent and waits for a renewal before it kills',
   async (context) => {
     const { expect } = context
-    const { tree, guardPid, guard, attempt, window } = await start(
-      context,
-      4000,
-      'while :; do sleep 0.2; done',
-    )
+    const { tree, guardPid, move, attempt, window } = await start(context, 3, 'while :; do sleep 0.2; done')
     const pid = guardPid() ?? 0
     const agent = (await tree()).find((one) => one !== window.pid) ?? 0
     const stateOf = () => /\) (\w)/.exec(readFileSync(`/proc/${agent}/stat`, 'latin1'))?.[1]
@@ -135,18 +140,15 @@ onLinux(
     await sleep(9000)
     sendSignal(pid, 'SIGCONT')
     await expect.poll(stateOf, { timeout: 5000 }).toBe('T')
-    guard.renewed(attempt, guard.now() + 60)
+    move(60)
     await expect.poll(stateOf, { timeout: 5000 }).not.toBe('T')
     expect(existsSync(guardFiles(attempt.folder).fenced)).toBe(false)
   },
 )
 
-test('a deadline counts from before the heartbeat was sent, three quarters of the lease', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'ccm-guard-'))
-  onTestFinished(() => rmSync(folder, { recursive: true }))
-  const guard = createGuard({ leaseMs: 600_000, script: SCRIPT, exitFileOf: () => 'exit' })
-  guard.renewed({ folder }, 1000.9)
-  expect(readFileSync(guardFiles(folder).deadline, 'utf8')).toBe('1450\n')
-  const uptime = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0])
-  expect(Math.abs(guard.now() - uptime)).toBeLessThan(1)
+onLinux('without a deadline an agent does not live', async (context) => {
+  const { expect } = context
+  const { tree, attempt } = await start(context, null, 'while :; do sleep 1; done')
+  await expect.poll(async () => (await tree()).length, { timeout: 5000 }).toBe(0)
+  expect(existsSync(guardFiles(attempt.folder).fenced)).toBe(true)
 })

@@ -123,7 +123,7 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
     options.scope == null
       ? null
       : { argv: [...options.scope, `--unit=${scopeName(attempt)}`], oomFile: files.oom }
-  const guard = options.guard?.line(attempt, scope !== null) ?? null
+  const guard = options.guard?.(attempt, scope !== null) ?? null
   const script = startScript({ environment, dir: attempt.dir, argv, exitFile: files.exit, scope, guard })
   writeFileSync(files.script, script, { mode: 0o600 })
   return ['/bin/sh', files.script]

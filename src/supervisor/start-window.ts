@@ -112,8 +112,6 @@ export async function startWindow(
   usableDirectory(attempt.dir)
   refuseUnsafeRoot(attempt.permissionMode, settings.claude.env)
   mkdirSync(files.spool, { recursive: true, mode: 0o700 })
-  // From the claim a moment ago; heartbeats move it while the rest is made ready.
-  settings.guard?.renewed(attempt, settings.guard.now())
   const claude = await deps.findClaude()
   const env = agentEnvironment({
     inherited: settings.inherited,
