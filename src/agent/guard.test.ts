@@ -132,9 +132,14 @@ onLinux(
   'after a gap in its own time it stops the agent and waits for a renewal before it kills',
   async (context) => {
     const { expect } = context
-    const { tree, guardPid, move, attempt, window } = await start(context, 3, 'while :; do sleep 0.2; done')
+    const { guardPid, move, attempt } = await start(
+      context,
+      3,
+      'echo $$ >pid.part && mv pid.part pid; while :; do sleep 0.2; done',
+    )
     const pid = guardPid() ?? 0
-    const agent = (await tree()).find((one) => one !== window.pid) ?? 0
+    await expect.poll(() => existsSync(join(attempt.folder, 'pid'))).toBe(true)
+    const agent = Number(readFileSync(join(attempt.folder, 'pid'), 'utf8'))
     const stateOf = () => /\) (\w)/.exec(readFileSync(`/proc/${agent}/stat`, 'latin1'))?.[1]
     sendSignal(pid, 'SIGSTOP')
     await sleep(9000)
