@@ -8,10 +8,15 @@ export type QueueCounts = {
   oldestQueuedAt: (now: number) => Promise<number | null>
 }
 
-/** Of the embedded queue: counted from an index, without reading any task. */
+/** Of the embedded queue: counted from indexes, without reading any task. */
 export function createQueueCounts(db: QueueDatabase, system: string): QueueCounts {
   const byProject = db.prepare<{ system: string }, { project: string; status: string; count: number }>(
-    'SELECT project, status, count(*) AS count FROM tasks WHERE system = :system GROUP BY project, status',
+    `SELECT project, status, count(*) AS count FROM tasks WHERE system = :system AND status = 'queued' GROUP BY project
+     UNION ALL
+     SELECT project, status, count(*) FROM tasks WHERE system = :system AND status = 'running' GROUP BY project
+     UNION ALL
+     SELECT project, status, count(*) FROM tasks WHERE system = :system AND status IN ('succeeded', 'failed', 'cancelled', 'dead')
+     GROUP BY project, status`,
   )
   const oldest = db.prepare<{ system: string; now: number }, { at: number | null }>(
     `SELECT min(max(created_at, scheduled_at)) AS at FROM tasks

@@ -41,6 +41,20 @@ export type TaskRow = {
   finished_at: number | null
 }
 
+/** Of a row, what its next step is decided by. */
+export type Standing = Pick<
+  TaskRow,
+  | 'id'
+  | 'status'
+  | 'attempt'
+  | 'worker'
+  | 'failures'
+  | 'lost_leases'
+  | 'releases'
+  | 'cancel_requested'
+  | 'cancel_reason'
+>
+
 /** The row of a task that nobody has claimed yet. */
 export function newRow(id: string, system: string, task: NewTask, now: number): TaskRow {
   return {

@@ -1,5 +1,6 @@
+import type { TaskStatus } from '../core/task.ts'
 import type { Candidate } from './claim-order.ts'
-import type { TaskRow } from './sqlite-rows.ts'
+import type { Standing, TaskRow } from './sqlite-rows.ts'
 
 type Params = Record<string, string | number | null>
 type Statement<P extends Params, Row> = {
@@ -16,6 +17,20 @@ export type QueueDatabase = {
 
 type Nothing = Record<string, never>
 type Id = { id: string }
+
+/** In words that SQLite finds in the condition of an index: it proves nothing about a parameter. */
+const WITH_STATUS: Record<TaskStatus, string> = {
+  queued: "status = 'queued'",
+  running: "status = 'running'",
+  succeeded: "status = 'succeeded'",
+  failed: "status = 'failed' AND status IN ('failed', 'cancelled', 'dead')",
+  cancelled: "status = 'cancelled' AND status IN ('failed', 'cancelled', 'dead')",
+  dead: "status = 'dead' AND status IN ('failed', 'cancelled', 'dead')",
+}
+
+const HAS_LABELS = `OR NOT EXISTS (
+  SELECT 1 FROM json_each(tasks.labels) AS label
+  WHERE label.value NOT IN (SELECT value FROM json_each(:labels)))`
 
 /** Every statement of the embedded queue. Whoever writes runs them inside one transaction. */
 export function prepareStatements(db: QueueDatabase) {
@@ -53,9 +68,10 @@ export function prepareStatements(db: QueueDatabase) {
       'SELECT * FROM tasks WHERE id = :id AND system = :system',
     ),
     // One statement for each combination, so that each has an index to go by.
-    list: (filter: { status: boolean; project: boolean; before: boolean }) =>
-      db.prepare<{ system: string; status: string; project: string; before: string; limit: number }, TaskRow>(
-        `SELECT * FROM tasks WHERE system = :system ${filter.status ? 'AND status = :status' : ''}
+    list: (filter: { status: TaskStatus | undefined; project: boolean; before: boolean }) =>
+      db.prepare<{ system: string; project: string; before: string; limit: number }, TaskRow>(
+        `SELECT * FROM tasks
+         WHERE system = :system ${filter.status === undefined ? '' : `AND ${WITH_STATUS[filter.status]}`}
            ${filter.project ? 'AND project = :project' : ''} ${filter.before ? 'AND id < :before' : ''}
          ORDER BY id DESC LIMIT :limit`,
       ),
@@ -64,9 +80,10 @@ export function prepareStatements(db: QueueDatabase) {
       `SELECT id FROM tasks
        WHERE id >= :prefix AND id < :prefix || char(1114111) AND +system = :system ORDER BY id LIMIT 2`,
     ),
-    count: db.prepare<{ system: string; status: string }, { n: number }>(
-      'SELECT count(*) AS n FROM tasks WHERE system = :system AND status = :status',
-    ),
+    count: (status: TaskStatus) =>
+      db.prepare<{ system: string }, { n: number }>(
+        `SELECT count(*) AS n FROM tasks WHERE system = :system AND ${WITH_STATUS[status]}`,
+      ),
     mine: db.prepare<{ system: string; worker: string }, TaskRow>(
       `SELECT * FROM tasks WHERE system = :system AND status = 'running' AND worker = :worker ORDER BY id`,
     ),
@@ -78,51 +95,52 @@ export function prepareStatements(db: QueueDatabase) {
     countRunning: db.prepare<{ system: string; project: string }, { n: number }>(
       `SELECT count(*) AS n FROM tasks WHERE system = :system AND status = 'running' AND project = :project`,
     ),
-    // One statement for all projects: most of its cost is its start.
-    claimable: db.prepare<
-      {
-        system: string
-        projects: string
-        worker: string
-        roles: string | null
-        labels: string
-        except: string
-        now: number
-        skip: number
-        count: number
-      },
-      Candidate
-    >(
-      `SELECT task.id, task.project, task.priority, task.scheduled_at, task.created_at
-       FROM json_each(:projects) AS line CROSS JOIN tasks AS task
-       WHERE task.id IN (
-         SELECT id FROM tasks
-         WHERE system = :system AND status = 'queued' AND project = line.value AND scheduled_at <= :now
-           AND id NOT IN (SELECT value FROM json_each(:except))
-           AND (role IS NULL OR :roles IS NULL OR role IN (SELECT value FROM json_each(:roles)))
-           AND (labels = '[]' OR NOT EXISTS (
-             SELECT 1 FROM json_each(tasks.labels) AS label
-             WHERE label.value NOT IN (SELECT value FROM json_each(:labels))))
-           AND (only_worker IS NULL OR only_worker = :worker)
-           AND (resume_until IS NULL OR resume_until <= :now OR resume_worker = :worker)
-           AND (depends_on = '[]' OR NOT EXISTS (
-             SELECT 1 FROM task_dependencies AS edge LEFT JOIN tasks AS other ON other.id = edge.depends_on
-             WHERE edge.task_id = tasks.id AND other.status IS NOT 'succeeded'))
-         ORDER BY priority DESC, scheduled_at, created_at, id LIMIT :count OFFSET :skip)
-       ORDER BY task.priority DESC, task.scheduled_at, task.created_at, task.id`,
+    // One statement for all projects, and one for each kind of filter: most of its cost is its start, and of that
+    // most is one json_each for each list.
+    claimable: perKind((kind: { roles: boolean; labels: boolean; except: boolean }) =>
+      db.prepare<
+        {
+          system: string
+          projects: string
+          worker: string
+          roles: string
+          labels: string
+          except: string
+          now: number
+          skip: number
+          count: number
+        },
+        Candidate
+      >(
+        `SELECT task.id, task.project, task.priority, task.scheduled_at, task.created_at
+           FROM json_each(:projects) AS line CROSS JOIN tasks AS task
+           WHERE task.rowid IN (
+             SELECT rowid FROM tasks
+             WHERE system = :system AND status = 'queued' AND project = line.value AND scheduled_at <= :now
+               ${kind.except ? 'AND id NOT IN (SELECT value FROM json_each(:except))' : ''}
+               ${kind.roles ? 'AND (role IS NULL OR role IN (SELECT value FROM json_each(:roles)))' : ''}
+               AND (labels = '[]' ${kind.labels ? HAS_LABELS : ''})
+               AND (only_worker IS NULL OR only_worker = :worker)
+               AND (resume_until IS NULL OR resume_until <= :now OR resume_worker = :worker)
+               AND (depends_on = '[]' OR NOT EXISTS (
+                 SELECT 1 FROM task_dependencies AS edge LEFT JOIN tasks AS other ON other.id = edge.depends_on
+                 WHERE edge.task_id = tasks.id AND other.status IS NOT 'succeeded'))
+             ORDER BY priority DESC, scheduled_at, created_at, id LIMIT :count OFFSET :skip)
+           ORDER BY task.priority DESC, task.scheduled_at, task.created_at, task.id`,
+      ),
     ),
     // Another worker cannot go on with a session of this one.
-    claim: db.prepare<{ id: string; worker: string; now: number; expiresAt: number }, TaskRow>(
+    claim: db.prepare<{ ids: string; worker: string; now: number; expiresAt: number }, TaskRow>(
       `UPDATE tasks SET status = 'running', attempt = attempt + 1, worker = :worker,
          lease_expires_at = :expiresAt, started_at = coalesce(started_at, :now),
          claude_session_id = CASE WHEN resume_worker = :worker THEN claude_session_id END,
          resume_until = CASE WHEN resume_worker = :worker THEN resume_until END,
          resume_worker = CASE WHEN resume_worker = :worker THEN resume_worker END
-       WHERE id = :id AND status = 'queued' RETURNING *`,
+       WHERE id IN (SELECT value FROM json_each(:ids)) AND status = 'queued' RETURNING *`,
     ),
-    openAttempt: db.prepare<{ id: string; attempt: number; worker: string; epoch: number; now: number }>(
+    openAttempts: db.prepare<{ ids: string; worker: string; epoch: number; now: number }>(
       `INSERT INTO task_attempts (task_id, attempt, worker, epoch, claimed_at)
-       VALUES (:id, :attempt, :worker, :epoch, :now)`,
+       SELECT id, attempt, :worker, :epoch, :now FROM tasks WHERE id IN (SELECT value FROM json_each(:ids))`,
     ),
     takeTurn: db.prepare<{ system: string; project: string; turn: number }>(
       `INSERT INTO queue_projects (system, project, turn) VALUES (:system, :project, :turn)
@@ -147,6 +165,11 @@ export function prepareStatements(db: QueueDatabase) {
        WHERE id = :id AND system = :system AND status = 'running' AND attempt = :attempt AND worker = :worker
        RETURNING cancel_requested`,
     ),
+    // What a report is judged by: not the prompt, which may be 100 KiB.
+    standing: db.prepare<{ system: string; id: string }, Standing>(
+      `SELECT id, status, attempt, worker, failures, lost_leases, releases, cancel_requested, cancel_reason
+       FROM tasks WHERE id = :id AND system = :system`,
+    ),
     attempt: db.prepare<{ id: string; attempt: number }, { worker: string; outcome: string | null }>(
       'SELECT worker, outcome FROM task_attempts WHERE task_id = :id AND attempt = :attempt',
     ),
@@ -160,28 +183,39 @@ export function prepareStatements(db: QueueDatabase) {
       `UPDATE task_attempts SET ended_at = :now, outcome = :outcome, error = :error
        WHERE task_id = :id AND attempt = :attempt AND outcome IS NULL`,
     ),
-    moveOn: db.prepare<{
+    close: db.prepare<{
       id: string
       status: string
       failures: number
       lostLeases: number
-      releases: number
+      released: number
+      result: string | null
+      error: string | null
+      now: number
+    }>(
+      `UPDATE tasks SET status = :status, failures = :failures, lost_leases = :lostLeases,
+         releases = releases + :released, result = :result, error = :error, finished_at = :now,
+         resume_worker = NULL, resume_until = NULL, claude_session_id = NULL, lease_expires_at = NULL
+       WHERE id = :id AND status = 'running'`,
+    ),
+    putBack: db.prepare<{
+      id: string
+      failures: number
+      lostLeases: number
+      released: number
       scheduledAt: number
       resumeWorker: string | null
       resumeUntil: number | null
       claudeSessionId: string | null
-      result: string | null
-      error: string | null
-      finishedAt: number | null
     }>(
-      `UPDATE tasks SET status = :status, failures = :failures, lost_leases = :lostLeases,
-         releases = :releases, scheduled_at = :scheduledAt, resume_worker = :resumeWorker,
-         resume_until = :resumeUntil, claude_session_id = :claudeSessionId, result = :result, error = :error, finished_at = :finishedAt,
-         worker = CASE WHEN :status = 'queued' THEN NULL ELSE worker END, lease_expires_at = NULL
+      `UPDATE tasks SET status = 'queued', failures = :failures, lost_leases = :lostLeases,
+         releases = releases + :released, scheduled_at = :scheduledAt, resume_worker = :resumeWorker,
+         resume_until = :resumeUntil, claude_session_id = :claudeSessionId, worker = NULL, lease_expires_at = NULL
        WHERE id = :id AND status = 'running'`,
     ),
-    expired: db.prepare<{ system: string; before: number }, TaskRow>(
-      `SELECT * FROM tasks
+    expired: db.prepare<{ system: string; before: number }, Standing>(
+      `SELECT id, status, attempt, worker, failures, lost_leases, releases, cancel_requested, cancel_reason
+       FROM tasks
        WHERE system = :system AND status = 'running' AND lease_expires_at <= :before ORDER BY id`,
     ),
 
@@ -224,5 +258,18 @@ export function prepareStatements(db: QueueDatabase) {
        RETURNING id, status`,
     ),
     dropMetEdges: db.prepare<Id>('DELETE FROM task_dependencies WHERE depends_on = :id'),
+  }
+}
+
+/** Makes a statement for each kind it is asked for, once. */
+function perKind<Kind extends Record<string, boolean>, Made>(
+  make: (kind: Kind) => Made,
+): (kind: Kind) => Made {
+  const made = new Map<string, Made>()
+  return (kind) => {
+    const key = Object.values(kind).join()
+    const known = made.get(key) ?? make(kind)
+    made.set(key, known)
+    return known
   }
 }

@@ -5,9 +5,9 @@ import { CcmError } from '../core/errors.ts'
 import { afterLostLease, afterReport, type NextStep } from '../core/lease.ts'
 import { DEPENDENCIES_MAX, newTaskFaults } from '../core/new-task.ts'
 import type { FinishReply, ProjectLimits, Queue, Report } from '../core/queue.ts'
-import { isFinal, type NewTask, type Task, type TaskStatus } from '../core/task.ts'
+import type { NewTask, Task, TaskStatus } from '../core/task.ts'
 import { claimOrder, type Line } from './claim-order.ts'
-import { newRow, toTask, type TaskRow } from './sqlite-rows.ts'
+import { newRow, toTask, type Standing, type TaskRow } from './sqlite-rows.ts'
 import { prepareStatements, type QueueDatabase } from './sqlite-statements.ts'
 import { nextTaskId } from './task-id.ts'
 
@@ -67,7 +67,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
     const row = rowOf(id)
     return row === null ? null : toTask(row)
   }
-  const countOf = (status: TaskStatus): number => sql.count.get({ system, status })?.n ?? 0
+  const countOf = (status: TaskStatus): number => sql.count(status).get({ system })?.n ?? 0
 
   /** Whatever waited for a task that ended without success can never start: it is over too, all the way down. */
   const cancelDependents = (endedId: string, endedAs: string): void => {
@@ -83,7 +83,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
 
   /** Ends the newest attempt and moves the task on; for every way an attempt can end. */
   const end = (
-    row: TaskRow,
+    row: Standing,
     next: NextStep,
     ending: Pick<Report, 'result' | 'error' | 'resume'> & {
       outcome: Report['outcome'] | 'lost'
@@ -93,34 +93,38 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
     const now = clock()
     const { id, attempt } = row
     const { outcome, result } = ending
-    const over = isFinal(next.status)
-    const resume = over ? null : ending.resume
+    const { status, ...counts } = next
+    const moved = { id, ...counts, released: outcome === 'released' ? 1 : 0 }
     sql.endAttempt.run({ id, attempt, now, outcome, error: ending.error })
-    sql.moveOn.run({
-      id,
-      status: next.status,
-      failures: next.failures,
-      lostLeases: next.lostLeases,
-      releases: row.releases + (outcome === 'released' ? 1 : 0),
-      scheduledAt: over ? row.scheduled_at : now + ending.waitMs,
-      resumeWorker: resume === null ? null : worker,
-      resumeUntil: resume === null ? null : now + Math.max(0, Math.round(resume.forMs)),
-      claudeSessionId: resume?.claudeSessionId ?? null,
-      result: over && result !== null ? JSON.stringify(boundedResult(result)) : null,
-      error: over && next.status !== 'succeeded' ? (ending.error ?? `The attempt ended: ${outcome}.`) : null,
-      finishedAt: over ? now : null,
+    if (status === 'queued') {
+      const { resume } = ending
+      sql.putBack.run({
+        ...moved,
+        scheduledAt: now + ending.waitMs,
+        resumeWorker: resume === null ? null : worker,
+        resumeUntil: resume === null ? null : now + Math.max(0, Math.round(resume.forMs)),
+        claudeSessionId: resume?.claudeSessionId ?? null,
+      })
+      return
+    }
+    sql.close.run({
+      ...moved,
+      status,
+      result: result === null ? null : JSON.stringify(boundedResult(result)),
+      error: status === 'succeeded' ? null : (ending.error ?? `The attempt ended: ${outcome}.`),
+      now,
     })
-    if (over && next.status !== 'succeeded') cancelDependents(id, next.status)
+    if (status !== 'succeeded') cancelDependents(id, status)
   }
 
-  const waitAfter = (row: TaskRow, report: Report): number => {
+  const waitAfter = (row: Standing, report: Report): number => {
     if (report.retryAfterMs !== null) return Math.max(0, Math.round(report.retryAfterMs))
     return backoffMs(report.outcome === 'released' ? row.releases : row.failures, random)
   }
 
   const finishOne = (report: Report): FinishReply => {
-    const row = rowOf(report.taskId)
-    if (row === null) return 'unknown'
+    const row = sql.standing.get({ system, id: report.taskId })
+    if (row === undefined) return 'unknown'
     const { status, attempt } = row
     // Only what is not the newest claim of ours needs to be looked up.
     if (status !== 'running' || attempt !== report.attempt || row.worker !== worker) {
@@ -183,11 +187,11 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
     list: async ({ status, project, before, limit }) =>
       sql
         .list({
-          status: status !== undefined,
+          status,
           project: project !== undefined,
           before: before !== undefined,
         })
-        .all({ system, status: status ?? '', project: project ?? '', before: before ?? '', limit })
+        .all({ system, project: project ?? '', before: before ?? '', limit })
         .map(toTask),
 
     idsByPrefix: async (prefix) => sql.idsByPrefix.all({ system, prefix }).map(({ id }) => id),
@@ -214,9 +218,17 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
     claim: (limit, filter) =>
       fencedStep((epoch) => {
         const now = clock()
-        const roles = filter.roles === null ? null : JSON.stringify(filter.roles)
-        const labels = JSON.stringify(filter.labels)
-        const except = JSON.stringify(filter.except ?? [])
+        const { roles, labels, except = [] } = filter
+        const claimable = sql.claimable({
+          roles: roles !== null,
+          labels: labels.length > 0,
+          except: except.length > 0,
+        })
+        const lists = {
+          roles: JSON.stringify(roles ?? []),
+          labels: JSON.stringify(labels),
+          except: JSON.stringify(except),
+        }
         const known = new Map(sql.projects.all({ system }).map((project) => [project.project, project]))
         const lines = [...new Set(filter.projects)].flatMap((project): Line[] => {
           const { turn = 0, max_running: most = null, paused = 0 } = known.get(project) ?? {}
@@ -228,24 +240,17 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
           newestTurn: Math.max(0, ...[...known.values()].map(({ turn }) => turn)),
           limit,
           read: (projects, skip, count) =>
-            sql.claimable.all({
-              system,
-              projects: JSON.stringify(projects),
-              worker,
-              roles,
-              labels,
-              except,
-              now,
-              skip,
-              count,
-            }),
+            claimable.all({ ...lists, system, worker, now, skip, count, projects: JSON.stringify(projects) }),
         })
         for (const [project, turn] of turns) sql.takeTurn.run({ system, project, turn })
+        if (ids.length === 0) return []
+        const taken = JSON.stringify(ids)
+        const rows = sql.claim.all({ ids: taken, worker, now, expiresAt: now + leaseMs })
+        sql.openAttempts.run({ ids: taken, worker, epoch, now })
+        const byId = new Map(rows.map((row) => [row.id, row]))
         return ids.flatMap((id) => {
-          const row = sql.claim.get({ id, worker, now, expiresAt: now + leaseMs })
-          if (row === undefined) return []
-          sql.openAttempt.run({ id, attempt: row.attempt, worker, epoch, now })
-          return [toTask(row)]
+          const row = byId.get(id)
+          return row === undefined ? [] : [toTask(row)]
         })
       }),
 
@@ -283,14 +288,14 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
 
     reap: () =>
       step(() =>
-        sql.expired.all({ system, before: clock() - graceMs }).map((row) => {
+        sql.expired.all({ system, before: clock() - graceMs }).flatMap((row) => {
           const next = afterLostLease(countsOf(row))
           const error =
             next.status === 'dead'
               ? `Its worker was lost ${next.lostLeases} times; the last one was ${row.worker}.`
               : (row.cancel_reason ?? `Its worker ${row.worker} was lost.`)
           end(row, next, { outcome: 'lost', result: null, error, resume: null, waitMs: 0 })
-          return toTask(rowOf(row.id) ?? row)
+          return taskOf(row.id) ?? []
         }),
       ),
 
@@ -336,7 +341,7 @@ const ENDED: Partial<Record<string, string>> = {
   dead: 'is dead',
 }
 
-function countsOf(row: TaskRow): Parameters<typeof afterReport>[0] {
+function countsOf(row: Standing): Parameters<typeof afterReport>[0] {
   const { failures, lost_leases: lostLeases } = row
   return { failures, lostLeases, cancelRequested: row.cancel_requested === 1 }
 }

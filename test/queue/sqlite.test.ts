@@ -1,6 +1,7 @@
 import { copyFileSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { afterAll, expect, onTestFinished, test } from 'vitest'
+import { createQueueCounts } from '../../src/queue/counts.ts'
 import { createSqliteQueue } from '../../src/queue/sqlite.ts'
 import type { Database } from '../../src/store/database.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
@@ -87,16 +88,70 @@ test('nobody can write a move that does not exist, whatever program it comes fro
   db.close()
 })
 
-test('a claim leaves out the tasks it is told to', async () => {
+test.each(['queued', 'running', 'failed', 'cancelled', 'dead'] as const)(
+  'what is %s is found by an index, however long the past is',
+  async (status) => {
+    using home = temporaryHome()
+    const db = openForTest(home.file)
+    onTestFinished(() => db.close())
+    const asked: string[] = []
+    const prepare: typeof db.prepare = (sql) => {
+      asked.push(sql)
+      return db.prepare(sql)
+    }
+    const queue = createSqliteQueue({
+      db: { ...db, prepare },
+      system: 's',
+      worker: 'a',
+      clock: () => 5,
+      random: () => 0.5,
+    })
+    asked.splice(0)
+    await queue.list({ status, limit: 5 })
+    await queue.list({ status, project: 'app', before: 'x', limit: 5 })
+    await queue.count(status)
+    expect(asked).toHaveLength(3)
+    for (const sql of asked) {
+      const plan = db
+        .prepare<Record<string, string | number>, { detail: string }>(`EXPLAIN QUERY PLAN ${sql}`)
+        .all({ system: 's', project: 'app', before: 'x', limit: 5 })
+      expect(plan[0]?.detail).toMatch(
+        /^SEARCH tasks USING (COVERING )?INDEX tasks_(queued|running|ended_badly|ended) /,
+      )
+    }
+  },
+)
+
+test('counting by project reads no task, and finds each', async () => {
   using home = temporaryHome()
   const db = openForTest(home.file)
+  onTestFinished(() => db.close())
   const queue = createSqliteQueue({ db, system: 's', worker: 'a', clock: () => 5, random: () => 0.5 })
   await queue.register()
-  const { task: first } = await queue.insert(newTask())
-  const { task: second } = await queue.insert(newTask())
-  const claimed = await queue.claim(9, from(['app'], { except: [first.id] }))
-  expect(claimed.map(({ id }) => id)).toEqual([second.id])
-  db.close()
+  const asked: string[] = []
+  const prepare: typeof db.prepare = (sql) => {
+    asked.push(sql)
+    return db.prepare(sql)
+  }
+  const counts = createQueueCounts({ ...db, prepare }, 's')
+  for (const project of ['x', 'x', 'x', 'y']) await queue.insert(newTask({ project }))
+  const [first] = await queue.claim(2, from(['x']))
+  if (first !== undefined) await queue.finish(reportOf(first, 'succeeded'))
+  expect(
+    (await counts.byProject()).toSorted((a, b) => (a.status + a.project < b.status + b.project ? -1 : 1)),
+  ).toEqual([
+    { project: 'x', status: 'queued', count: 1 },
+    { project: 'y', status: 'queued', count: 1 },
+    { project: 'x', status: 'running', count: 1 },
+    { project: 'x', status: 'succeeded', count: 1 },
+  ])
+  const plan = db
+    .prepare<{ system: string }, { detail: string }>(`EXPLAIN QUERY PLAN ${asked[0]}`)
+    .all({ system: 's' })
+    .map(({ detail }) => detail)
+  expect(plan.filter((line) => line.includes(' tasks '))).toEqual(
+    ['queued', 'running', 'ended'].map((name) => expect.stringContaining(`COVERING INDEX tasks_${name} `)),
+  )
 })
 
 test('a claim of hundreds, and prunes of thousands, come in portions that hold nobody up', async () => {
@@ -126,17 +181,4 @@ test('a claim of hundreds, and prunes of thousands, come in portions that hold n
     1_000, 200, 0,
   ])
   db.close()
-})
-
-test('a claim passes over the tasks it is told to, and they hold up no other', async () => {
-  const store = await openStore()
-  onTestFinished(() => store.close())
-  const queue = store.worker('w')
-  await queue.register()
-  const { task: first } = await queue.insert(newTask({ project: 'x', priority: 5 }))
-  const { task: second } = await queue.insert(newTask({ project: 'x' }))
-  const filter = { ...from(['x']), except: [first.id] }
-  expect((await queue.claim(1, filter)).map(({ id }) => id)).toEqual([second.id])
-  expect(await queue.claim(1, filter)).toEqual([])
-  expect((await queue.claim(1, from(['x']))).map(({ id }) => id)).toEqual([first.id])
 })
