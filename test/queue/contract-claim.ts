@@ -152,6 +152,20 @@ export function claimContract(bench: BenchRunner): void {
 
   describe('workers', () => {
     test(
+      'a claim passes over the tasks it is told to leave, and they hold up no other',
+      bench(async ({ queue }) => {
+        const { task: first } = await queue.insert(newTask({ project: 'x', priority: 5 }))
+        const { task: second } = await queue.insert(newTask({ project: 'x' }))
+        const { task: other } = await queue.insert(newTask({ project: 'y' }))
+        const both = from(['x', 'y'], { except: [first.id, other.id] })
+        expect(idsOf(await queue.claim(9, both))).toEqual([second.id])
+        expect(await queue.claim(9, both)).toEqual([])
+        expect(await queue.claim(9, from(['x'], { except: [first.id] }))).toEqual([])
+        expect(idsOf(await queue.claim(9, from(['x', 'y'])))).toEqual([first.id, other.id])
+      }),
+    )
+
+    test(
       'a task with labels needs all of them in the worker',
       bench(async ({ queue }) => {
         const { task } = await queue.insert(newTask({ labels: ['gpu', 'eu'] }))

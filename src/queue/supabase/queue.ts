@@ -138,7 +138,7 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
       )
     },
 
-    claim: async (limit, { projects, roles, labels }) => {
+    claim: async (limit, { projects, roles, labels, except = [] }) => {
       if (claimWasLost) {
         const recovered = await recover(Math.max(0, limit))
         if (recovered.length > 0) return recovered
@@ -150,6 +150,7 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
         p_projects: projects,
         p_roles: roles,
         p_labels: labels,
+        p_except: except,
       }
       try {
         return tell(await call('tasks_claim', parameters, tasks))
