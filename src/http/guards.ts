@@ -18,6 +18,10 @@ export type Names = { port: () => number; public: readonly string[] }
  */
 export function knownNames(names: Names): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
   return async (context, next) => {
+    // An absolute one names a host of its own, which would count instead of the one looked at here.
+    const target = context.env?.incoming?.url ?? '/'
+    if (!target.startsWith('/'))
+      throw new Problem(400, { code: 'BAD_INPUT', message: 'The request target must be a path.' })
     const port = names.port()
     const local = LOOPBACK_NAMES.flatMap((name) => [`${name}:${port}`, ...(port === 80 ? [name] : [])])
     const host = context.req.header('host')?.toLowerCase()

@@ -54,6 +54,10 @@ export function answerError(context: HttpContext, error: unknown, logger: Logger
       ...(seconds !== undefined && { retry_after_s: seconds }),
     })
   }
+  const incoming = context.env?.incoming
+  // Nobody reads this answer, and it is no fault of the daemon.
+  if (incoming?.destroyed === true && !incoming.complete)
+    return answer(context, 400, { code: 'BAD_INPUT', message: 'The request broke off.' })
   logger.error({ err: error, code: 'INTERNAL', requestId }, 'request failed')
   return answer(context, 500, {
     code: 'INTERNAL',

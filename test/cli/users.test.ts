@@ -48,7 +48,7 @@ test('a real daemon lets users of its auth server in, to what is theirs, until t
     const reply = await fetch(`http://127.0.0.1:${port}${path}`, {
       headers: { authorization: `Bearer ${token}` },
     })
-    return { status: reply.status, body: (await reply.json()) as unknown }
+    return { status: reply.status, body: await reply.json() }
   }
   const sign = (sub: string, more = {}) => auth.sign({ sub, iss: `${base}/auth/v1`, ...more })
   const all = await sign('all')

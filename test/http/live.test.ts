@@ -267,6 +267,6 @@ test('a stream ends when its credential is revoked', async () => {
   const ended = reply.text()
   await until(() => served.listeners.size === 1)
   good = false
-  await ended
+  expect(await ended).toContain('id: ')
   await until(() => served.listeners.size === 0)
 })

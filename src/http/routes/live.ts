@@ -63,7 +63,7 @@ export function liveRoutes(deps: AppDeps): Route[] {
           kind: kind ?? null,
           signal: abort.signal,
         })
-        const { outgoing } = context.env
+        const outgoing = context.env?.outgoing
         const leave = () => {
           place.leave()
           stopAsking()

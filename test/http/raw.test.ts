@@ -1,0 +1,212 @@
+import { connect, type Socket } from 'node:net'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { serveFakeDaemon, until } from './served.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
+
+type Served = Awaited<ReturnType<typeof serveFakeDaemon>>
+
+/** A socket on which anything can be written; `all` is what came back so far. */
+function open({ port }: Served): { socket: Socket; all: () => string; ended: () => boolean } {
+  const socket = connect(port, '127.0.0.1')
+  onTestFinished(() => void socket.destroy())
+  let all = ''
+  let ended = false
+  socket.on('data', (data) => (all += data.toString('latin1')))
+  socket.on('close', () => (ended = true))
+  socket.on('error', () => (ended = true))
+  return { socket, all: () => all, ended: () => ended }
+}
+
+/** What comes back for these bytes: each status in order, once the server has nothing more to say. */
+async function statusesOf(served: Served, bytes: string): Promise<number[]> {
+  const { socket, all, ended } = open(served)
+  socket.write(bytes, 'latin1')
+  const quiet = Date.now() + 5000
+  let last = -1
+  for (let same = 0; same < 8 && !ended() && Date.now() < quiet;) {
+    await new Promise((resolve) => setTimeout(resolve, 25))
+    same = all().length === last ? same + 1 : 0
+    last = all().length
+  }
+  return [...all().matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => Number(status))
+}
+
+const host = ({ port }: Served) => `Host: 127.0.0.1:${port}\r\n`
+const auth = 'Authorization: Bearer right-token\r\n'
+const post = (served: Served, lines: string, body: string) =>
+  `POST /api/tasks/a/approve HTTP/1.1\r\n${host(served)}${auth}Content-Type: application/json\r\n${lines}\r\n${body}`
+const hidden = (served: Served) =>
+  `POST /api/shutdown HTTP/1.1\r\n${host(served)}${auth}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`
+
+// A proxy in front might read each of these as one request where we read two, or the other way round.
+test.each<[string, (served: Served) => string]>([
+  [
+    'both Content-Length and Transfer-Encoding',
+    (served) =>
+      post(served, 'Content-Length: 4\r\nTransfer-Encoding: chunked\r\n', `0\r\n\r\n${hidden(served)}`),
+  ],
+  [
+    'two different Content-Lengths',
+    (served) => post(served, 'Content-Length: 2\r\nContent-Length: 0\r\n', `{}${hidden(served)}`),
+  ],
+  [
+    'a Content-Length that is a list',
+    (served) => post(served, 'Content-Length: 2, 2\r\n', `{}${hidden(served)}`),
+  ],
+  ['a signed Content-Length', (served) => post(served, 'Content-Length: +2\r\n', `{}${hidden(served)}`)],
+  [
+    'a Transfer-Encoding with more than chunked at its end',
+    (served) =>
+      post(served, 'Transfer-Encoding: chunked, identity\r\n', `2\r\n{}\r\n0\r\n\r\n${hidden(served)}`),
+  ],
+  [
+    'an unknown Transfer-Encoding',
+    (served) => post(served, 'Transfer-Encoding: xchunked\r\n', `2\r\n{}\r\n0\r\n\r\n${hidden(served)}`),
+  ],
+  [
+    'a blank before the colon of Transfer-Encoding',
+    (served) => post(served, 'Transfer-Encoding : chunked\r\n', `0\r\n\r\n${hidden(served)}`),
+  ],
+  [
+    'a folded header line',
+    (served) => post(served, 'X-A: b\r\n Transfer-Encoding: chunked\r\n', `0\r\n\r\n${hidden(served)}`),
+  ],
+  ['bare line feeds', (served) => post(served, 'X-A: b\r\n', '').replaceAll('\r\n', '\n') + hidden(served)],
+  ['a bare carriage return in a header', (served) => post(served, 'X-A: b\rX-B: c\r\n', hidden(served))],
+  ['a NUL in a header', (served) => post(served, 'X-A: b\0c\r\n', hidden(served))],
+  [
+    'a chunk size that is no number',
+    (served) => post(served, 'Transfer-Encoding: chunked\r\n', `zz\r\n{}\r\n0\r\n\r\n${hidden(served)}`),
+  ],
+  [
+    'a chunk size that overflows',
+    (served) =>
+      post(
+        served,
+        'Transfer-Encoding: chunked\r\n',
+        `ffffffffffffffffff\r\n{}\r\n0\r\n\r\n${hidden(served)}`,
+      ),
+  ],
+])('%s is refused, and what hides behind it never runs', async (_, bytes) => {
+  const served = await serveFakeDaemon()
+  served.addTask('a')
+  const statuses = await statusesOf(served, bytes(served))
+  expect(statuses.filter((status) => status < 400)).toEqual([])
+  expect(served.calls).toEqual([])
+})
+
+test.each<[string, (served: Served) => string]>([
+  ['two Hosts', (served) => `GET /health HTTP/1.1\r\n${host(served)}Host: evil.example\r\n\r\n`],
+  [
+    'two Hosts, the other way round',
+    (served) => `GET /health HTTP/1.1\r\nHost: evil.example\r\n${host(served)}\r\n`,
+  ],
+  ['no Host', () => 'GET /health HTTP/1.1\r\n\r\n'],
+  ['HTTP/1.0 without a Host', () => 'GET /health HTTP/1.0\r\n\r\n'],
+  [
+    'an absolute URI of another website',
+    (served) => `GET http://evil.example/health HTTP/1.1\r\n${host(served)}\r\n`,
+  ],
+  [
+    'an absolute URI of this daemon with another Host',
+    (served) => `GET http://127.0.0.1:${served.port}/health HTTP/1.1\r\nHost: evil.example\r\n\r\n`,
+  ],
+  [
+    'a Host with a user in it',
+    (served) => `GET /health HTTP/1.1\r\nHost: evil@127.0.0.1:${served.port}\r\n\r\n`,
+  ],
+  [
+    'a Host with a path in it',
+    (served) => `GET /health HTTP/1.1\r\nHost: 127.0.0.1:${served.port}/x\r\n\r\n`,
+  ],
+  ['CONNECT', (served) => `CONNECT evil.example:443 HTTP/1.1\r\n${host(served)}\r\n`],
+  ['a method nobody knows', (served) => `BREW /health HTTP/1.1\r\n${host(served)}\r\n`],
+  ['TRACE', (served) => `TRACE /health HTTP/1.1\r\n${host(served)}${auth}\r\n`],
+  [
+    'a header of 32 KiB',
+    (served) => `GET /health HTTP/1.1\r\n${host(served)}X-A: ${'a'.repeat(32_768)}\r\n\r\n`,
+  ],
+  ['4,000 headers', (served) => `GET /health HTTP/1.1\r\n${host(served)}${'A: b\r\n'.repeat(4000)}\r\n`],
+  ['a path of 32 KiB', (served) => `GET /${'a'.repeat(32_768)} HTTP/1.1\r\n${host(served)}\r\n`],
+  [
+    'two Authorizations',
+    (served) => `GET /api/status HTTP/1.1\r\n${host(served)}Authorization: Bearer no\r\n${auth}\r\n`,
+  ],
+  ['no HTTP at all', () => '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'],
+  ['half a request', () => 'GET /hea'],
+])('%s gets nothing good, and the daemon goes on', async (_, bytes) => {
+  const served = await serveFakeDaemon()
+  const statuses = await statusesOf(served, bytes(served))
+  expect(statuses.filter((status) => status < 400 || status >= 500)).toEqual([])
+  expect((await fetch(`${served.baseUrl}/health`)).status).toBe(200)
+  expect(served.log).toEqual([])
+})
+
+test('pipelined requests are answered each and in order', async () => {
+  const served = await serveFakeDaemon()
+  const get = (path: string) => `GET ${path} HTTP/1.1\r\n${host(served)}${auth}\r\n`
+  const bytes =
+    get('/health') + get('/api/none') + get('/api/status') + get('/api/tasks/none') + get('/health')
+  expect(await statusesOf(served, bytes)).toEqual([200, 404, 200, 404, 200])
+})
+
+test('a body that breaks off is no task, and no fault', async () => {
+  const served = await serveFakeDaemon()
+  const body = '{"prompt":"Do it.","dir":"/x"}'
+  const { socket, ended } = open(served)
+  socket.write(
+    `POST /api/tasks HTTP/1.1\r\n${host(served)}${auth}Content-Type: application/json\r\nContent-Length: ${body.length + 1}\r\n\r\n${body}`,
+  )
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  socket.resetAndDestroy()
+  await until(ended)
+  expect((await fetch(`${served.baseUrl}/health`)).status).toBe(200)
+  expect(served.calls).toEqual([])
+  expect(served.log).toEqual([])
+})
+
+test('with 500 slow sockets open /health answers within 100 ms', async () => {
+  const served = await serveFakeDaemon()
+  const sockets = Array.from({ length: 500 }, (_, n) => {
+    const { socket } = open(served)
+    // A third says nothing, a third is in its headers, a third in its body.
+    if (n % 3 === 1) socket.write(`GET /health HTTP/1.1\r\nX-${n}: `)
+    if (n % 3 === 2)
+      socket.write(
+        `POST /api/tasks HTTP/1.1\r\n${host(served)}${auth}Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{`,
+      )
+    return socket
+  })
+  await until(() => sockets.every(({ readyState }) => readyState === 'open'))
+  const drip = setInterval(() => {
+    for (const [n, socket] of sockets.entries()) if (n % 3 === 1) socket.write('a')
+  }, 200)
+  onTestFinished(() => clearInterval(drip))
+  // Ten in a row; another program on the machine may spoil a few rounds.
+  const worst: number[] = []
+  while (!worst.some((ms) => ms < 100) && worst.length < 5) {
+    const times: number[] = []
+    for (let n = 0; n < 10; n++) {
+      const before = performance.now()
+      expect((await fetch(`${served.baseUrl}/health`)).status).toBe(200)
+      times.push(performance.now() - before)
+    }
+    worst.push(Math.max(...times))
+  }
+  expect(Math.min(...worst)).toBeLessThan(100)
+})
+
+test('who never ends a request is cut off', async () => {
+  const served = await serveFakeDaemon()
+  const headers = open(served)
+  headers.socket.write(`GET /health HTTP/1.1\r\nX-A: `)
+  const drip = setInterval(() => headers.socket.write('a'), 500)
+  onTestFinished(() => clearInterval(drip))
+  const before = Date.now()
+  while (!headers.ended()) {
+    expect(Date.now() - before).toBeLessThan(20_000)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  expect(headers.all()).not.toContain('200')
+})
