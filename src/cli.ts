@@ -61,6 +61,7 @@ const COMMANDS: Record<string, Entry> = {
     'show who changed what, from where',
     async () => (await import('./cli/audit.ts')).auditCommand,
   ),
+  templates: entry('list task templates', async () => (await import('./cli/templates.ts')).templatesCommand),
   inbox: entry('decide what came in from outside', async () => (await import('./cli/inbox.ts')).inboxCommand),
   schedule: entry(
     'list, add, pause tasks that recur',

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { SCOPES } from './core/principal.ts'
-import { PERMISSION_MODES } from './core/task.ts'
+import { PERMISSION_MODES, promptFault } from './core/task.ts'
+import { GITHUB_EVENTS } from './core/github-event.ts'
 import { patternFault } from './core/redact.ts'
 import type { Fault } from './protocol/faults.ts'
 
@@ -80,6 +81,40 @@ const hostName = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?(:\d{1,5})?$/, 'must be a host name such as "ccm.example.org"')
 
+const words = z.array(line.min(1).max(200)).max(100).default([])
+/** Where updates come in: https but on this machine. */
+const apiUrl = (fallback: string) =>
+  line
+    .regex(
+      /^(|https:\/\/[^\s?#@]+|http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?[^\s?#@]*)$/,
+      'must be an https URL',
+    )
+    .default(fallback)
+const name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
+const githubRule = z.strictObject({
+  repository: z
+    .string()
+    .regex(/^(\*|[\w.-]{1,100}\/(\*|[\w.-]{1,100}))$/, 'must be "owner/name", "owner/*" or "*"'),
+  event: z.array(z.enum(GITHUB_EVENTS)).default([]),
+  action: words,
+  labels: words,
+  author_association: words,
+  branch: words,
+  project: name,
+  template: name.optional(),
+  approve: z.enum(['never', 'strangers', 'always']).default('strangers'),
+})
+const alertRule = z.strictObject({
+  match: z.record(z.string(), z.string()).default({}),
+  project: name,
+  template: name.optional(),
+  approve: z.enum(['never', 'always']).default('never'),
+})
+const chat = z.union(
+  [z.int().transform(String), z.string().regex(/^-?\d{1,20}$/)],
+  'must be the id of a chat',
+)
+
 /** Every section and key of the file with its rule and default; durations come out in milliseconds. */
 export const SECTIONS = {
   http: z.strictObject({
@@ -107,6 +142,31 @@ export const SECTIONS = {
   outside: z.strictObject({
     permission_mode: z.enum(['plan', 'dontAsk', 'manual', 'acceptEdits']).default('acceptEdits'),
     allowed_tools: z.array(line.min(1)).default([]),
+  }),
+  // Without a secret there is no route; with a token the sender gets a comment.
+  github: z.strictObject({
+    secret,
+    token: secret,
+    api_url: apiUrl('https://api.github.com'),
+    rules: z.array(githubRule).max(200).default([]),
+  }),
+  alertmanager: z.strictObject({
+    token: secret,
+    user: line.regex(/^[^:]*$/, 'must not hold a colon').default('alertmanager'),
+    password: secret,
+    max_open: count(1, 1000).default(10),
+    rules: z.array(alertRule).max(200).default([]),
+  }),
+  // Without `url` the bot asks for its updates itself.
+  telegram: z.strictObject({
+    token: secret,
+    chats: z.array(chat).max(100).default([]),
+    operators: z.array(chat).max(100).default([]),
+    project: z.union([z.literal(''), name]).default(''),
+    template: z.union([z.literal(''), name]).default(''),
+    url: apiUrl(''),
+    secret,
+    api_url: apiUrl('https://api.telegram.org'),
   }),
   agents: z.strictObject({
     max_concurrent: count(1, 1000).default(10),
@@ -230,11 +290,42 @@ export const SECTIONS = {
     telegram_api: httpUrl.default('https://api.telegram.org'),
   }),
 }
+const budgetTokens = count(1, Number.MAX_SAFE_INTEGER)
+const variable = z.strictObject({
+  type: z.enum(['text', 'number', 'choice']).default('text'),
+  required: z.boolean().default(true),
+  default: z.union([z.string(), z.number()], 'must be text or a number').transform(String).optional(),
+  choices: z.array(z.string().min(1)).max(100).default([]),
+})
+/** `[templates.NAME]`, or the front matter of `templates/NAME.md`, whose prompt is the rest of the file. */
+export const TEMPLATE = z.strictObject({
+  description: line.default(''),
+  prompt: z.string().superRefine((prompt, context) => {
+    const fault = promptFault(prompt)
+    if (fault !== null) context.addIssue({ code: 'custom', message: fault })
+  }),
+  variables: z
+    .record(z.string().regex(/^[a-z][a-z0-9_]{0,39}$/, 'must be named with a-z, 0-9 and _'), variable)
+    .default({}),
+  role: name.optional(),
+  model: line.min(1).max(200).optional(),
+  permission_mode: z.enum(PERMISSION_MODES).optional(),
+  allowed_tools: z.array(line.min(1)).default([]),
+  disallowed_tools: z.array(line.min(1)).default([]),
+  timeout: duration('30m', 7).optional(),
+  max_tokens: budgetTokens.optional(),
+  max_cost_usd: z.number().min(0.01).max(1_000_000).optional(),
+  restricted: z.boolean().default(false),
+})
 /** The whole file; unknown sections and keys are faults. */
 export const CONFIG_FILE = z.strictObject({
   http: SECTIONS.http.prefault({}),
   claude: SECTIONS.claude.prefault({}),
   outside: SECTIONS.outside.prefault({}),
+  templates: z.record(name, TEMPLATE).prefault({}),
+  github: SECTIONS.github.prefault({}),
+  alertmanager: SECTIONS.alertmanager.prefault({}),
+  telegram: SECTIONS.telegram.prefault({}),
   agents: SECTIONS.agents.prefault({}),
   timeouts: SECTIONS.timeouts.prefault({}),
   markers: SECTIONS.markers.prefault({}),

@@ -8,7 +8,11 @@ import type { Limits } from './core/budget.ts'
 import { CcmError, messageOf } from './core/errors.ts'
 import type { Scope } from './core/principal.ts'
 import type { PermissionMode } from './core/task.ts'
+import type { AlertRule } from './core/alert.ts'
+import type { GithubRule } from './core/github-event.ts'
+import { templateFaults, type Template } from './core/template.ts'
 import type { SecretSource } from './secrets.ts'
+import { readTemplateFiles, toTemplate } from './templates.ts'
 import { faultsOf, nearestName, shown } from './protocol/faults.ts'
 
 /** Where a value came from, for `ccm config`. */
@@ -41,6 +45,27 @@ export type Config = {
   }
   /** What tasks may do whose text came from outside. */
   outside: { permissionMode: PermissionMode; allowedTools: string[] }
+  templates: Template[]
+  /** An empty secret: no route; an empty token: no comments. */
+  github: { secret: SecretSource; token: SecretSource; apiUrl: string; rules: GithubRule[] }
+  alertmanager: {
+    token: SecretSource
+    user: string
+    password: SecretSource
+    maxOpen: number
+    rules: AlertRule[]
+  }
+  /** An empty token: no bot; an empty `url`: it asks for its updates. Empty names: none. */
+  telegram: {
+    token: SecretSource
+    chats: string[]
+    operators: string[]
+    project: string
+    template: string
+    url: string
+    secret: SecretSource
+    apiUrl: string
+  }
   agents: { maxConcurrent: number; minFreeMemoryMb: number }
   timeouts: {
     noActivityMs: number
@@ -127,6 +152,7 @@ export function loadConfig(env: Environment, cwd: string): Config {
     for (const key of leafKeys(tree)) origins[key] = { from: 'file', file }
   }
   overlayEnvironment(tree, env, origins, faults)
+  if (file !== null) readTemplateFiles(file, tree, origins, faults)
 
   const parsed = CONFIG_FILE.safeParse(tree)
   const issues = parsed.success ? [] : faultsOf(parsed.error.issues, keysAt)
@@ -134,11 +160,30 @@ export function loadConfig(env: Environment, cwd: string): Config {
     for (let length = path.length; length > 0; length--) {
       const origin = origins[path.slice(0, length).join('.')]
       if (origin?.from === 'environment') return origin.variable
+      if (origin?.from === 'file') return shown(origin.file).replace(/^"|"$/g, '')
     }
     return file === null ? 'defaults' : shown(file).replace(/^"|"$/g, '')
   }
   for (const { path, sentence } of [...issues, ...crossFaults(tree)])
     faults.push(`${where(path)}: ${sentence}`)
+  const templates = parsed.success ? Object.entries(parsed.data.templates).map(toTemplate) : []
+  for (const template of templates) {
+    for (const sentence of templateFaults(template))
+      faults.push(`${where(['templates', template.name])}: ${sentence}`)
+  }
+  if (parsed.success) {
+    const names = templates.map(({ name }) => name)
+    const { github, alertmanager, telegram } = parsed.data
+    const used = {
+      github: github.rules.flatMap(({ template }) => template ?? []),
+      alertmanager: alertmanager.rules.flatMap(({ template }) => template ?? []),
+      telegram: telegram.template === '' ? [] : [telegram.template],
+    }
+    for (const [section, given] of Object.entries(used)) {
+      for (const name of given.filter((name) => !names.includes(name)))
+        faults.push(`${where([section])}: ${section} names the template ${name}, which does not exist.`)
+    }
+  }
   if (!parsed.success || faults.length > 0) throw badConfig(faults)
   return { home, file, ...toConfig(parsed.data, env), origins, values: flat(parsed.data) }
 }
@@ -175,6 +220,37 @@ function toConfig(
     outside: {
       permissionMode: data.outside.permission_mode,
       allowedTools: data.outside.allowed_tools,
+    },
+    templates: Object.entries(data.templates).map(toTemplate),
+    github: {
+      secret: data.github.secret,
+      token: data.github.token,
+      apiUrl: data.github.api_url.replace(/\/+$/, ''),
+      rules: data.github.rules.map(({ author_association, template, ...rule }) => ({
+        ...rule,
+        authorAssociation: author_association,
+        template: template ?? null,
+      })),
+    },
+    alertmanager: {
+      token: data.alertmanager.token,
+      user: data.alertmanager.user,
+      password: data.alertmanager.password,
+      maxOpen: data.alertmanager.max_open,
+      rules: data.alertmanager.rules.map(({ template, ...rule }) => ({
+        ...rule,
+        template: template ?? null,
+      })),
+    },
+    telegram: {
+      token: data.telegram.token,
+      chats: data.telegram.chats,
+      operators: data.telegram.operators,
+      project: data.telegram.project,
+      template: data.telegram.template,
+      url: data.telegram.url,
+      secret: data.telegram.secret,
+      apiUrl: data.telegram.api_url.replace(/\/+$/, ''),
     },
     agents: { maxConcurrent: agents.max_concurrent, minFreeMemoryMb: agents.min_free_memory_mb },
     timeouts: {

@@ -23,6 +23,7 @@ import { openDoor } from './identity.ts'
 import { createHealth } from './health.ts'
 import { createLogger } from './log.ts'
 import { createScrape } from './metrics.ts'
+import { createOutside, readOutsideSecrets } from './outside.ts'
 import { createNotifiers } from './notify/notifiers.ts'
 import { chooseQueue, readSupabaseKey } from './queue-choice.ts'
 import { countsOfShared, createQueueCounts } from './queue/counts.ts'
@@ -53,7 +54,6 @@ import { createScheduler } from './supervisor/schedules.ts'
 import { createWorktrees } from './store/worktrees.ts'
 import { createDiskGuard, giveUpBallast, type DiskGuard } from './supervisor/disk-guard.ts'
 import { createExpirer } from './supervisor/expire.ts'
-import { createInbox } from './supervisor/inbox.ts'
 import { createIndexer } from './supervisor/indexer.ts'
 import type { RightsLimit } from './supervisor/shared-queue.ts'
 import { createSupervisor } from './supervisor/supervisor.ts'
@@ -99,7 +99,8 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const clock = Date.now
   const supabaseKey = await readSupabaseKey(config, process.env)
   const lock = acquireHomeLock(join(home, 'lock.db'))
-  const redactor = createRedactor(secretsOf(config, supabaseKey))
+  const outsideSecrets = await readOutsideSecrets(config, process.env)
+  const redactor = createRedactor(secretsOf(config, [supabaseKey, ...Object.values(outsideSecrets)]))
   const logger = createLogger({ level: config.log.level, redactor })
   const { token, notice } = readOrCreateToken(join(home, 'token'))
   if (notice !== null) logger.warn(notice)
@@ -253,14 +254,16 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     pulse,
   })
   const inboxStore = createInboxStore(db)
-  const inbox = createInbox({
+  const outside = createOutside({
+    config,
+    secrets: outsideSecrets,
     store: inboxStore,
     queue,
     insert: async ({ key, project, task }) =>
       (await supervisor.insert({ ...NEW_TASK, ...task, project, dedupeKey: key })).task,
-    onSettled: () => undefined,
+    supervisor,
+    redactor,
     clock,
-    random: Math.random,
     logger,
     pulse,
   })
@@ -398,9 +401,11 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     inbox: {
       list: async (filter) => inboxStore.list(filter),
       get: async (id) => inboxStore.get(id),
-      approve: async (id, by) => inbox.approve(id, by),
-      refuse: async (id, by, reason) => inbox.refuse(id, by, reason),
+      approve: async (id, by) => outside.inbox.approve(id, by),
+      refuse: async (id, by, reason) => outside.inbox.refuse(id, by, reason),
     },
+    templates: config.templates,
+    webhooks: outside.webhooks,
     worker,
     rightsOf: (project) => limitOf(project, settings.claude),
     agents: async () => Promise.all(supervisor.agents().map(({ task }) => viewOf(task))),
@@ -466,7 +471,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   await supervisor.begin()
   await notifier.ready(`serves http://${host(config)}:${port}`)
   const stopBeating = notifier.watch(() => whySick({ beats, loopMs, tmux, db }))
-  await inbox.begin()
+  await outside.inbox.begin()
   await scheduler.begin()
   if (!options.background)
     for (const sentence of [...hung, ...supervisor.foundAtStart()]) process.stderr.write(`${sentence}\n`)
@@ -481,7 +486,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   )
   stopBeating()
   void notifier.stopping()
-  await inbox.close()
+  await outside.close()
   await scheduler.close()
   await supervisor.close(agents)
   await chosen.close()
@@ -501,11 +506,11 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
 }
 
 /** The user's own secrets: values of `[claude.env]` whose names say so, and the patterns of `[redact]`. */
-function secretsOf(config: Config, supabaseKey: string | null): { values: string[]; patterns: RegExp[] } {
+function secretsOf(config: Config, secrets: (string | null)[]): { values: string[]; patterns: RegExp[] } {
   const named = Object.entries(config.claude.env).flatMap(([name, value]) =>
     isSecretVariable(name) ? [value] : [],
   )
-  const values = supabaseKey === null ? named : [...named, supabaseKey]
+  const values = [...named, ...secrets.filter((secret) => secret !== null)]
   return { values, patterns: config.redact.patterns.map((source) => new RegExp(source)) }
 }
 
@@ -569,7 +574,10 @@ function toSettings(
     hookScript,
     inherited,
     claude: config.claude,
-    outside: { ...config.outside, templateTools: [] },
+    outside: {
+      ...config.outside,
+      templateTools: config.templates.flatMap(({ allowedTools }) => allowedTools),
+    },
     maxConcurrent: agents.maxConcurrent,
     minFreeMemoryMb: agents.minFreeMemoryMb,
     markers: config.markers,

@@ -27,7 +27,8 @@ export function changesOf(before: Config, after: Config): { taken: string[]; lat
   const changed = Object.entries(after).flatMap(([section, value]) => {
     const old: unknown = before[section as keyof Config]
     if (section === 'origins' || section === 'file') return []
-    if (typeof value !== 'object' || value === null) return value === old ? [] : [section]
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      return isDeepStrictEqual(value, old) ? [] : [section]
     return Object.keys({ ...(old as object), ...value })
       .filter((key) => !isDeepStrictEqual((old as never)[key], (value as never)[key]))
       .map((key) => `${section}.${key}`)

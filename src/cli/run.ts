@@ -26,6 +26,8 @@ import { createLive, createPaint } from './terminal.ts'
 export type RunOptions = {
   dir?: string
   project?: string
+  template?: string
+  var?: string[]
   role?: string
   model?: string
   priority?: number
@@ -55,9 +57,11 @@ export const runCommand: DefineCommand = (context, done) =>
     'git diff | ccm run --json - > result.json',
     'ccm run -- "-v is printed twice: find out why"',
   ])
-    .argument('<prompt>', 'what to do; "-" reads it from standard input; after "--" it may begin with "-"')
+    .argument('[prompt]', 'what to do; "-" reads it from standard input; after "--" it may begin with "-"')
     .option('--dir <dir>', 'directory to work in (default: the current one)')
     .option('--project <name>', 'a registered project instead of a directory')
+    .option('--template <name>', 'a template instead of a prompt: ccm templates')
+    .option('--var <name=value>', 'a variable of the template; may be repeated', collect)
     .option('--role <role>', 'what kind of agent')
     .option('--model <model>', "Claude model (default: the project's, then the configuration's)")
     .option('--priority <n>', '-100 to 100, higher goes first', parsePriority)
@@ -81,12 +85,22 @@ export const runCommand: DefineCommand = (context, done) =>
         '  5 waits for a person, 69 the daemon cannot be reached, 78 bad configuration,\n' +
         '  130 Ctrl-C: following ended and the task goes on (ccm show ID, ccm cancel ID).',
     )
-    .action(async (prompt: string, options: RunOptions) => done(await run(context, prompt, options)))
+    .action(async (prompt: string | undefined, options: RunOptions) =>
+      done(await run(context, prompt, options)),
+    )
 
 /** Adds the task and follows it; answers the exit code. */
-export async function run(context: CliContext, promptArgument: string, options: RunOptions): Promise<number> {
+export async function run(
+  context: CliContext,
+  promptArgument: string | undefined,
+  options: RunOptions,
+): Promise<number> {
   const prompt = promptArgument === '-' ? await readAll(context.stdin) : promptArgument
-  const fault = promptFault(prompt)
+  if ((prompt === undefined) === (options.template === undefined))
+    throw new CcmError('BAD_INPUT', 'It needs a prompt or a --template, not both.', {
+      remedy: 'See: ccm run --help',
+    })
+  const fault = prompt === undefined ? null : promptFault(prompt)
   if (fault !== null) throw new CcmError('BAD_INPUT', fault, { remedy: 'See: ccm run --help' })
 
   const body = toBody(context.cwd, prompt, options)
@@ -155,7 +169,11 @@ function withoutResume(task: TaskJson): TaskJson {
 }
 
 /** The body of the request: an absolute real directory where there is one, else what was given. */
-export function toBody(cwd: string, prompt: string, options: RunOptions): NewTaskBody {
+export function toBody<P extends string | undefined>(
+  cwd: string,
+  prompt: P,
+  options: RunOptions,
+): NewTaskBody & { prompt: P } {
   if (options.dir === '')
     throw new CcmError('BAD_INPUT', '--dir is empty.', { remedy: 'See: ccm run --help' })
   const dir = options.dir ?? (options.project === undefined ? '.' : undefined)
@@ -163,6 +181,8 @@ export function toBody(cwd: string, prompt: string, options: RunOptions): NewTas
     prompt,
     ...(dir !== undefined && { dir: realDir(cwd, dir) }),
     ...(options.project !== undefined && { project: options.project }),
+    ...(options.template !== undefined && { template: options.template }),
+    ...(options.var !== undefined && { variables: variablesOf(options.var) }),
     ...(options.role !== undefined && { role: options.role }),
     ...(options.model !== undefined && { model: options.model }),
     ...(options.priority !== undefined && { priority: options.priority }),
@@ -180,6 +200,19 @@ export function toBody(cwd: string, prompt: string, options: RunOptions): NewTas
     ...(options.here === true && { in_place: true }),
     ...(options.trust === true && { trust: true }),
   }
+}
+
+/** `name=value` words; what is after the first `=` is the value, whatever it holds. */
+function variablesOf(words: string[]): Record<string, string> {
+  return Object.fromEntries(
+    words.map((word) => {
+      const [, key = '', value = ''] = /^([^=]+)=([^]*)$/.exec(word) ?? []
+      if (key !== '') return [key, value]
+      throw new CcmError('BAD_INPUT', `The variable ${oneLine(word, 60)} is not NAME=VALUE.`, {
+        remedy: 'See: ccm run --help',
+      })
+    }),
+  )
 }
 
 /** The absolute path without links; what cannot be resolved goes as it is, and the daemon says what is wrong. */

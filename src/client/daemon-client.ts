@@ -2,6 +2,7 @@ import { CcmError, type ErrorCode } from '../core/errors.ts'
 import type { TaskStatus } from '../core/task.ts'
 import type { AuditJson } from '../protocol/audit.ts'
 import type { IncidentJson } from '../protocol/incident.ts'
+import type { TemplateJson } from '../protocol/template.ts'
 import type { InboxEntryJson } from '../protocol/inbox.ts'
 import type {
   CancelJson,
@@ -91,6 +92,8 @@ export type DaemonClient = {
   removeSchedule: (name: string) => Promise<ScheduleJson>
   /** Adds a task of the schedule now. */
   runSchedule: (name: string) => Promise<TaskJson>
+  templates: () => Promise<TemplateJson[]>
+  template: (name: string) => Promise<TemplateJson>
   /** Newest first; 50 unless told. */
   inbox: (filter?: { state?: InboxEntryJson['state']; limit?: number }) => Promise<InboxEntryJson[]>
   inboxEntry: (id: string) => Promise<InboxEntryJson>
@@ -195,6 +198,8 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     resumeSchedule: (name) => post(`${schedulePath(name)}/resume`),
     removeSchedule: async (name) => json(await request('DELETE', schedulePath(name))),
     runSchedule: (name) => post(`${schedulePath(name)}/run`),
+    templates: () => get('/api/templates'),
+    template: (name) => get(`/api/templates/${encodeURIComponent(name)}`),
     inbox: (filter = {}) => get(`/api/inbox${queryOf(filter)}`),
     inboxEntry: (id) => get(`/api/inbox/${encodeURIComponent(id)}`),
     approveEntry: (id) => post(`/api/inbox/${encodeURIComponent(id)}/approve`),

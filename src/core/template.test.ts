@@ -64,11 +64,21 @@ test('a template that nobody could use is a fault of the configuration', () => {
     c: { type: 'number', required: true, default: 'many', choices: [] },
     d: { ...text, choices: ['x'] },
   })
-  expect(templateFaults(bad, ['outside'])).toEqual([
+  expect(templateFaults(bad)).toEqual([
     'The template review uses {{b}}, which is none of its variables.',
     'The variable a of the template review has no choices.',
     'The variable c of the template review must be a number.',
     'The variable d of the template review has choices, and is a text.',
   ])
   expect(templateFaults(template('{{a}}', { a: text }))).toEqual([])
+})
+
+test('text from outside goes to its place, or to the end, and is never read as a variable', () => {
+  const values = { one: '{{outside}}' }
+  expect(renderTemplate(template('{{outside}} {{one}}', { one: text }), values, 'BLOCK {{one}}')).toEqual({
+    prompt: 'BLOCK {{one}} {{outside}}',
+  })
+  expect(renderTemplate(template('{{one}}\n', { one: text }), values, 'BLOCK')).toEqual({
+    prompt: '{{outside}}\n\nBLOCK',
+  })
 })

@@ -29,13 +29,17 @@ export type Template = {
 
 const PLACE = /\{\{\s*([a-z][a-z0-9_]*)\s*\}\}/g
 const VALUE_MAX = 50_000
+const OUTSIDE = 'outside'
 
-/** Why nobody could use this template, one sentence each; `given` are names that its user always has. */
-export function templateFaults(template: Template, given: readonly string[] = []): string[] {
+/** Why nobody could use this template, one sentence each. */
+export function templateFaults(template: Template): string[] {
   const { name, prompt, variables } = template
-  const known = [...Object.keys(variables), ...given]
+  const known = [...Object.keys(variables), OUTSIDE]
   const used = [...new Set([...prompt.matchAll(PLACE)].map(([, variable]) => variable ?? ''))]
   return [
+    ...(Object.hasOwn(variables, OUTSIDE)
+      ? [`The template ${name} has a variable outside, which is reserved.`]
+      : []),
     ...used
       .filter((variable) => !known.includes(variable))
       .map((variable) => `The template ${name} uses {{${variable}}}, which is none of its variables.`),
@@ -55,11 +59,13 @@ export function templateFaults(template: Template, given: readonly string[] = []
 
 /**
  * The prompt with every `{{name}}` replaced once: what a value holds is never read as a variable again. Or every
- * fault, one sentence each: missing, unknown and unfit values.
+ * fault, one sentence each: missing, unknown and unfit values. `outside` is a block of data (outside-text.ts); it
+ * goes to `{{outside}}`, or to the end where the prompt has no such place.
  */
 export function renderTemplate(
   { name, prompt, variables }: Pick<Template, 'name' | 'prompt' | 'variables'>,
   values: Readonly<Record<string, string | number>>,
+  outside = '',
 ): { prompt: string } | { faults: string[] } {
   const faults: string[] = []
   const known = Object.keys(variables)
@@ -82,7 +88,10 @@ export function renderTemplate(
     texts.set(variable, given)
   }
   if (faults.length > 0) return { faults }
-  return { prompt: prompt.replaceAll(PLACE, (place, variable: string) => texts.get(variable) ?? place) }
+  texts.set(OUTSIDE, outside)
+  const places = [...prompt.matchAll(PLACE)].some(([, variable]) => variable === OUTSIDE)
+  const filled = prompt.replaceAll(PLACE, (place, variable: string) => texts.get(variable) ?? place)
+  return { prompt: places || outside === '' ? filled : `${filled.trimEnd()}\n\n${outside}` }
 }
 
 function valueFault({ type, choices }: Variable, value: string): string | null {

@@ -32,6 +32,8 @@ import type { Bindings, HttpContext, Route, Variables } from './routes/route.ts'
 import { recordRoutes } from './routes/records.ts'
 import { ruleRoutes } from './routes/rules.ts'
 import { scheduleRoutes } from './routes/schedules.ts'
+import { templateRoutes } from './routes/templates.ts'
+import { webhookRoutes } from './webhooks/routes.ts'
 import { taskRoutes } from './routes/tasks.ts'
 import { workspaceRoutes } from './routes/workspace.ts'
 
@@ -70,6 +72,8 @@ export function routesOf(deps: AppDeps): Route[] {
     ...metricRoutes(deps),
     ...fleetRoutes(deps),
     ...inboxRoutes(deps),
+    ...templateRoutes(deps),
+    ...webhookRoutes(deps),
     ...keyRoutes(deps),
     ...permissionRoutes(deps),
   ]

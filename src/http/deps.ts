@@ -3,11 +3,13 @@ import type { StateChange } from '../core/attempt.ts'
 import type { RecordedEvent } from '../core/hook-kind.ts'
 import type { PermissionRule } from '../core/permission-rule.ts'
 import type { ProjectSettings } from '../core/project.ts'
-import type { InboxEntry, InboxState } from '../core/inbox.ts'
+import type { GithubRule } from '../core/github-event.ts'
+import type { InboxEntry, InboxState, NewInboxEntry } from '../core/inbox.ts'
 import type { CancelReply, RetryReply, TaskQuery } from '../core/queue.ts'
 import type { Schedule, ScheduleRun } from '../core/schedule.ts'
 import type { Rights } from '../core/rights.ts'
 import type { NewTask, PermissionMode, Task } from '../core/task.ts'
+import type { Template } from '../core/template.ts'
 import type { Timeline } from '../core/timeline.ts'
 import type { SearchFilter, SearchHit } from '../store/search.ts'
 import type { ApplyHow } from '../core/workspace.ts'
@@ -22,6 +24,8 @@ import type { ModelSpending } from '../store/spending.ts'
 import type { ApiKeys } from '../store/api-keys.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Names } from './guards.ts'
+import type { PrometheusHook } from './webhooks/prometheus.ts'
+import type { TelegramHook } from './webhooks/telegram.ts'
 import type { Authenticate } from './identity/authenticate.ts'
 
 /** A queue row with what the supervisor knows about its agent. */
@@ -141,6 +145,23 @@ export type AppDeps = {
     /** A run now, besides the times. */
     run: (schedule: Schedule) => Promise<TaskView>
   }
+  /** Services that report here; null: not configured, and so no route. */
+  webhooks: {
+    github: { secret: string; rules: readonly GithubRule[] } | null
+    prometheus: PrometheusHook | null
+    telegram: TelegramHook | null
+    /** Stores all or none, durably, before it returns. */
+    accept: (entries: NewInboxEntry[]) => { entry: InboxEntry; isNew: boolean }[]
+    isKnown: (key: string) => boolean
+    /** Requests of a source that wait, or whose task is not over. */
+    openOf: (source: string) => Promise<InboxEntry[]>
+    /** Ends a request; one whose task runs only where `running` says so. False: nothing was ended. */
+    end: (entry: InboxEntry, reason: string, running: boolean) => Promise<boolean>
+    /** 128 random bits as hex: see outsideBlock. */
+    boundary: () => string
+  }
+  /** The task templates of the configuration, by name. */
+  templates: readonly Template[]
   /** Requests from outside; `approve` and `refuse` throw CONFLICT where nothing is left to decide, null: no such entry. */
   inbox: {
     /** Newest first. */

@@ -10,13 +10,18 @@ import { TaskResult, WorkspaceJson, at } from './result.ts'
 export const ProjectName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
 const toolRule = z.string().min(1).max(1000)
 
-/** Body of `POST /api/tasks`. One of `dir` and `project` is needed; `dir` registers a project if it is new. */
+/** What a task may say. */
+export const Prompt = z.string().superRefine((prompt, context) => {
+  const fault = promptFault(prompt)
+  if (fault !== null) context.addIssue({ code: 'custom', message: fault })
+})
+
+/** Body of `POST /api/tasks`. Either `prompt` or `template` is needed; what else is set goes over the template's. One of `dir` and `project` is needed; `dir` registers a project if it is new. */
 export const NewTaskBody = z
   .strictObject({
-    prompt: z.string().superRefine((prompt, context) => {
-      const fault = promptFault(prompt)
-      if (fault !== null) context.addIssue({ code: 'custom', message: fault })
-    }),
+    prompt: Prompt.optional(),
+    template: ProjectName.optional(),
+    variables: z.record(z.string().max(40), z.union([z.string().max(50_000), z.number()])).optional(),
     dir: z.string().min(1).max(4096).optional(),
     project: ProjectName.optional(),
     role: ProjectName.optional(),
@@ -66,6 +71,11 @@ export const NewTaskBody = z
     trust: z.boolean().default(false),
   })
   .refine((body) => body.dir !== undefined || body.project !== undefined, { message: 'needs dir or project' })
+  .superRefine(({ prompt, template }, context) => {
+    if ((prompt === undefined) !== (template === undefined)) return
+    const message = prompt === undefined ? 'is missing' : 'must not stand beside a template'
+    context.addIssue({ code: 'custom', path: ['prompt'], message })
+  })
 export type NewTaskBody = z.input<typeof NewTaskBody>
 
 /** The `id` of what an answer is for (`waiting_for.id`); without it, it is for whatever is asked. */

@@ -1,10 +1,9 @@
 import { z } from 'zod'
 import { MISSED_POLICIES, type Schedule, type ScheduleRun } from '../core/schedule.ts'
-import { NewTaskBody, ProjectName } from './rest.ts'
+import { NewTaskBody, ProjectName, Prompt } from './rest.ts'
 import { at } from './result.ts'
 
-const { prompt, role, model, timeout_s, permission_mode, allowed_tools, disallowed_tools, dir } =
-  NewTaskBody.shape
+const { role, model, timeout_s, permission_mode, allowed_tools, disallowed_tools, dir } = NewTaskBody.shape
 
 /** Body of `POST /api/schedules`. One of `dir` and `project` is needed; `dir` registers a project if it is new. */
 export const NewScheduleBody = z
@@ -17,7 +16,7 @@ export const NewScheduleBody = z
     project: ProjectName.optional(),
     priority: z.int().min(-100).max(100).optional(),
     dir,
-    prompt,
+    prompt: Prompt,
     role,
     model,
     timeout_s,

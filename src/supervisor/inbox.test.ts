@@ -73,6 +73,7 @@ function stage() {
       store,
       queue,
       insert,
+      cancel: (id, reason) => queue.cancel(id, reason),
       onSettled: () => (settled += 1),
       clock: () => state.now,
       random: () => 0.5,
@@ -161,10 +162,10 @@ test('one from a stranger waits until a person decides, and is decided once', as
   expect(inbox.approve(one?.id ?? 0, 'local')).toMatchObject({ state: 'pending', decidedBy: 'local' })
   await inbox.begin()
   expect((await queue.list({ limit: 10 })).map(({ dedupeKey }) => dedupeKey)).toEqual(['gh:1'])
-  expect(inbox.refuse(two?.id ?? 0, 'key 7', 'No.')).toMatchObject({ state: 'refused', reason: 'No.' })
+  expect(await inbox.refuse(two?.id ?? 0, 'key 7', 'No.')).toMatchObject({ state: 'refused', reason: 'No.' })
   for (const id of [one?.id ?? 0, two?.id ?? 0]) {
     expect(() => inbox.approve(id, 'local')).toThrow(expect.objectContaining({ code: 'CONFLICT' }))
-    expect(() => inbox.refuse(id, 'local', 'No.')).toThrow(expect.objectContaining({ code: 'CONFLICT' }))
+    await expect(inbox.refuse(id, 'local', 'No.')).rejects.toMatchObject({ code: 'CONFLICT' })
   }
   expect(inbox.approve(99, 'local')).toBeNull()
 })

@@ -3,8 +3,8 @@ import { backoffMs } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import { CcmError, messageOf, type ErrorCode } from '../core/errors.ts'
 import type { InboxEntry, NewInboxEntry } from '../core/inbox.ts'
-import type { Queue } from '../core/queue.ts'
-import type { Task } from '../core/task.ts'
+import type { CancelReply, Queue } from '../core/queue.ts'
+import { isFinal, type Task } from '../core/task.ts'
 import type { InboxStore } from '../store/inbox.ts'
 import type { StartPulse } from './beats.ts'
 
@@ -15,7 +15,11 @@ export type Inbox = {
   /** Lets a waiting one go to the queue; null: there is no such entry. Throws CONFLICT where it does not wait. */
   approve: (id: number, by: string) => InboxEntry | null
   /** Ends one that is no task yet; likewise. */
-  refuse: (id: number, by: string | null, reason: string) => InboxEntry | null
+  refuse: (id: number, by: string | null, reason: string) => Promise<InboxEntry | null>
+  /** Requests of a source that wait, or whose task is not over. */
+  openOf: (source: string) => Promise<InboxEntry[]>
+  /** Ends a request; one whose task runs only where `running` says so. False: nothing was ended. */
+  end: (entry: InboxEntry, reason: string, running: boolean) => Promise<boolean>
   /** Brings what an earlier daemon left to the queue, then goes on by itself. */
   begin: () => Promise<void>
   nudge: () => void
@@ -34,8 +38,9 @@ const PRUNE_MS = 3_600_000
  */
 export function createInbox(deps: {
   store: InboxStore
-  queue: Pick<Queue, 'list'>
+  queue: Pick<Queue, 'get' | 'list'>
   insert: (entry: InboxEntry) => Promise<Task>
+  cancel: (taskId: string, reason: string) => Promise<CancelReply>
   /** An entry was settled: whoever asked may want to know. */
   onSettled: () => void
   clock: Clock
@@ -118,10 +123,35 @@ export function createInbox(deps: {
       return accepted
     },
     approve: (id, by) => decided(id, store.approve(id, by, clock())),
-    refuse(id, by, reason) {
+    async refuse(id, by, reason) {
+      // One that is on its way to the queue this very moment is a task afterwards.
+      await running
       const entry = decided(id, store.refuse(id, reason, by, clock()))
       deps.onSettled()
       return entry
+    },
+    async openOf(source) {
+      const entries = store.openOf(source)
+      const open = await Promise.all(
+        entries.map(async ({ taskId }) => {
+          const task = taskId === null ? null : await queue.get(taskId)
+          return taskId === null || (task !== null && !isFinal(task.status))
+        }),
+      )
+      return entries.filter((_, index) => open[index])
+    },
+    async end({ id }, reason, whileRunning) {
+      await running
+      const entry = store.get(id)
+      if (entry === null || entry.state === 'refused') return false
+      if (store.refuse(id, reason, null, clock())) {
+        deps.onSettled()
+        return true
+      }
+      const task = entry.taskId === null ? null : await queue.get(entry.taskId)
+      if (task === null || isFinal(task.status) || (task.status === 'running' && !whileRunning)) return false
+      const reply = await deps.cancel(task.id, reason)
+      return reply === 'cancelled' || reply === 'requested'
     },
     async begin() {
       nudge()

@@ -39,7 +39,6 @@ function armed(stage: Stage): { ran: (what: string) => boolean } {
     env: { FROM_PROJECT: 'yes' },
   }
   writeFileSync(join(stage.work, '.claude/settings.json'), JSON.stringify(settings))
-  writeFileSync(join(stage.work, '.claude/settings.local.json'), JSON.stringify(settings))
   const server = { command: '/bin/sh', args: ['-c', `touch ${marks}/server; cat`] }
   writeFileSync(join(stage.work, '.mcp.json'), JSON.stringify({ mcpServers: { mine: server } }))
   writeFileSync(join(stage.work, 'CLAUDE.md'), 'MEMORY-OF-THE-PROJECT @other.md')

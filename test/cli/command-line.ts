@@ -19,7 +19,7 @@ import type { AppDeps, Notice, TaskRequest, TaskView } from '../../src/http/deps
 import { listen } from '../../src/http/listen.ts'
 import type { PendingQuestion } from '../../src/protocol/rest.ts'
 import { createFakeProjects } from '../http/fake-projects.ts'
-import { createFakeInbox } from '../http/fake-inbox.ts'
+import { REVIEW, createFakeInbox, fakeWebhooks } from '../http/fake-inbox.ts'
 import { createFakeSchedules } from '../http/fake-schedules.ts'
 import { createIdempotencyInMemory, createKeysInMemory } from '../http/fake-daemon.ts'
 
@@ -163,6 +163,8 @@ export async function serveDaemon(
       screen: async () => null,
     },
     inbox: createFakeInbox(),
+    templates: [REVIEW],
+    webhooks: fakeWebhooks(),
     keys: createKeysInMemory(),
     idempotency: createIdempotencyInMemory(),
     worker: 'worker-1',

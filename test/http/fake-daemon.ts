@@ -8,7 +8,7 @@ import type { AuditEntry } from '../../src/core/audit.ts'
 import type { Idempotency, KeptReply } from '../../src/store/idempotency.ts'
 import type { ApiKey, ApiKeys } from '../../src/store/api-keys.ts'
 import type { AppDeps, EventQuery, Notice, TaskView } from '../../src/http/deps.ts'
-import { createFakeInbox } from './fake-inbox.ts'
+import { REVIEW, createFakeInbox, fakeWebhooks } from './fake-inbox.ts'
 import { createFakeProjects } from './fake-projects.ts'
 import { createFakeSchedules } from './fake-schedules.ts'
 
@@ -128,6 +128,8 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
     }),
     health: async () => ({ status: 'ok', database: 'ok', tmux: 'ok' }),
     inbox: createFakeInbox(),
+    templates: [REVIEW],
+    webhooks: fakeWebhooks(),
     keys: createKeysInMemory(),
     idempotency: createIdempotencyInMemory(),
     audit: (entry) => void audits.push(entry),

@@ -1,4 +1,5 @@
 import type { InboxEntry } from '../../src/core/inbox.ts'
+import type { Template } from '../../src/core/template.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
 
 /** An inbox of arrays: with what is given in it. */
@@ -13,5 +14,42 @@ export function createFakeInbox(entries: InboxEntry[] = []): AppDeps['inbox'] {
     get: async (id) => of(id),
     approve: async (id, decidedBy) => change(id, { state: 'pending', decidedBy }),
     refuse: async (id, decidedBy, reason) => change(id, { state: 'refused', decidedBy, reason }),
+  }
+}
+
+export const GITHUB_SECRET = 'github-secret'
+
+/** A template with two variables. */
+export const REVIEW: Template = {
+  name: 'review',
+  description: 'Reads a branch',
+  prompt: 'Review {{branch}}, {{depth}}.',
+  variables: {
+    branch: { type: 'text', required: true, default: null, choices: [] },
+    depth: { type: 'choice', required: true, default: 'quick', choices: ['quick', 'deep'] },
+  },
+  role: null,
+  model: null,
+  permissionMode: 'plan',
+  allowedTools: ['Bash(git log:*)'],
+  disallowedTools: [],
+  timeoutS: 600,
+  maxTokens: null,
+  maxCostUsd: null,
+  restricted: false,
+}
+
+/** All webhooks with their secrets; nothing comes of what they accept. */
+export function fakeWebhooks(changes: Partial<AppDeps['webhooks']> = {}): AppDeps['webhooks'] {
+  return {
+    github: { secret: GITHUB_SECRET, rules: [] },
+    prometheus: { token: 'prometheus-token', basic: 'am:password', rules: [], maxOpen: 10 },
+    telegram: { secret: 'telegram-secret', handle: async () => undefined },
+    accept: () => [],
+    isKnown: () => false,
+    openOf: async () => [],
+    end: async () => false,
+    boundary: () => '0123456789abcdef0123456789abcdef',
+    ...changes,
   }
 }

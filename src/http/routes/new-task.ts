@@ -2,43 +2,63 @@ import { createHash } from 'node:crypto'
 import type { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
 import { allows } from '../../core/principal.ts'
+import { restrictedSource } from '../../core/restricted.ts'
 import { widening } from '../../core/rights.ts'
+import { promptFault } from '../../core/task.ts'
+import { renderTemplate, type Template } from '../../core/template.ts'
 import type { NewTaskBody } from '../../protocol/rest.ts'
 import type { AppDeps, TaskRequest } from '../deps.ts'
 import type { HttpContext } from './route.ts'
 import { checkProject, noProject } from './projects.ts'
 import { findTask } from './task-id.ts'
+import { findTemplate } from './templates.ts'
 
 type Body = z.output<typeof NewTaskBody>
 
 /** The task a caller asks for; throws where it is more than the caller may have. */
 export async function toRequest(deps: AppDeps, context: HttpContext, body: Body): Promise<TaskRequest> {
   await checkRights(deps, context, body)
+  const template = templateOf(deps, body)
   const dependencies = await Promise.all(body.depends_on.map((id) => findTask(deps, context, id)))
   return {
-    prompt: body.prompt,
+    prompt: template === null ? (body.prompt ?? '') : template.prompt,
     dir: body.dir ?? null,
     project: body.project ?? null,
-    role: body.role ?? null,
-    model: body.model ?? null,
+    role: body.role ?? template?.role ?? null,
+    model: body.model ?? template?.model ?? null,
     priority: body.priority ?? null,
-    timeoutS: body.timeout_s ?? null,
-    permissionMode: body.permission_mode ?? null,
-    allowedTools: body.allowed_tools,
-    disallowedTools: body.disallowed_tools,
+    timeoutS: body.timeout_s ?? template?.timeoutS ?? null,
+    permissionMode: body.permission_mode ?? template?.permissionMode ?? null,
+    allowedTools: [...(template?.allowedTools ?? []), ...body.allowed_tools],
+    disallowedTools: [...(template?.disallowedTools ?? []), ...body.disallowed_tools],
     // With a key of its own the request is safe to repeat even when a crash lost its reply.
     dedupeKey: body.dedupe_key ?? repeatKey(context),
     // The whole ids of what it waits for.
     dependsOn: dependencies.map(({ task }) => task.id),
     scheduledAt: body.scheduled_at === undefined ? null : Date.parse(body.scheduled_at),
     labels: body.labels,
-    maxTokens: body.max_tokens ?? null,
-    maxCostUsd: body.max_cost_usd ?? null,
+    maxTokens: body.max_tokens ?? template?.maxTokens ?? null,
+    maxCostUsd: body.max_cost_usd ?? template?.maxCostUsd ?? null,
     inPlace: body.in_place ?? null,
-    source: body.source,
+    source: template?.restricted === true ? restrictedSource(body.source) : body.source,
     onlyWorker: null,
     trust: body.trust,
   }
+}
+
+/** The template that is asked for, with its prompt rendered; throws NOT_FOUND or BAD_INPUT with every fault. */
+function templateOf({ templates }: AppDeps, { template: name, variables = {} }: Body): Template | null {
+  if (name === undefined) {
+    if (Object.keys(variables).length === 0) return null
+    throw new CcmError('BAD_INPUT', 'Variables are for a template, and none is named.')
+  }
+  const template = findTemplate(templates, name)
+  const rendered = renderTemplate(template, variables)
+  if ('faults' in rendered)
+    throw new CcmError('BAD_INPUT', rendered.faults.join(' '), { remedy: `See: ccm templates show ${name}` })
+  const fault = promptFault(rendered.prompt)
+  if (fault !== null) throw new CcmError('BAD_INPUT', fault)
+  return { ...template, prompt: rendered.prompt }
 }
 
 /**
