@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { whyNoPostgres } from '../support/postgres.ts'
+import { startPostgres, whyNoPostgres } from '../support/postgres.ts'
 
 const whyNot = await whyNoPostgres()
 const reason = whyNot === null ? '' : ` [${whyNot}]`
@@ -24,3 +24,14 @@ test.skipIf(whyNot !== null)(`a test that is killed leaves no server and no fold
   await expect.poll(answers, { timeout: 10_000 }).toBe(false)
   await expect.poll(() => existsSync(folder), { timeout: 10_000 }).toBe(false)
 })
+
+test.skipIf(whyNot !== null)(
+  `a server that is closed while it starts ends all the same${reason}`,
+  async () => {
+    const postgres = await startPostgres(['fsync=off'])
+    const crashed = postgres.command('crash')
+    await Promise.allSettled([crashed, postgres[Symbol.asyncDispose]()])
+    expect(existsSync(postgres.folder)).toBe(false)
+    await expect(postgres.command('start')).rejects.toThrow('closed')
+  },
+)

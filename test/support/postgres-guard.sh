@@ -9,6 +9,14 @@ start() {
   "$postgres" -D "$folder/data" -p "$port" -k '' -h 127.0.0.1 "$@" >>"$folder/log" 2>&1 </dev/null &
   pid=$!
 }
+# A signal that comes before the server has set its handlers is lost, so it is sent until the server is gone.
+end() {
+  while kill -s "$1" "$pid" 2>/dev/null && sleep 0.1; do :; done &
+  again=$!
+  wait "$pid"
+  kill -s KILL "$again" 2>/dev/null
+  wait "$again" 2>/dev/null
+}
 "$initdb" -D "$folder/data" -U supabase_admin --pwfile="$folder/password" --auth=scram-sha-256 --no-sync \
   -E UTF8 --locale-provider=icu --icu-locale=en-US --locale=C.UTF-8 >"$folder/log" 2>&1 || {
   cat "$folder/log" >&2
@@ -19,13 +27,12 @@ start "$@"
 while read -r command; do
   case $command in
   # As a crash of the machine's process would: no goodbye to clients, recovery from the log afterwards.
-  crash) kill -QUIT "$pid"; wait "$pid"; start "$@" ;;
-  restart) kill -INT "$pid"; wait "$pid"; start "$@" ;;
-  stop) kill -INT "$pid"; wait "$pid" ;;
+  crash) end QUIT; start "$@" ;;
+  restart) end INT; start "$@" ;;
+  stop) end INT ;;
   start) start "$@" ;;
   esac
   echo "$command"
 done
-kill -QUIT "$pid" 2>/dev/null
-wait "$pid"
+end QUIT
 rm -rf "$folder"

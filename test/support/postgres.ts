@@ -129,6 +129,7 @@ export async function startPostgres(settings: string[] = []): Promise<TestPostgr
     folder,
     url,
     command: async (command) => {
+      if (guard.stdin.writableEnded) throw new Error('The server has been closed.')
       guard.stdin.write(`${command}\n`)
       await answers.next()
       if (command !== 'stop') await ready()

@@ -109,8 +109,9 @@ export async function startSupabase(settings: string[] = ['fsync=off']): Promise
     [Symbol.asyncDispose]: async () => {
       server.close()
       if ('closeAllConnections' in server) server.closeAllConnections()
-      await Promise.allSettled([owner.end(), admin.end(), connection.close()])
+      // The server first: a pool waits for its queries, and without a server each of them ends.
       await postgres[Symbol.asyncDispose]()
+      await Promise.allSettled([owner.end(), admin.end(), connection.close()])
     },
   }
 }
