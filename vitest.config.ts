@@ -1,7 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
-// Tests that start the real Claude Code, and tests of faults: minutes instead of seconds.
-const LONG = ['test/claude/**/*.test.ts', 'test/e2e/**/*.test.ts', 'test/faults/**/*.test.ts']
+// Tests that start the real Claude Code: minutes instead of seconds.
+const LONG = ['test/claude/**/*.test.ts', 'test/e2e/**/*.test.ts']
+// What dies, is killed, hangs or runs out; many with the real Claude Code, the others with scripted agents.
+const FAULTS = 'test/faults/**/*.test.ts'
 // Tests on a real PostgreSQL of their own.
 const SUPABASE = 'test/supabase/**/*.test.ts'
 const RECORDED = 'test/claude/screens.test.ts'
@@ -19,6 +21,7 @@ export default defineConfig({
           exclude: LONG.filter((pattern) => !pattern.includes('/claude/')).concat(
             'test/claude/!(screens).test.ts',
             SUPABASE,
+            FAULTS,
           ),
           testTimeout: 20_000,
         },
@@ -32,6 +35,16 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 60_000,
           // A real client, tmux and a daemon on a shared machine: one more try, and CI lists who needed it.
+          retry: 1,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'faults',
+          include: [FAULTS],
+          testTimeout: 180_000,
+          hookTimeout: 60_000,
           retry: 1,
         },
       },

@@ -19,6 +19,7 @@ import { promptOf, type Script } from './script.ts'
 /** A stage with scripted agents in Claude Code's place, each in a directory of its own, and their ledger. */
 export type ScriptedFleet = {
   stage: Stage
+  ledgerFolder: string
   ledger: () => Entry[]
   /** Adds a task in one of the directories, in turn, without a process of its own; waits for a daemon. */
   add: (name: string, script: Script, more?: Record<string, unknown>) => Promise<string>
@@ -39,7 +40,7 @@ export type ScriptedFleet = {
   /** Waits until every task is over; `meanwhile` is called again and again. */
   over: (limitMs: number, meanwhile?: () => Promise<void>) => Promise<void>
   /** What is wrong in the end, after the agents have gone. */
-  faults: (rules?: { mayLose?: boolean }) => Promise<string[]>
+  faults: (poisoned?: string[]) => Promise<string[]>
   [Symbol.asyncDispose]: () => Promise<void>
 }
 
@@ -49,9 +50,9 @@ const AGENT = resolve(import.meta.dirname, 'agent.ts')
 export async function createScriptedFleet(options: {
   dirs: number
   config?: string
+  /** The folder of another fleet's ledger, to share it; default: one of its own. */
+  ledgerFolder?: string
 }): Promise<ScriptedFleet> {
-  // Filled in below: the stage needs the program's name first.
-  const holder: { folder: string } = { folder: '' }
   const stage = await createStage(() => ({ kind: 'message', text: 'Nobody asks.\n[DONE]' }), {
     git: false,
     claude: 'claude-of-the-test',
@@ -63,9 +64,10 @@ export async function createScriptedFleet(options: {
       options.config ?? '[queue]\nmax_queued = 10000\nsweep = "2s"',
     ].join('\n'),
   })
-  holder.folder = join(stage.folder, 'scripted')
-  mkdirSync(holder.folder)
-  const program = join(holder.folder, 'claude')
+  const folder = join(stage.folder, 'scripted')
+  mkdirSync(folder)
+  const ledgerFolder = options.ledgerFolder ?? folder
+  const program = join(folder, 'claude')
   writeFileSync(
     program,
     [
@@ -79,11 +81,11 @@ export async function createScriptedFleet(options: {
   const toml = join(stage.folder, 'ccm.toml')
   const text = readFileSync(toml, 'utf8')
     .replace('"claude-of-the-test"', JSON.stringify(program))
-    .replace('[claude.env]\n', `[claude.env]\nCCM_TEST_LEDGER = ${JSON.stringify(holder.folder)}\n`)
+    .replace('[claude.env]\n', `[claude.env]\nCCM_TEST_LEDGER = ${JSON.stringify(ledgerFolder)}\n`)
   writeFileSync(toml, text)
   const dirs = Array.from({ length: options.dirs }, (_, index) => join(stage.folder, `dir${index}`))
   for (const dir of dirs) mkdirSync(dir)
-  const holdFile = join(holder.folder, 'hold')
+  const holdFile = join(folder, 'hold')
   let added = 0
 
   const address = () =>
@@ -134,7 +136,7 @@ export async function createScriptedFleet(options: {
       .filter((pid) => {
         try {
           const environment = readFileSync(`/proc/${pid}/environ`, 'latin1')
-          return environment.includes(`CCM_TEST_LEDGER=${holder.folder}\0`) && isAlive(pid)
+          return environment.includes(`CCM_TEST_LEDGER=${ledgerFolder}\0`) && isAlive(pid)
         } catch {
           return false
         }
@@ -162,12 +164,13 @@ export async function createScriptedFleet(options: {
 
   const fleet: ScriptedFleet = {
     stage,
+    ledgerFolder,
     holdFile,
     hold: () => writeFileSync(holdFile, ''),
     letGo: () => {
       if (existsSync(holdFile)) unlinkSync(holdFile)
     },
-    ledger: () => readLedger(holder.folder),
+    ledger: () => readLedger(ledgerFolder),
     add: (name, script, more = {}) =>
       post({
         prompt: promptOf(name, script),
@@ -191,7 +194,7 @@ export async function createScriptedFleet(options: {
     ask,
     counts,
     living() {
-      const entries = readLedger(holder.folder)
+      const entries = readLedger(ledgerFolder)
       const ended = new Set(entries.flatMap((entry) => (entry.kind === 'end' ? [entry.pid] : [])))
       return entries
         .filter((entry) => entry.kind === 'start' && !ended.has(entry.pid) && isAlive(entry.pid))
@@ -213,14 +216,14 @@ export async function createScriptedFleet(options: {
         else await meanwhile()
       }
     },
-    async faults(rules) {
+    async faults(poisoned) {
       // What an attempt leaves is cleared right after its outcome is stored.
       for (let tries = 0; tries < 100; tries++) {
         const { openAttempts, undelivered, processes } = remains()
         if (openAttempts + undelivered + processes.length === 0) break
         await sleep(100)
       }
-      return judge(readLedger(holder.folder), remains(), rules)
+      return judge(readLedger(ledgerFolder), remains(), poisoned)
     },
     async [Symbol.asyncDispose]() {
       await stage[Symbol.asyncDispose]()

@@ -19,19 +19,25 @@ const FINAL = new Set(['succeeded', 'failed', 'cancelled', 'dead'])
 
 /**
  * What is wrong, one sentence each; nothing: the run was right. Pure. The ledger decides who ran when and what was
- * said; the daemon's tables are only asked what it made of that.
+ * said; the daemon's tables are only asked what it made of that. Of `poisoned` tasks nobody can say what they told.
  */
-export function judge(ledger: Entry[], remains: Remains, rules: { mayLose?: boolean } = {}): string[] {
+export function judge(ledger: Entry[], remains: Remains, poisoned: string[] = []): string[] {
   const faults: string[] = []
   const say = (sentence: string) => faults.push(sentence)
   for (const { id, status } of remains.tasks) if (!FINAL.has(status)) say(`task ${id} is ${status}`)
   for (const [task, entries] of groupBy(ledger, ({ task }) => task)) {
-    judgeTask(task, entries, remains.tasks.find(({ id }) => id === task)?.status, say)
+    judgeTurns(task, entries, say)
+    if (poisoned.includes(task)) continue
+    judgeSuccess(task, entries, remains.tasks.find(({ id }) => id === task)?.status, say)
     for (const [attempt, own] of groupBy(entries, ({ attempt }) => attempt))
-      judgeEvents(`task ${task}, attempt ${attempt}`, own, storedOf(remains, task, attempt), say, rules)
+      judgeEvents(`task ${task}, attempt ${attempt}`, own, storedOf(remains, task, attempt), say)
   }
   for (const { id, status } of remains.tasks)
-    if (status === 'succeeded' && !ledger.some((entry) => entry.task === id && isSuccess(entry)))
+    if (
+      status === 'succeeded' &&
+      !poisoned.includes(id) &&
+      !ledger.some((entry) => entry.task === id && isSuccess(entry))
+    )
       say(`task ${id} is succeeded, and no agent said so`)
   if (remains.openAttempts > 0) say(`${remains.openAttempts} attempts are open`)
   if (remains.undelivered > 0) say(`${remains.undelivered} outcomes were not delivered`)
@@ -40,14 +46,23 @@ export function judge(ledger: Entry[], remains: Remains, rules: { mayLose?: bool
   return faults
 }
 
-function judgeTask(task: string, entries: Entry[], status: string | undefined, say: (text: string) => void) {
+function judgeSuccess(
+  task: string,
+  entries: Entry[],
+  status: string | undefined,
+  say: (text: string) => void,
+) {
   if (status === undefined) say(`task ${task} is gone`)
-  for (const entry of entries)
-    if (entry.kind === 'lock_failed') say(`task ${task}: its lock was held by ${entry.holder}`)
   const successes = entries.filter(isSuccess)
   if (successes.length > 1) say(`task ${task} succeeded ${successes.length} times`)
   if (successes.length === 1 && status !== undefined && status !== 'succeeded' && status !== 'cancelled')
     say(`task ${task} is ${status}, and an agent said that it is done`)
+}
+
+/** One attempt at a time, and one agent an attempt. */
+function judgeTurns(task: string, entries: Entry[], say: (text: string) => void) {
+  for (const entry of entries)
+    if (entry.kind === 'lock_failed') say(`task ${task}: its lock was held by ${entry.holder}`)
   const attempts = [...groupBy(entries, ({ attempt }) => attempt).values()].map((own) => ({
     attempt: own[0]?.attempt ?? 0,
     from: own[0]?.at ?? 0,
@@ -66,17 +81,11 @@ function judgeTask(task: string, entries: Entry[], status: string | undefined, s
     }
 }
 
-function judgeEvents(
-  name: string,
-  own: Entry[],
-  stored: number[],
-  say: (text: string) => void,
-  { mayLose = false }: { mayLose?: boolean },
-) {
+function judgeEvents(name: string, own: Entry[], stored: number[], say: (text: string) => void) {
   const given = new Set(own.flatMap((entry) => (entry.kind === 'sending' ? [entry.seq] : [])))
   const sent = own.flatMap((entry) => (entry.kind === 'sent' ? [entry.seq] : []))
   const lost = sent.filter((seq) => !stored.includes(seq))
-  if (lost.length > 0 && !mayLose) say(`${name}: the events ${lost.join(' ')} were sent and are not stored`)
+  if (lost.length > 0) say(`${name}: the events ${lost.join(' ')} were sent and are not stored`)
   const strange = stored.filter((seq) => !given.has(seq))
   if (strange.length > 0) say(`${name}: the events ${strange.join(' ')} are stored and were never sent`)
   if (new Set(stored).size < stored.length) say(`${name}: an event is stored twice`)

@@ -1,0 +1,125 @@
+// `npm run soak`: two hours of work with a random fault a minute; SOAK_MINUTES for another time. Exits 1 when
+// anything was lost, done twice or left behind, or when the daemon's heap grew.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isAlive } from '../e2e/stage.ts'
+import { signal } from '../support/signal.ts'
+import { createScriptedFleet, sizeOf, type ScriptedFleet } from './fleet.ts'
+import type { Script } from './script.ts'
+
+const MINUTES = Number(process.env['SOAK_MINUTES'] ?? 120)
+const AGENTS = 6
+const SAMPLE_MS = 10_000
+/** More than that an hour is growth; what a process takes in its first minutes is not looked at. */
+const MOST_GROWTH_MB = 30
+
+const TASKS: Script[] = [
+  { workMs: 500, tools: 2 },
+  { workMs: 2000, tools: 6, chatter: true },
+  { workMs: 300, child: true },
+  { workMs: 300, ends: ['crash', 'done'] },
+  { workMs: 300, ends: ['error'] },
+  { workMs: 5000, tools: 10 },
+]
+
+type Fault = { name: string; strike: (fleet: ScriptedFleet) => Promise<void>; endsDaemon: boolean }
+const some = <T>(items: T[]): T | undefined => items[Math.floor(Math.random() * items.length)]
+const FAULTS: Fault[] = [
+  { name: 'daemon killed', strike: (fleet) => fleet.crash(), endsDaemon: true },
+  {
+    name: 'tmux killed',
+    strike: async ({ stage }) =>
+      signal(Number(await stage.tmux('display-message', '-p', '#{pid}')), 'SIGKILL'),
+    endsDaemon: false,
+  },
+  {
+    name: 'agent killed',
+    strike: async (fleet) => {
+      const agent = some(fleet.living())
+      if (agent !== undefined && isAlive(agent.pid)) signal(agent.pid, 'SIGKILL')
+    },
+    endsDaemon: false,
+  },
+  {
+    name: 'daemon stopped for 5 s',
+    strike: async (fleet) => {
+      const pid = fleet.pidOfDaemon()
+      signal(pid, 'SIGSTOP')
+      await sleep(5000)
+      signal(pid, 'SIGCONT')
+    },
+    endsDaemon: false,
+  },
+  {
+    name: 'daemon restarted',
+    strike: async ({ stage }) => void (await stage.ccm(['restart'])),
+    endsDaemon: true,
+  },
+  {
+    name: 'window killed',
+    strike: async ({ stage }) => {
+      const windows = (await stage.tmux('list-windows', '-F', '#W'))
+        .split('\n')
+        .filter((name) => name.startsWith('agent-'))
+      const window = some(windows)
+      if (window !== undefined) await stage.tmux('kill-window', '-t', window).catch(() => undefined)
+    },
+    endsDaemon: false,
+  },
+]
+
+await using fleet = await createScriptedFleet({ dirs: AGENTS })
+await fleet.up()
+const end = Date.now() + MINUTES * 60_000
+/** Memory of one daemon by time; a new daemon begins a new line. */
+const lines: { at: number; mb: number }[][] = [[]]
+const struck: Record<string, number> = {}
+let added = 0
+let nextFault = Date.now() + 30_000
+let nextSample = 0
+while (Date.now() < end) {
+  const { queued = 0 } = fleet.counts()
+  for (let missing = AGENTS - queued; missing > 0; missing--)
+    await fleet.add(`soak${added++}`, TASKS[added % TASKS.length] ?? {})
+  if (Date.now() > nextSample) {
+    nextSample = Date.now() + SAMPLE_MS
+    lines.at(-1)?.push({ at: Date.now(), mb: sizeOf(fleet.pidOfDaemon()).memoryMb })
+  }
+  if (Date.now() > nextFault) {
+    nextFault = Date.now() + 60_000
+    const fault = some(FAULTS)
+    if (fault === undefined) continue
+    struck[fault.name] = (struck[fault.name] ?? 0) + 1
+    console.log(`${new Date().toISOString()} ${fault.name}; ${JSON.stringify(fleet.counts())}`)
+    await fault.strike(fleet)
+    if (fault.endsDaemon) lines.push([])
+    await fleet.up()
+  }
+  await sleep(500)
+}
+await fleet.over(300_000)
+const faults = await fleet.faults()
+const { memoryMb, descriptors } = sizeOf(fleet.pidOfDaemon())
+const slopes = lines.flatMap((line) => slopeOf(line) ?? [])
+const slope = slopes.toSorted((a, b) => a - b)[Math.floor(slopes.length / 2)] ?? null
+console.log({
+  minutes: MINUTES,
+  added,
+  counts: fleet.counts(),
+  struck,
+  memoryMb,
+  descriptors,
+  growthMbAnHour: slope,
+  faults,
+})
+if (faults.length > 0 || (slope !== null && slope > MOST_GROWTH_MB)) process.exitCode = 1
+
+/** MB an hour by least squares, after the first two minutes of a daemon; null where it lived for less than ten. */
+function slopeOf(line: { at: number; mb: number }[]): number | null {
+  const from = (line[0]?.at ?? 0) + 120_000
+  const late = line.filter(({ at }) => at >= from)
+  if (late.length === 0 || (late.at(-1)?.at ?? 0) - from < 480_000) return null
+  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
+  const [at, mb] = [mean(late.map((one) => one.at)), mean(late.map((one) => one.mb))]
+  const over = late.reduce((sum, one) => sum + (one.at - at) * (one.mb - mb), 0)
+  return (over / late.reduce((sum, one) => sum + (one.at - at) ** 2, 0)) * 3_600_000
+}
