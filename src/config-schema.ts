@@ -266,7 +266,13 @@ export const SECTIONS = {
       .max(50)
       .default([]),
   }),
-  log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }),
+  log: z.strictObject({
+    level: z.enum(LOG_LEVELS).default('info'),
+    file: line.regex(/^($|\/)/, 'must be an absolute path').default(''),
+    max_mb: count(1, 10_000).default(10),
+    keep: count(1, 100).default(5),
+    syslog: z.boolean().default(false),
+  }),
   limits: z.strictObject({ park: z.boolean().default(true) }),
   breaker: z.strictObject({
     failures: count(2, 20).default(5),

@@ -106,7 +106,7 @@ test('without a file and variables every value is its default', () => {
     daemon: { onStop: 'keep', restart: true },
     scope: { enabled: true, memoryHigh: '2G', memoryMax: '4G', tasksMax: 4096 },
     redact: { patterns: [] },
-    log: { level: 'info' },
+    log: { level: 'info', file: null, maxBytes: 10 * 1024 * 1024, keep: 5, syslog: false },
     limits: { park: true },
     breaker: { failures: 5, windowMs: 600_000, pauseMs: 60_000, maxPauseMs: 900_000 },
     alerts: {

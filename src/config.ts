@@ -104,7 +104,14 @@ export type Config = {
   scope: { enabled: boolean; memoryHigh: string; memoryMax: string; tasksMax: number }
   /** Regular expressions of secrets besides the known ones; each is checked to be harmless. */
   redact: { patterns: string[] }
-  log: { level: (typeof LOG_LEVELS)[number] }
+  /** `file` null: stderr, or the `daemon.log` of the background daemon; both roll over. */
+  log: {
+    level: (typeof LOG_LEVELS)[number]
+    file: string | null
+    maxBytes: number
+    keep: number
+    syslog: boolean
+  }
   /** `park`: a usage limit keeps its task until the reset instead of failing it. */
   limits: { park: boolean }
   breaker: { failures: number; windowMs: number; pauseMs: number; maxPauseMs: number }
@@ -291,7 +298,13 @@ function toConfig(
       tasksMax: data.scope.tasks_max,
     },
     redact: data.redact,
-    log: data.log,
+    log: {
+      level: data.log.level,
+      file: data.log.file === '' ? null : data.log.file,
+      maxBytes: data.log.max_mb * 1024 * 1024,
+      keep: data.log.keep,
+      syslog: data.log.syslog,
+    },
     limits: data.limits,
     breaker: {
       failures: data.breaker.failures,

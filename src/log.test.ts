@@ -1,7 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { createLogger } from './log.ts'
 
 function capture(terminal = false) {
@@ -56,26 +53,4 @@ test('a terminal gets one plain line without escape sequences', () => {
   const { logger, lines } = capture(true)
   logger.warn({ taskId: 'a', err: new Error('first\n\u001b[31msecond\u0007') }, 'attempt failed')
   expect(lines[0]).toMatch(/^\d\d:\d\d:\d\d warn {2}attempt failed taskId=a first second \n$/)
-})
-
-test('a log file is made with its folder, readable by its owner only, and appended to', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'ccm-log-'))
-  onTestFinished(() => rmSync(folder, { recursive: true }))
-  const file = join(folder, 'logs', 'ccm.log')
-  createLogger({ level: 'info', file }).info('one')
-  createLogger({ level: 'info', file }).info('two')
-  const lines = readFileSync(file, 'utf8').trim().split('\n')
-  expect(lines.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual(['one', 'two'])
-  expect(statSync(file).mode & 0o777).toBe(0o600)
-})
-
-test.runIf(process.platform === 'linux')('a full disk costs log lines, not the daemon', async () => {
-  const faults: unknown[] = []
-  const note = (error: unknown) => void faults.push(error)
-  process.on('uncaughtException', note)
-  onTestFinished(() => void process.off('uncaughtException', note))
-  const logger = createLogger({ level: 'info', file: '/dev/full' })
-  for (let n = 0; n < 3; n++) expect(() => logger.info('x')).not.toThrow()
-  await new Promise((resolve) => setTimeout(resolve, 50))
-  expect(faults).toEqual([])
 })

@@ -3,25 +3,20 @@ import { pino, type DestinationStream, type Logger } from 'pino'
 import { createRedactor, type Redactor } from './core/redact.ts'
 
 /**
- * A logger that writes JSON lines, each at once, to stderr or to the end of `file` (made with its folder,
- * readable by its owner only); on a terminal short readable lines. Credentials are blotted out. A line is a
- * constant message with keys of this list only: taskId attempt pane window project claudeSessionId code
- * durationMs err.
+ * A logger that writes JSON lines, each at once; on a terminal short readable ones. Credentials are blotted out. A
+ * line is a constant message with keys of this list only: taskId attempt pane window project claudeSessionId code
+ * durationMs requestId err.
  */
 export function createLogger(options: {
   level: string
-  file?: string
-  /** Where lines go instead, for tests. */
-  stream?: DestinationStream
-  /** Whether `stream` or stderr is a terminal; found out unless told. */
+  /** Where lines go: see log-output.ts. */
+  stream: DestinationStream
+  /** A person reads along. */
   terminal?: boolean
   /** Knows the user's own secrets too; without it the known shapes go. */
   redactor?: Redactor
 }): Logger {
-  const { level, file, redactor = createRedactor() } = options
-  const out = options.stream ?? openDestination(file)
-  const terminal =
-    options.terminal ?? (file === undefined && options.stream === undefined && process.stderr.isTTY)
+  const { level, stream, terminal = false, redactor = createRedactor() } = options
   return pino(
     {
       level,
@@ -30,19 +25,8 @@ export function createLogger(options: {
       formatters: { level: (label) => ({ level: label }) },
       hooks: { streamWrite: (line) => redacted(line, redactor) },
     },
-    terminal ? { write: (line: string) => out.write(readable(line)) } : out,
+    terminal ? { write: (line: string) => stream.write(readable(line)) } : stream,
   )
-}
-
-function openDestination(file: string | undefined): DestinationStream {
-  // What cannot be written is kept up to 1 MiB, then dropped.
-  const common = { sync: true, maxLength: 1024 * 1024 }
-  const out = pino.destination(
-    file === undefined ? { dest: 2, ...common } : { dest: file, mkdir: true, mode: 0o600, ...common },
-  )
-  // A full disk or a closed terminal costs log lines, never the daemon.
-  out.on('error', () => {})
-  return out
 }
 
 /** By its parts, so that a line stays JSON. */

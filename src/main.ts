@@ -22,6 +22,7 @@ import { readOrCreateToken } from './http/token.ts'
 import { openDoor } from './identity.ts'
 import { createHealth } from './health.ts'
 import { createLogger } from './log.ts'
+import { openLogOutput } from './log-output.ts'
 import { createScrape } from './metrics.ts'
 import { createOutside, readOutsideSecrets } from './outside.ts'
 import { createNotifiers } from './notify/notifiers.ts'
@@ -101,7 +102,13 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const lock = acquireHomeLock(join(home, 'lock.db'))
   const outsideSecrets = await readOutsideSecrets(config, process.env)
   const redactor = createRedactor(secretsOf(config, [supabaseKey, ...Object.values(outsideSecrets)]))
-  const logger = createLogger({ level: config.log.level, redactor })
+  const output = await openLogOutput(config.log, home, process.env)
+  const logger = createLogger({
+    level: config.log.level,
+    redactor,
+    stream: output,
+    terminal: output.terminal,
+  })
   const { token, notice } = readOrCreateToken(join(home, 'token'))
   if (notice !== null) logger.warn(notice)
   const hang = takeHang(join(home, 'hang.json'))

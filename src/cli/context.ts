@@ -16,6 +16,8 @@ export type ConfigView = {
   file: string | null
   http: { host: string; port: number }
   claude: { command: string | null; env: Record<string, string> }
+  /** `file` null: `daemon.log` in the home. */
+  log: { file: string | null }
   origins: Record<
     string,
     { from: 'default' } | { from: 'file'; file: string } | { from: 'environment'; variable: string }

@@ -8,7 +8,7 @@ import type { Task } from '../core/task.ts'
 import type { Project } from '../store/projects.ts'
 import { openForTest, temporaryHome } from '../store/temporary-database.ts'
 import { createWorktrees } from '../store/worktrees.ts'
-import { createLogger } from '../log.ts'
+import { pino } from 'pino'
 import { createBringHome } from './bring-home.ts'
 import { createPlaces } from './places.ts'
 import { createWorkspaces } from './workspaces.ts'
@@ -57,7 +57,7 @@ function stage(settings: Partial<Project> = {}) {
       worktrees,
       places: createPlaces(),
       clock: Date.now,
-      logger: createLogger({ level: 'silent' }),
+      logger: pino({ level: 'silent' }),
     })
   const task = (id: string, more: Partial<Task> = {}) =>
     ({ id, prompt: `Do ${id}`, project: 'p', inPlace: null, attempt: 1, status: 'running', ...more }) as Task

@@ -247,6 +247,7 @@ const CONFIG: ConfigView = {
   file: null,
   http: { host: '127.0.0.1', port: 0 },
   claude: { command: null, env: {} },
+  log: { file: null },
   origins: {},
   values: {},
 }

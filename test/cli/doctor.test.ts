@@ -1,4 +1,4 @@
-import { appendFileSync, chmodSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, chmodSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -26,6 +26,8 @@ function cleanHome(): string {
   mkdirSync(home, { mode: 0o700 })
   return home
 }
+
+const TIME = '2026-11-20T07:00:00.000Z'
 
 test('a good machine passes, with and without a daemon', async () => {
   const checks = await doctor(cleanHome())
@@ -166,6 +168,50 @@ test('logs prints what the daemon wrote as text, also after a crash, and never a
     code: 1,
     stderr: expect.stringContaining('There is no log'),
   })
+})
+
+test('logs of one task, over all files that rolled over, oldest first', async () => {
+  const home = cleanHome()
+  const line = (msg: string, taskId: string) =>
+    `${JSON.stringify({ level: 'info', time: TIME, msg, taskId })}\n`
+  writeFileSync(join(home, 'daemon.log.10'), line('one', 'abc1') + line('other', 'xyz'))
+  writeFileSync(join(home, 'daemon.log.2'), line('two', 'abc1'))
+  writeFileSync(join(home, 'daemon.log'), `plain words\n${line('three', 'abc2')}`)
+  const said = async (config: object, ...argv: string[]) =>
+    (await createCommandLine(home, { config: { home, ...config } }).ccm('logs', ...argv)).stdout
+      .split('\n')
+      .flatMap((text) => /info {2}(\w+)/.exec(text)?.[1] ?? [])
+  expect(await said({}, '--task', 'abc')).toEqual(['one', 'two', 'three'])
+  expect(await said({}, '--task', 'abc1')).toEqual(['one', 'two'])
+  writeFileSync(join(home, 'ccm.9.log'), line('nine', 'a'))
+  writeFileSync(join(home, 'ccm.10.log'), line('ten', 'a'))
+  expect(await said({ log: { file: join(home, 'ccm.log') } })).toEqual(['nine', 'ten'])
+})
+
+test('logs -f misses nothing of a file that is emptied in place, or goes on under the next number', async () => {
+  const home = cleanHome()
+  const file = join(home, 'daemon.log')
+  writeFileSync(file, 'one\n')
+  const line = createCommandLine(home, { config: { home } })
+  const ended = line.ccm('logs', '-f')
+  await line.sees('one')
+  // In the quarter of a second between two looks.
+  appendFileSync(file, 'two\n')
+  copyFileSync(file, `${file}.1`)
+  writeFileSync(file, 'x\n')
+  await line.sees('x')
+  line.interrupt()
+  expect(await ended).toMatchObject({ stdout: 'one\ntwo\nx\n' })
+
+  writeFileSync(join(home, 'ccm.1.log'), 'one\n')
+  const numbered = createCommandLine(home, { config: { home, log: { file: join(home, 'ccm.log') } } })
+  const over = numbered.ccm('logs', '-f')
+  await numbered.sees('one')
+  appendFileSync(join(home, 'ccm.1.log'), 'two\n')
+  writeFileSync(join(home, 'ccm.2.log'), 'three\n')
+  await numbered.sees('three')
+  numbered.interrupt()
+  expect(await over).toMatchObject({ stdout: 'one\ntwo\nthree\n' })
 })
 
 test('logs -f goes on with what is written, also after the file was replaced, until Ctrl-C', async () => {
