@@ -236,7 +236,9 @@ export function createScrape(
 ): Scrape {
   let registry: Promise<Registry> | null = null
   const load = async () => {
-    const { Counter, Gauge, Registry } = await import('prom-client')
+    // Bundled, it has nothing but its default.
+    const { default: prom } = await import('prom-client')
+    const { Counter, Gauge, Registry } = prom
     const made = new Registry()
     for (const { name, kind, labels, help, read } of NUMBERS) {
       // What was read takes the place of what it had; a counter without labels is there as 0 from the start.
