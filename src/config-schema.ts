@@ -171,6 +171,12 @@ export const SECTIONS = {
   agents: z.strictObject({
     max_concurrent: count(1, 1000).default(10),
     min_free_memory_mb: count(0, 1_000_000).default(1024),
+    labels: z.array(line.min(1).max(200)).max(50).default([]),
+    // None: tasks of any role.
+    roles: z
+      .array(z.string().regex(/^[a-z0-9-]{1,200}$/, 'must be letters a-z, digits and -'))
+      .max(50)
+      .default([]),
   }),
   timeouts: z.strictObject({
     no_activity: duration('5m'),
@@ -222,12 +228,6 @@ export const SECTIONS = {
       .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be letters a-z, digits and -, at most 63')
       .default('default'),
     worker: line.max(200).default(''),
-    labels: z.array(line.min(1).max(200)).max(50).default([]),
-    // None: tasks of any role.
-    roles: z
-      .array(z.string().regex(/^[a-z0-9-]{1,200}$/, 'must be letters a-z, digits and -'))
-      .max(50)
-      .default([]),
   }),
   // 0: no limit.
   budget: z.strictObject({

@@ -72,7 +72,7 @@ test('without a file and variables every value is its default', () => {
       secret: '',
       apiUrl: 'https://api.telegram.org',
     },
-    agents: { maxConcurrent: 10, minFreeMemoryMb: 1024 },
+    agents: { maxConcurrent: 10, minFreeMemoryMb: 1024, labels: [], roles: null },
     timeouts: {
       noActivityMs: 300_000,
       taskMs: 1_800_000,
@@ -341,13 +341,18 @@ test('the shared queue needs both its URL and its key, and the key may come from
   expect(() => place(`[supabase]\nurl = "${url}"`).load({})).toThrow('supabase.url needs supabase.secret_key')
   expect(() => place('[supabase]\nsecret_key = "sb_secret_x"').load({})).toThrow('needs supabase.url')
   expect(() => place('[supabase]\nurl = "http://example.org"\nsecret_key = "x"').load({})).toThrow('https')
-  const { load } = place(`[supabase]\nurl = "${url}/"\nsecret_key = { env = "KEY" }\nroles = ["review"]`)
+  const { load } = place(`[supabase]\nurl = "${url}/"\nsecret_key = { env = "KEY" }`)
   expect(load({}).supabase).toEqual({
     url,
     secretKey: { env: 'KEY' },
     system: 'default',
     worker: null,
-    labels: [],
-    roles: ['review'],
   })
+})
+
+test('a worker has labels and roles; without roles it takes tasks of any', () => {
+  expect(place('').load({}).agents).toMatchObject({ labels: [], roles: null })
+  const { load } = place('[agents]\nlabels = ["gpu"]\nroles = ["review"]')
+  expect(load({}).agents).toMatchObject({ labels: ['gpu'], roles: ['review'] })
+  expect(() => place('[agents]\nroles = ["Review!"]').load({})).toThrow('letters a-z, digits and -')
 })

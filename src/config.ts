@@ -66,7 +66,8 @@ export type Config = {
     secret: SecretSource
     apiUrl: string
   }
-  agents: { maxConcurrent: number; minFreeMemoryMb: number }
+  /** A task with labels needs all of them in `labels`; `roles` null: tasks of any role. */
+  agents: { maxConcurrent: number; minFreeMemoryMb: number; labels: string[]; roles: string[] | null }
   timeouts: {
     noActivityMs: number
     taskMs: number
@@ -81,14 +82,12 @@ export type Config = {
   /** `nudges`: how many neutral questions an agent gets that ended without a marker. */
   markers: { done: string; error: string; unmarked: 'fail' | 'succeed'; nudges: number }
   queue: { leaseMs: number; heartbeatMs: number; sweepMs: number; maxQueued: number; keepMs: number }
-  /** The shared queue; null: the embedded one. `worker` null: named after the host. `roles` null: any. */
+  /** The shared queue; null: the embedded one. `worker` null: named after the host. */
   supabase: {
     url: string
     secretKey: SecretSource
     system: string
     worker: string | null
-    labels: string[]
-    roles: string[] | null
   } | null
   /** How long records of attempts are kept, and how large the database may become; 0: no limit. */
   store: { keepMs: number; maxBytes: number; ballastBytes: number; keepAuditMs: number }
@@ -259,7 +258,12 @@ function toConfig(
       secret: data.telegram.secret,
       apiUrl: data.telegram.api_url.replace(/\/+$/, ''),
     },
-    agents: { maxConcurrent: agents.max_concurrent, minFreeMemoryMb: agents.min_free_memory_mb },
+    agents: {
+      maxConcurrent: agents.max_concurrent,
+      minFreeMemoryMb: agents.min_free_memory_mb,
+      labels: agents.labels,
+      roles: agents.roles.length === 0 ? null : agents.roles,
+    },
     timeouts: {
       noActivityMs: timeouts.no_activity,
       taskMs: timeouts.task,
@@ -325,15 +329,13 @@ function toConfig(
 }
 
 function toSupabase(data: z.output<typeof CONFIG_FILE>['supabase']): Config['supabase'] {
-  const { url, secret_key: secretKey, system, worker, labels, roles } = data
+  const { url, secret_key: secretKey, system, worker } = data
   if (url === '') return null
   return {
     url: url.replace(/\/+$/, ''),
     secretKey,
     system,
     worker: worker === '' ? null : worker,
-    labels,
-    roles: roles.length === 0 ? null : roles,
   }
 }
 

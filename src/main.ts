@@ -587,6 +587,7 @@ function toSettings(
     },
     maxConcurrent: agents.maxConcurrent,
     minFreeMemoryMb: agents.minFreeMemoryMb,
+    takes: { roles: agents.roles, labels: agents.labels },
     markers: config.markers,
     deadlines: {
       startMs: timeouts.startMs,

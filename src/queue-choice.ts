@@ -101,12 +101,13 @@ async function chooseShared(
     else logger.warn({ err, code: 'SUPABASE_UNREACHABLE' }, 'Supabase does not answer; agents go on')
     for (const listener of listeners) listener(word)
   })
-  const { system, labels, roles } = settings
+  const { system } = settings
+  const { labels, roles, maxConcurrent } = config.agents
   const worker = settings.worker ?? workerName(deps.notes)
   const info = (): WorkerInfo => ({
     host: hostname(),
     version: deps.version,
-    capacity: config.agents.maxConcurrent,
+    capacity: maxConcurrent,
     roles,
     labels,
     projects: Object.fromEntries(
@@ -139,7 +140,6 @@ async function chooseShared(
     worker,
     shared: {
       register,
-      takes: { roles, labels },
       describe: () => remote.describe(),
       claimed: (lease) => kept.claimed(lease),
       fence,

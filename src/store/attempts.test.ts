@@ -81,7 +81,7 @@ test('an attempt is stored whole and goes through its phases', () => {
     ...WINDOW,
     settledAt: 99,
   })
-  outbox.markDelivered(lease, 100)
+  outbox.markDelivered([lease], 100)
   expect(attempts.get(lease)?.phase).toBe('reported')
   db.close()
 })
@@ -149,9 +149,32 @@ test('undelivered reports come oldest first until each is delivered', () => {
   }
   const ids = (): string[] => outbox.pending(2).map((report) => report.taskId)
   expect(ids()).toEqual(['t2', 't1'])
-  outbox.markDelivered({ taskId: 't2', attempt: 1 }, 30)
-  outbox.markDelivered({ taskId: 't2', attempt: 1 }, 31)
+  outbox.markDelivered([{ taskId: 't2', attempt: 1 }], 30)
+  outbox.markDelivered([{ taskId: 't2', attempt: 1 }], 31)
   expect(ids()).toEqual(['t1', 't3'])
+  db.close()
+})
+
+test('large reports come in portions of 4 MB, and one that is larger comes alone', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  const outbox = createOutbox(db)
+  for (const [id, size] of [
+    ['t1', 5e6],
+    ['t2', 2e6],
+    ['t3', 1.9e6],
+    ['t4', 2e6],
+  ] as const) {
+    attempts.open(attemptOf(id, 1))
+    attempts.settle({ ...reportOf(id, 1), error: 'x'.repeat(size) }, 20)
+  }
+  const portions: string[][] = []
+  for (let waiting = outbox.pending(10); waiting.length > 0; waiting = outbox.pending(10)) {
+    portions.push(waiting.map(({ taskId }) => taskId))
+    outbox.markDelivered(waiting, 30)
+  }
+  expect(portions).toEqual([['t1'], ['t2', 't3'], ['t4']])
   db.close()
 })
 

@@ -3,18 +3,22 @@ import type { Database } from './database.ts'
 
 /** Reports that the queue has not answered yet. `Attempts.settle` fills it. */
 export type Outbox = {
-  /** Undelivered reports, oldest first. */
+  /** Undelivered reports, oldest first; fewer where they are large together: 4 MB, or a single one. */
   pending: (limit: number) => Report[]
   /** How many are undelivered, and when the oldest was written; null when none is. */
   waiting: () => { depth: number; oldestAt: number | null }
-  /** Ends the resending and sets the attempt's phase to `reported`, in one step. Idempotent. */
-  markDelivered: (lease: Lease, at: number) => void
+  /** Ends the resending and sets the attempts' phase to `reported`, all in one step. Idempotent. */
+  markDelivered: (leases: Lease[], at: number) => void
 }
 
 /** The outbox on the local database. */
 export function createOutbox(db: Database): Outbox {
   const pending = db.prepare<{ limit: number }, { report: string }>(
-    'SELECT report FROM outbox WHERE delivered_at IS NULL ORDER BY id LIMIT :limit',
+    `SELECT report FROM (
+       SELECT id, report, row_number() OVER in_turn AS place, sum(octet_length(report)) OVER in_turn AS bytes
+       FROM outbox WHERE delivered_at IS NULL
+       WINDOW in_turn AS (ORDER BY id ROWS UNBOUNDED PRECEDING) ORDER BY id LIMIT :limit)
+     WHERE place = 1 OR bytes <= 4000000 ORDER BY id`,
   )
   const delivered = db.prepare<Lease & { at: number }>(
     `UPDATE outbox SET delivered_at = :at
@@ -34,10 +38,12 @@ export function createOutbox(db: Database): Outbox {
       pending
         .all({ limit })
         .map((row) => ({ resume: null, ...(JSON.parse(row.report) as Omit<Report, 'resume'>) })),
-    markDelivered: ({ taskId, attempt }, at) =>
+    markDelivered: (leases, at) =>
       db.transaction(() => {
-        delivered.run({ taskId, attempt, at })
-        reported.run({ taskId, attempt })
+        for (const { taskId, attempt } of leases) {
+          delivered.run({ taskId, attempt, at })
+          reported.run({ taskId, attempt })
+        }
       }),
   }
 }

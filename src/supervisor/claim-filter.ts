@@ -1,5 +1,6 @@
 import type { ClaimFilter, Queue } from '../core/queue.ts'
 import type { Projects } from '../store/projects.ts'
+import type { PassedOver } from './passed-over.ts'
 
 /**
  * What this worker can take now. Before it answers, the queue knows the limits of each trusted project as they
@@ -10,10 +11,8 @@ export function createClaimFilter(deps: {
   projects: Pick<Projects, 'list'>
   /** Why a project's tasks may not start for the money they would cost; null: they may. */
   spent: (project: string) => string | null
-  /** Queued tasks whose directory is taken; `oneByOne`: two others want the same one. */
-  inTheWay: () => Promise<{ except: string[]; oneByOne: boolean; /** Projects. */ busy?: string[] }>
-  /** Roles and labels of this worker; those of the embedded queue are none. */
-  takes?: Pick<ClaimFilter, 'roles' | 'labels'> | undefined
+  passedOver: () => Promise<PassedOver>
+  takes: Pick<ClaimFilter, 'roles' | 'labels'>
 }): () => Promise<ClaimFilter & { oneByOne: boolean }> {
   const told = new Map<string, string>()
   return async () => {
@@ -24,12 +23,13 @@ export function createClaimFilter(deps: {
       await deps.queue.configureProject({ name, maxRunning, paused })
       told.set(name, limits)
     }
-    const { busy = [], ...inTheWay } = await deps.inTheWay()
+    const { busy, except, oneByOne } = await deps.passedOver()
     const affordable = trusted.filter(({ name }) => deps.spent(name) === null && !busy.includes(name))
     return {
       projects: affordable.map(({ name }) => name),
-      ...(deps.takes ?? { roles: null, labels: [] }),
-      ...inTheWay,
+      ...deps.takes,
+      except,
+      oneByOne,
     }
   }
 }

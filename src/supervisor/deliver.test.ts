@@ -1,5 +1,6 @@
 import { pino } from 'pino'
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { CcmError } from '../core/errors.ts'
 import type { FinishReply, Queue, Report } from '../core/queue.ts'
 import type { Outbox } from '../store/outbox.ts'
 import { createDelivery } from './deliver.ts'
@@ -14,21 +15,28 @@ const report = (taskId: string): Report => ({
   resume: null,
 })
 
-function prepare(finish: (report: Report) => Promise<FinishReply>, waiting: Report[]) {
+function prepare(
+  finish: (report: Report) => Promise<FinishReply>,
+  waiting: Report[],
+  finishMany: Queue['finishMany'] = (reports) => Promise.all(reports.map(finish)),
+) {
   const pending = [...waiting]
   const outbox: Outbox = {
     waiting: () => ({ depth: 0, oldestAt: null }),
     pending: (limit) => pending.slice(0, limit),
-    markDelivered: ({ taskId }) =>
-      void pending.splice(
-        pending.findIndex((one) => one.taskId === taskId),
-        1,
-      ),
+    markDelivered: (leases) => {
+      for (const { taskId } of leases) {
+        pending.splice(
+          pending.findIndex((one) => one.taskId === taskId),
+          1,
+        )
+      }
+    },
   }
   const delivered: string[] = []
   const delivery = createDelivery({
     outbox,
-    queue: { finish } as Queue,
+    queue: { finish, finishMany } as Queue,
     clock: () => 5,
     logger: pino({ level: 'silent' }),
     onDelivered: (taskId) => void delivered.push(taskId),
@@ -72,4 +80,42 @@ test('after closing nothing is sent', async () => {
   delivery.nudge()
   await new Promise((resolve) => setTimeout(resolve, 5))
   expect(finish).not.toHaveBeenCalled()
+})
+
+test('where many wait, a hundred go in one step, and all of them without another nudge', async () => {
+  const waiting = Array.from({ length: 250 }, (_, index) => report(`t${index}`))
+  const finishMany = vi.fn<Queue['finishMany']>(async (reports) => reports.map(() => 'succeeded' as const))
+  const finish = vi.fn<Queue['finish']>()
+  const { delivery, delivered, pending } = prepare(finish, waiting, finishMany)
+  delivery.nudge()
+  await delivery.close()
+  expect(finishMany.mock.calls.map(([reports]) => reports.length)).toEqual([100, 100, 50])
+  expect(finish).not.toHaveBeenCalled()
+  expect(delivered).toEqual(waiting.map(({ taskId }) => taskId))
+  expect(pending).toEqual([])
+})
+
+test('a report that the queue cannot take holds up none of those before it', async () => {
+  const takes = async ({ taskId }: Report): Promise<FinishReply> => {
+    if (taskId === 'c') throw new Error('too odd')
+    return 'succeeded'
+  }
+  const { delivery, delivered, pending } = prepare(takes, ['a', 'b', 'c', 'd'].map(report))
+  delivery.nudge()
+  await delivery.close()
+  expect(delivered).toEqual(['a', 'b'])
+  expect(pending.map(({ taskId }) => taskId)).toEqual(['c', 'd'])
+})
+
+test('a queue that is away is not asked again for each report', async () => {
+  const finish = vi.fn<Queue['finish']>()
+  const finishMany = vi
+    .fn<Queue['finishMany']>()
+    .mockRejectedValue(new CcmError('SUPABASE_UNREACHABLE', 'Away.'))
+  const { delivery, delivered } = prepare(finish, ['a', 'b'].map(report), finishMany)
+  delivery.nudge()
+  await delivery.close()
+  expect(finishMany).toHaveBeenCalledTimes(1)
+  expect(finish).not.toHaveBeenCalled()
+  expect(delivered).toEqual([])
 })

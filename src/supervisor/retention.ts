@@ -16,7 +16,10 @@ export function createRetention(options: {
   /** How long a final task is kept. */
   keepMs: number
   logger: Logger
+  /** Waits; may reject once the signal is aborted. */
+  wait?: (ms: number, signal: AbortSignal) => Promise<unknown>
 }): Retention {
+  const { wait = (ms, signal) => sleep(ms, undefined, { signal, ref: false }) } = options
   const closing = new AbortController()
   const { signal } = closing
   const loop = async (): Promise<void> => {
@@ -25,7 +28,7 @@ export function createRetention(options: {
         options.logger.warn({ err }, `old tasks could not be deleted: ${messageOf(err)}`)
         return 0
       })
-      await sleep(pruned > 0 ? PAUSE_MS : EVERY_MS, undefined, { signal, ref: false }).catch(() => undefined)
+      await wait(pruned > 0 ? PAUSE_MS : EVERY_MS, signal).catch(() => undefined)
     }
   }
   const running = loop()

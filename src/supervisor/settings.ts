@@ -31,6 +31,8 @@ export type Settings = {
   guard?: Guard | null
   maxConcurrent: number
   minFreeMemoryMb: number
+  /** The roles of tasks this worker takes, null: any; a task's labels must all be among its labels. */
+  takes: { roles: string[] | null; labels: string[] }
   markers: Markers & { unmarked: 'fail' | 'succeed'; nudges: number }
   deadlines: Deadlines
   exitMs: number

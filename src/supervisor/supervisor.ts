@@ -47,8 +47,9 @@ import { createRunner, spoolOf, type RunningAgent } from './runner.ts'
 import type { Settings } from './settings.ts'
 import { isAway } from './shared-queue.ts'
 import { createScreenSweep } from './sweep.ts'
-import { whyQueued } from './why-queued.ts'
+import { whyNotTaken, whyQueued } from './why-queued.ts'
 import { type BringHome, createBringHome } from './bring-home.ts'
+import { createPassedOver } from './passed-over.ts'
 import { createPlaces } from './places.ts'
 import { createWorkspaceSweep } from './workspace-sweep.ts'
 import { createWorkspaces } from './workspaces.ts'
@@ -154,7 +155,6 @@ export type SupervisorDeps = {
 export type SharedDeps = {
   /** Makes this process the worker, unless it is already. */
   register: () => Promise<void>
-  takes: { roles: string[] | null; labels: string[] }
   /** The projects of this machine have changed. */
   describe: () => Promise<void>
   /** The task as it was claimed; null: not by this home. */
@@ -162,8 +162,6 @@ export type SharedDeps = {
   fence: Fence
 }
 
-/** More are not looked through for who waits for a directory. */
-const QUEUED_MAX = 10_000
 /** An agent has most of its memory long before that. */
 const MEMORY_SETTLES_MS = 30_000
 
@@ -295,11 +293,21 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     random: Math.random,
     logger,
   })
+  const takes = { ...settings.takes, elsewhere: deps.shared !== undefined }
+  const passedOver = createPassedOver({
+    queue,
+    projects,
+    isShared: deps.shared !== undefined,
+    worksInPlace: workspaces.worksInPlace,
+    holderOf: places.holderOf,
+    isLimited: () => recovery.limits.holds().length > 0,
+    limitedUntil: (task) => recovery.limits.until(modelOf(task)),
+  })
   const dispatcher = createDispatcher({
     ...watched,
     queue,
     renew: () => leases.renew(),
-    filter: createClaimFilter({ queue, projects, spent, inTheWay, takes: deps.shared?.takes }),
+    filter: createClaimFilter({ queue, projects, spent, passedOver, takes: settings.takes }),
     gate: recovery.gate,
     claimed: (task) => {
       meters.claims.add({ project: task.project })
@@ -415,7 +423,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     const limitedUntil = recovery.limits.until(modelOf(task))
     if (why !== null) giveBack(task, { outcome: 'failed_permanent', error: why })
     else if (limitedUntil !== null) {
-      // The queue knows nothing of models.
+      // The queue knows nothing of models, and this one came in after it was asked what to pass over.
       const error = `The usage limit of its model is reached until ${new Date(limitedUntil).toISOString()}.`
       const retryAfterMs = Math.max(0, limitedUntil - clock())
       giveBack(task, { outcome: 'released', error, retryAfterMs, resume: resumeAgain(task, retryAfterMs) })
@@ -434,27 +442,6 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     const project = projects.byName(task.project)
     if (project === null || !workspaces.worksInPlace(project, task)) return null
     return places.holderOf(project.dir, task.id)
-  }
-
-  /** Queued tasks whose directory another agent works in; two that want the same one are claimed one by one. */
-  async function inTheWay(): Promise<{ except: string[]; oneByOne: boolean; busy?: string[] }> {
-    if (deps.shared !== undefined) {
-      // The queue is far and may be long: whole projects instead of tasks.
-      const inPlace = projects
-        .list()
-        .filter((project) => workspaces.worksInPlace(project, { id: '', inPlace: null }))
-      const busy = inPlace.filter(({ dir }) => places.holderOf(dir, '') !== null).map(({ name }) => name)
-      return { except: [], oneByOne: inPlace.length > busy.length, busy }
-    }
-    const queued = await queue.list({ status: 'queued', limit: QUEUED_MAX })
-    const inPlace = queued.flatMap((task) => {
-      const project = projects.byName(task.project)
-      return project !== null && workspaces.worksInPlace(project, task)
-        ? [{ id: task.id, dir: project.dir }]
-        : []
-    })
-    const except = inPlace.filter(({ id, dir }) => places.holderOf(dir, id) !== null).map(({ id }) => id)
-    return { except, oneByOne: inPlace.length - except.length > 1 }
   }
 
   // While no agent works nobody looks at tmux, so its end is noticed here.
@@ -506,7 +493,10 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       const added = await queue.insert({ ...task, priority, project: project.name })
       notify(added.task.id, 'task')
       dispatcher.nudge()
-      return { ...added, notices: added.inserted ? await workspaces.announce(project, task.inPlace) : [] }
+      if (!added.inserted) return { ...added, notices: [] }
+      const misfit = whyNotTaken(added.task, takes)
+      const left = await workspaces.announce(project, task.inPlace)
+      return { ...added, notices: misfit === null ? left : [misfit, ...left] }
     },
     async cancel(id, reason) {
       const reply = await queue.cancel(id, reason)
@@ -565,6 +555,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
               queue,
               projects,
               worker: settings.worker,
+              takes,
               spent,
               holds: () => holds().filter((hold) => concerns(hold, task.project, modelOf(task))),
               holder: () => holderFor(task),

@@ -4,6 +4,25 @@ import type { Task } from '../core/task.ts'
 import type { Projects } from '../store/projects.ts'
 import type { Hold } from './dispatcher.ts'
 
+/** What a worker's settings let it take; `elsewhere`: the queue has other workers too. */
+type Takes = { roles: string[] | null; labels: string[]; elsewhere: boolean }
+
+/** Why a task is not for this worker at all, for its labels or its role: a word, a colon and a sentence; or null. */
+export function whyNotTaken(task: Pick<Task, 'labels' | 'role'>, takes: Takes): string | null {
+  const missing = task.labels.filter((label) => !takes.labels.includes(label))
+  const wait = (setting: string): string =>
+    takes.elsewhere
+      ? 'It waits for a worker of another machine.'
+      : `It waits until ${setting} of [agents] in ccm.toml has it; then: ccm restart`
+  if (missing.length > 0) {
+    return `label: no worker here has ${missing.join(' and ')}. ${wait('labels')}`
+  }
+  if (task.role !== null && takes.roles !== null && !takes.roles.includes(task.role)) {
+    return `role: no worker here takes tasks of role ${task.role}. ${wait('roles')}`
+  }
+  return null
+}
+
 /** Holds that outlast a task's own backoff. */
 const LASTING = ['login', 'limit', 'breaker']
 
@@ -16,8 +35,9 @@ export async function whyQueued(
   deps: {
     queue: Pick<Queue, 'dependencies' | 'list'>
     projects: Pick<Projects, 'byName'>
-    /** As the queue knows this worker. */
+    /** As the queue knows this worker, and what it takes. */
     worker: string
+    takes: Takes
     /** Why no task of a project may start today, for its costs; null: they may. */
     spent: (project: string) => string | null
     holds: () => Hold[]
@@ -38,6 +58,8 @@ export async function whyQueued(
   if (task.onlyWorker !== null && task.onlyWorker !== deps.worker) {
     return `worker: it is for worker ${task.onlyWorker} only.`
   }
+  const misfit = whyNotTaken(task, deps.takes)
+  if (misfit !== null) return misfit
   if (task.dependsOn.length > 0) {
     const open = (await deps.queue.dependencies(task.id)).filter(({ status }) => status !== 'succeeded')
     const [first] = open

@@ -85,7 +85,7 @@ describeOnSupabase('a daemon on Supabase', (supabase) => {
       const { system, config } = await newSystem(supabase())
       await using stage = await createStage(
         ({ turn }) => (turn === 0 ? bash('echo 42 >answer.txt') : say('The answer is there.\n[DONE]')),
-        { config: config.replace('[queue]', 'worker = "m1"\nlabels = ["gpu"]\n[queue]') },
+        { config: config.replace('[queue]', 'worker = "m1"\n[agents]\nlabels = ["gpu"]\n[queue]') },
       )
       writeFileSync(join(stage.work, 'note.txt'), '')
       await addProject(supabase(), stage, system)

@@ -95,6 +95,7 @@ export async function createFleet(): Promise<Fleet> {
       },
       maxConcurrent: 20,
       minFreeMemoryMb: 0,
+      takes: { roles: null, labels: [] },
       markers: { done: '[DONE]', error: '[ERROR]', unmarked: 'fail', nudges: 0 },
       deadlines: { startMs: 60_000, noActivityMs: 300_000, totalMs: 1_800_000, waitingMs: 86_400_000 },
       exitMs: 300,
