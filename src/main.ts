@@ -1,6 +1,6 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { homedir, hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { inheritedEnvironment } from './agent/environment.ts'
@@ -211,6 +211,8 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   const pulse: StartPulse = (loop, work) => createPulse(beats, loop, work, Math.min(PULSE_MS, loopMs / 4))
   const meters = createMeters()
   const outbox = createOutbox(db)
+  // A call to a queue that is far may take longer than any loop of ours.
+  const near = chosen.shared === null ? { pulse } : {}
   const supervisor = createSupervisor({
     meters,
     worktrees,
@@ -244,8 +246,10 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     ...(chosen.shared === null ? {} : { shared: chosen.shared }),
   })
   chosen.onSupabase((word) => {
-    if (word === 'ok') supervisor.lift('supabase')
-    else supervisor.pause({ kind: 'supabase', sentence: 'Supabase does not answer.', until: null })
+    if (word === 'ok') {
+      supervisor.lift('supabase')
+      inbox.nudge()
+    } else supervisor.pause({ kind: 'supabase', sentence: 'Supabase does not answer.', until: null })
   })
 
   const schedules = createSchedules(db)
@@ -258,7 +262,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     },
     clock,
     logger,
-    pulse,
+    ...near,
   })
   const inboxStore = createInboxStore(db)
   const outside = createOutside({
@@ -272,7 +276,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     redactor,
     clock,
     logger,
-    pulse,
+    ...near,
   })
   disk = createDiskGuard({
     home,
@@ -416,6 +420,23 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     worker,
     rightsOf: (project) => limitOf(project, settings.claude),
     agents: async () => Promise.all(supervisor.agents().map(({ task }) => viewOf(task))),
+    workers: async () =>
+      chosen.workers === null
+        ? [
+            {
+              id: worker,
+              host: hostname(),
+              version: root.version,
+              capacity: settings.maxConcurrent,
+              running: supervisor.agents().length,
+              roles: null,
+              labels: [],
+              projects: Object.fromEntries(projects.list().map(({ name, dir }) => [name, dir])),
+              draining: false,
+              seenAt: clock(),
+            },
+          ]
+        : chosen.workers(),
     systems: async () => [
       { id: chosen.system, queued: await queue.count('queued'), running: await queue.count('running') },
     ],
@@ -437,6 +458,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       claude: await supervisor.claude().catch((error: unknown) => ({ problem: messageOf(error) })),
       kept_by: keptBy,
       events: hookEvents.oddOnes(),
+      shared: chosen.state(),
       found_at_start: [...hung, ...db.notices, ...supervisor.foundAtStart()],
     }),
     health,
@@ -476,6 +498,12 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     logger,
   })
   await supervisor.begin()
+  chosen.begin?.({
+    wake: () => supervisor.wake(),
+    hintCancel: (id) => supervisor.hintCancel(id),
+    running: () => supervisor.agents().length,
+    subscribe: (listener) => supervisor.subscribe(({ kind }) => kind !== 'hook' && listener()),
+  })
   await notifier.ready(`serves http://${host(config)}:${port}`)
   const stopBeating = notifier.watch(() => whySick({ beats, loopMs, tmux, db }))
   await outside.inbox.begin()

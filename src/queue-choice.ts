@@ -10,7 +10,12 @@ import { readSecret } from './secrets.ts'
 import type { Database } from './store/database.ts'
 import type { Notes } from './store/notes.ts'
 import type { Projects } from './store/projects.ts'
+import type { SharedState, Worker } from './core/worker.ts'
+import type { Subscription } from './queue/supabase/subscription.ts'
+import { createSharedLog } from './store/shared-log.ts'
 import { createSharedTasks } from './store/shared-tasks.ts'
+import { createArrivals } from './supervisor/arrivals.ts'
+import { createTeller, type Teller } from './supervisor/teller.ts'
 import { createFence } from './supervisor/fence.ts'
 import { createSharedQueue, isAway, type RightsLimit } from './supervisor/shared-queue.ts'
 import type { SharedDeps } from './supervisor/supervisor.ts'
@@ -26,7 +31,21 @@ export type ChosenQueue = {
   supabase: () => 'ok' | 'down' | 'disabled'
   /** Hears of each turn of that word, and of the word `down` that stands already. */
   onSupabase: (listener: (word: 'ok' | 'down') => void) => void
+  /** From now on changes of tasks are heard of, and the queue is told what happens here. Null: nobody else is there. */
+  begin: ((hears: QueueHears) => void) | null
+  state: () => SharedState | null
+  /** All workers of the system; null: the queue is this machine's own. */
+  workers: (() => Promise<Worker[]>) | null
   close: () => Promise<void>
+}
+
+/** What the daemon does at the notices of a shared queue. */
+type QueueHears = {
+  wake: () => void
+  hintCancel: (taskId: string) => void
+  running: () => number
+  /** Calls the listener whenever something of a task was stored. */
+  subscribe: (listener: () => void) => void
 }
 
 type ChoiceDeps = {
@@ -46,6 +65,8 @@ type ChoiceDeps = {
 const LOCAL = 'local'
 /** A project that is silent for longer is joined in the background. */
 const FIRST_ANSWER_MS = 5000
+/** How often the queue is told what happened, where nothing happens. */
+const TELL_MS = 20_000
 
 /** The secret of `[supabase]`, or null where the embedded queue is used. Throws BAD_CONFIG as `readSecret` does. */
 export async function readSupabaseKey(
@@ -80,6 +101,9 @@ export async function chooseQueue(deps: ChoiceDeps): Promise<ChosenQueue> {
     shared: null,
     supabase: () => 'disabled',
     onSupabase: () => undefined,
+    begin: null,
+    state: () => null,
+    workers: null,
     close: async () => undefined,
   }
 }
@@ -95,7 +119,10 @@ async function chooseShared(
   const { createLink } = await import('./queue/supabase/link.ts')
   const { createSupabaseQueue } = await import('./queue/supabase/queue.ts')
   const listeners = new Set<(word: 'ok' | 'down') => void>()
-  const { call } = createSupabase({ url: settings.url, secretKey })
+  const { createSubscription } = await import('./queue/supabase/subscription.ts')
+  const { createSharedRecords } = await import('./queue/supabase/records.ts')
+  const { listWorkers } = await import('./queue/supabase/workers.ts')
+  const { call, client, connect } = createSupabase({ url: settings.url, secretKey })
   const link = createLink(call, (word, err) => {
     if (word === 'ok') logger.info('Supabase answers again')
     else logger.warn({ err, code: 'SUPABASE_UNREACHABLE' }, 'Supabase does not answer; agents go on')
@@ -129,13 +156,17 @@ async function chooseShared(
     fileOf: ({ taskId, attempt }) => join(config.home, 'attempts', `${taskId}.${attempt}`, 'deadline'),
     logger,
   })
+  const arrivals = createArrivals()
+  const queue = createSharedQueue({ queue: remote, kept, fence, arrivals, limitOf: deps.limitOf, logger })
+  let subscription: Subscription | null = null
+  let teller: Teller | null = null
   const register = once(async () => void (await remote.register()))
   const late = new Promise<void>((resolve) => setTimeout(resolve, FIRST_ANSWER_MS).unref())
   await Promise.race([register(), late]).catch((error: unknown) => {
     if (!isAway(error)) throw error
   })
   return {
-    queue: createSharedQueue({ queue: remote, kept, fence, limitOf: deps.limitOf, logger }),
+    queue,
     system,
     worker,
     shared: {
@@ -149,7 +180,47 @@ async function chooseShared(
       listeners.add(listener)
       if (link.word() === 'down') listener('down')
     },
-    close: async () => undefined,
+    begin({ wake, hintCancel, running, subscribe }) {
+      subscription = createSubscription({
+        connect,
+        system,
+        onReady: wake,
+        onTask({ id, status, isNew, cancelRequested }) {
+          if (isNew) arrivals.announce(id)
+          if (status === 'queued') wake()
+          else if (status === 'running' && cancelRequested) hintCancel(id)
+        },
+        clock: () => uptime() * 1000,
+        random: Math.random,
+        logger,
+      })
+      const log = createSharedLog(deps.db)
+      const remote = createSharedRecords(client, { system, worker, secretKey })
+      teller = createTeller({
+        log,
+        notes: deps.notes,
+        remote,
+        running,
+        queued: () => queue.count('queued'),
+        keepMs: config.queue.keepMs,
+        everyMs: TELL_MS,
+        clock: deps.clock,
+        logger,
+      })
+      subscribe(() => teller?.nudge())
+    },
+    state: () => ({
+      system,
+      supabase: link.word(),
+      realtime: subscription?.state() ?? 'connecting',
+      ...(subscription?.counts() ?? { events: 0, readies: 0, channels: 0, clients: 0 }),
+      ...arrivals.counts(),
+    }),
+    workers: () => listWorkers(client, system, secretKey),
+    async close() {
+      await subscription?.close()
+      await teller?.close()
+    },
   }
 }
 

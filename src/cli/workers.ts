@@ -1,40 +1,47 @@
+import type { WorkerJson } from '../protocol/fleet.ts'
 import { printJson, type DefineCommand } from './context.ts'
+import { showDuration } from './duration.ts'
 import { EXIT } from './exit-code.ts'
 import { createCommand } from './parse.ts'
 import { oneLine } from './printable.ts'
 import { table } from './task-view.ts'
 import { createPaint } from './terminal.ts'
 
-type Worker = { worker: string; running: number; task_ids: string[]; this_daemon: boolean }
+/** A worker writes every 30 s; one that has missed three heartbeats is away. */
+const AWAY_MS = 95_000
 
-/** `ccm workers`: who works on what. */
+/** `ccm workers`: who works on what, on all machines. */
 export const workersCommand: DefineCommand = (context, done) =>
-  createCommand('workers', 'List the workers that hold tasks, and the daemon of this machine.', [
+  createCommand('workers', 'List the workers of the queue, on all machines, and what they work on.', [
     'ccm workers --json',
   ]).action(async (options: { json?: boolean }) => {
     const { api } = await context.daemon({ start: true })
-    const [status, tasks] = await Promise.all([api.status(), api.tasks({ status: 'running', limit: 1000 })])
-    const byName = new Map<string, Worker>([
-      [status.worker, { worker: status.worker, running: 0, task_ids: [], this_daemon: true }],
-    ])
-    for (const { id, worker } of tasks) {
-      const name = worker ?? status.worker
-      const known = byName.get(name) ?? { worker: name, running: 0, task_ids: [], this_daemon: false }
-      byName.set(name, { ...known, running: known.running + 1, task_ids: [...known.task_ids, id] })
-    }
-    const workers = [...byName.values()]
-    if (options.json) printJson(context, workers)
+    const [workers, tasks] = await Promise.all([api.workers(), api.tasks({ status: 'running', limit: 1000 })])
+    const now = Date.now()
+    const full = workers.map((worker) => ({
+      ...worker,
+      task_ids: tasks.filter((task) => task.worker === worker.worker).map(({ id }) => id),
+    }))
+    if (options.json) printJson(context, full)
     else {
-      const rows = workers.map(({ worker, running, task_ids, this_daemon }) => [
-        oneLine(worker, 60),
-        this_daemon ? `${running} of ${status.max_concurrent}` : String(running),
-        this_daemon ? `this daemon, pid ${status.pid}` : '',
-        task_ids.join(' '),
+      const rows = full.map((worker) => [
+        oneLine(worker.worker, 60),
+        `${worker.task_ids.length} of ${worker.capacity}`,
+        stateOf(worker, now),
+        oneLine(worker.host, 40),
+        oneLine(Object.keys(worker.projects).join(' '), 60),
+        worker.task_ids.join(' '),
       ])
       const paint = createPaint(context.stdout, context.env)
-      context.stdout.write(
-        `${table(['WORKER', 'RUNNING', '', 'TASKS'], rows, paint, context.stdout).join('\n')}\n`,
-      )
+      const heads = ['WORKER', 'RUNNING', 'STATE', 'HOST', 'PROJECTS', 'TASKS']
+      context.stdout.write(`${table(heads, rows, paint, context.stdout).join('\n')}\n`)
     }
     done(EXIT.ok)
   })
+
+function stateOf({ draining, seen_at, this_daemon }: WorkerJson, now: number): string {
+  const silentMs = now - Date.parse(seen_at)
+  if (draining) return 'draining'
+  if (silentMs > AWAY_MS) return `away for ${showDuration(silentMs)}`
+  return this_daemon ? 'this daemon' : 'at work'
+}

@@ -1,6 +1,7 @@
 import { CcmError, type ErrorCode } from '../core/errors.ts'
 import type { TaskStatus } from '../core/task.ts'
 import type { AuditJson } from '../protocol/audit.ts'
+import type { WorkerJson } from '../protocol/fleet.ts'
 import type { IncidentJson } from '../protocol/incident.ts'
 import type { TemplateJson } from '../protocol/template.ts'
 import type { InboxEntryJson } from '../protocol/inbox.ts'
@@ -36,6 +37,8 @@ export type DaemonClient = {
   /** Needs no token. */
   health: () => Promise<HealthJson>
   status: () => Promise<StatusJson>
+  /** On all machines. */
+  workers: () => Promise<WorkerJson[]>
   /** `inserted` false: a living task has this dedupe key, and this is that task. */
   createTask: (body: NewTaskBody) => Promise<{ task: NewTaskJson; inserted: boolean }>
   /** Newest first; 50 unless told. */
@@ -161,6 +164,7 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
   return {
     health: () => get('/health'),
     status: () => get('/api/status'),
+    workers: () => get('/api/workers'),
     async createTask(body) {
       const response = await request('POST', '/api/tasks', body)
       return { task: await json<NewTaskJson>(response), inserted: response.status === 201 }

@@ -19,6 +19,7 @@ import type { IncidentView } from '../protocol/incident.ts'
 import type { Audit, AuditEntry } from '../core/audit.ts'
 import type { AuditQuery } from '../store/audit.ts'
 import type { Idempotency } from '../store/idempotency.ts'
+import type { Worker } from '../core/worker.ts'
 import type { SystemJson } from '../protocol/fleet.ts'
 import type { ModelSpending } from '../store/spending.ts'
 import type { ApiKeys } from '../store/api-keys.ts'
@@ -186,6 +187,8 @@ export type AppDeps = {
   /** Tasks that have an agent now. */
   agents: () => Promise<TaskView[]>
   systems: () => Promise<SystemJson[]>
+  /** All workers of this daemon's system, itself among them. */
+  workers: () => Promise<Worker[]>
   usage: (range: { from: number; to: number; project: string | null }) => Promise<ModelSpending[]>
   status: () => Promise<StatusJson>
   /** Newest first. */

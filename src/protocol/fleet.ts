@@ -49,6 +49,29 @@ export const SystemJson = z
   .meta({ id: 'System' })
 export type SystemJson = z.output<typeof SystemJson>
 
+/** A daemon as the queue knows it. */
+export const WorkerJson = z
+  .object({
+    worker: z.string(),
+    host: z.string(),
+    version: z.string(),
+    /** How many agents it runs at once, and how many it ran at its last heartbeat. */
+    capacity: z.int(),
+    running: z.int(),
+    /** Roles it takes; null: any. */
+    roles: z.array(z.string()).nullable(),
+    labels: z.array(z.string()),
+    /** Its directories by project. */
+    projects: z.record(z.string(), z.string()),
+    /** It gets nothing new. */
+    draining: z.boolean(),
+    /** Its last heartbeat. */
+    seen_at: at,
+    this_daemon: z.boolean(),
+  })
+  .meta({ id: 'Worker' })
+export type WorkerJson = z.output<typeof WorkerJson>
+
 /** Body of `POST /internal/kill-agent`. */
 export const KillAgentBody = z.strictObject({
   task: z.string().min(1).max(64),

@@ -212,6 +212,23 @@ export const StatusJson = z
     events: z.object({ unknown: z.record(z.string(), z.int()), unreadable: z.int(), lost: z.int() }),
     /** Who starts the daemon again when it dies: `shell` is what `ccm start` left; null: nobody. */
     kept_by: z.enum(['systemd', 'launchd', 'shell']).nullable(),
+    /** How the queue in Supabase is; null where the queue is this machine's own. */
+    shared: z
+      .object({
+        system: z.string(),
+        supabase: z.enum(['ok', 'down']),
+        realtime: z.enum(['connecting', 'ready', 'broken']),
+        /** Changes of tasks that Realtime told of, since the start of the daemon as all of these. */
+        events: z.int(),
+        /** How often it became ready, and how many channels and clients that took. */
+        readies: z.int(),
+        channels: z.int(),
+        clients: z.int(),
+        /** Looks without a nudge, and new tasks claimed that no event had told of. */
+        sweeps: z.int(),
+        unannounced: z.int(),
+      })
+      .nullable(),
     /** What the last start found and did about it, one sentence each. */
     found_at_start: z.array(z.string()),
   })

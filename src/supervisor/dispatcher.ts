@@ -67,11 +67,19 @@ export function createDispatcher(options: {
   let running: Promise<void> = Promise.resolve()
   let closed = false
   let isDue = true
-  const timer = setInterval(() => {
-    isDue = true
-    nudge()
-  }, options.sweepMs)
+  let timer: NodeJS.Timeout
+  sweepLater()
   const pulse = options.pulse?.('dispatcher', () => running)
+
+  // Workers that were started together are not to ask together for ever.
+  function sweepLater(): void {
+    const jitter = options.isShared === true ? 0.8 + 0.2 * Math.random() : 1
+    timer = setTimeout(() => {
+      isDue = true
+      nudge()
+      sweepLater()
+    }, options.sweepMs * jitter)
+  }
 
   function nudge(): void {
     if (wanted || closed) return
@@ -168,7 +176,7 @@ export function createDispatcher(options: {
     holds: () => [...held.values()],
     async close() {
       closed = true
-      clearInterval(timer)
+      clearTimeout(timer)
       pulse?.close()
       await running
     },

@@ -5,6 +5,7 @@ import { createSqliteQueue } from '../queue/sqlite.ts'
 import { createSharedTasks } from '../store/shared-tasks.ts'
 import { openForTest } from '../store/temporary-database.ts'
 import { newTask } from '../../test/queue/bench.ts'
+import { createArrivals } from './arrivals.ts'
 import { createFence } from './fence.ts'
 import { createSharedQueue, type RightsLimit } from './shared-queue.ts'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -47,6 +48,7 @@ async function open() {
     },
     kept: createSharedTasks(db, Date.now),
     fence,
+    arrivals: createArrivals(),
     limitOf: () => LIMIT,
     logger,
   })

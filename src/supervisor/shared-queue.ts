@@ -5,6 +5,7 @@ import type { Queue } from '../core/queue.ts'
 import { narrowed, type Rights } from '../core/rights.ts'
 import type { NewTask, PermissionMode, Task, TaskStatus } from '../core/task.ts'
 import type { SharedTasks } from '../store/shared-tasks.ts'
+import type { Arrivals } from './arrivals.ts'
 import type { Fence } from './fence.ts'
 
 /** What this machine allows the tasks of a project at most. */
@@ -19,10 +20,11 @@ export function createSharedQueue(deps: {
   queue: Queue
   kept: SharedTasks
   fence: Fence
+  arrivals: Arrivals
   limitOf: (project: string) => RightsLimit
   logger: Logger
 }): Queue {
-  const { queue, kept, fence, logger } = deps
+  const { queue, kept, fence, arrivals, logger } = deps
   /** Prints of inserts under way: their tasks may be claimed before the answer is here. */
   const coming: string[] = []
   const counts = new Map<TaskStatus, number>()
@@ -55,6 +57,8 @@ export function createSharedQueue(deps: {
       try {
         const added = await queue.insert(task)
         if (added.inserted) kept.putOwn(added.task.id, print)
+        // Whoever inserts it here looks for it at once.
+        arrivals.announce(added.task.id)
         return added
       } finally {
         coming.splice(coming.indexOf(print), 1)
@@ -83,6 +87,7 @@ export function createSharedQueue(deps: {
     async claim(limit, filter) {
       const sentAt = fence.now()
       const tasks = (await queue.claim(limit, filter)).map(narrow)
+      arrivals.claimed(tasks)
       try {
         kept.putClaimed(tasks)
       } catch (err) {
@@ -94,6 +99,11 @@ export function createSharedQueue(deps: {
         sentAt,
       )
       return tasks
+    },
+    reap() {
+      // Each sweep does it, and nothing else.
+      arrivals.swept()
+      return queue.reap()
     },
     async heartbeat(leases) {
       const sentAt = fence.now()

@@ -119,6 +119,10 @@ export type Supervisor = {
   /** Claims nothing until it is lifted. */
   pause: (hold: Hold) => void
   lift: (kind: string) => void
+  /** Looks for work soon. */
+  wake: () => void
+  /** A cancel of this task may have been asked for elsewhere. */
+  hintCancel: (taskId: string) => void
   claude: () => Promise<Claude>
   foundAtStart: () => string[]
   subscribe: (listener: (notice: Notice) => void) => () => void
@@ -168,6 +172,8 @@ const MEMORY_SETTLES_MS = 30_000
 export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const { settings, queue, attempts, hookEvents, projects, budgets, tmux, clock, logger } = deps
   const watched = deps.pulse === undefined ? {} : { pulse: deps.pulse }
+  // A call to a queue that is far may take longer than any loop of ours.
+  const near = deps.shared === undefined ? watched : {}
   const meters = deps.meters ?? createMeters()
   const listeners = new Set<(notice: Notice) => void>()
   const found: string[] = []
@@ -264,7 +270,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     },
   })
   const delivery = createDelivery({
-    ...watched,
+    ...near,
     outbox: deps.outbox,
     queue,
     clock,
@@ -304,7 +310,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     limitedUntil: (task) => recovery.limits.until(modelOf(task)),
   })
   const dispatcher = createDispatcher({
-    ...watched,
+    ...near,
     queue,
     renew: () => leases.renew(),
     filter: createClaimFilter({ queue, projects, spent, passedOver, takes: settings.takes }),
@@ -351,7 +357,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   // The control client ends with its server: the next look need not wait for its turn.
   tmux.onLost(() => sweep.hurry())
   const leases = createLeaseKeeper({
-    ...watched,
+    ...near,
     queue,
     runner,
     everyMs: settings.heartbeatMs,
@@ -617,6 +623,10 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     incidentCounts: () => recovery.recorder.counts(),
     pause: (hold) => dispatcher.hold(hold),
     lift: (kind) => dispatcher.lift(kind),
+    wake: () => dispatcher.nudge(),
+    hintCancel(taskId) {
+      if (runner.agents.has(taskId)) leases.renew().catch(() => undefined)
+    },
     async close(mode) {
       await joining.close()
       await dispatcher.close()

@@ -167,9 +167,14 @@ export async function serveDaemon(
     webhooks: fakeWebhooks(),
     keys: createKeysInMemory(),
     idempotency: createIdempotencyInMemory(),
-    worker: 'worker-1',
+    worker: 'local',
     rightsOf: () => ({ permissionMode: 'acceptEdits', allowedTools: ['Bash(npm test:*)'] }),
     agents: async () => [],
+    workers: async () => [
+      { ...WORKER, id: 'local' },
+      { ...WORKER, id: 'other', draining: true },
+      { ...WORKER, id: 'gone', seenAt: Date.now() - 3_600_000 },
+    ],
     systems: async () => [{ id: 'local', queued: 0, running: 0 }],
     usage: async () => [],
     incidents: async () => [INCIDENT],
@@ -223,6 +228,7 @@ export async function serveDaemon(
       tmux_socket: `${home}/tmux/socket`,
       claude: { path: '/bin/claude', version: '2.1.328' },
       kept_by: null,
+      shared: null,
       events: { unknown: {}, unreadable: 0, lost: 0 },
       found_at_start: [],
     }),
@@ -392,4 +398,16 @@ const INCIDENT = {
   openedAt: 0,
   closedAt: 65_000,
   notices: [{ notifier: 'webhook', phase: 'opened', state: 'given_up', tries: 20, error: 'HTTP 500' }],
+}
+
+const WORKER = {
+  host: 'h',
+  version: '0.1.0',
+  capacity: 10,
+  running: 0,
+  roles: null,
+  labels: [],
+  projects: { app: '/app' },
+  draining: false,
+  seenAt: Date.now(),
 }

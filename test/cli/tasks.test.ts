@@ -134,7 +134,7 @@ test('a prefix of two ids names both; a name of another kind gets the command fo
   expect((await show('nightly')).stderr).toContain('ccm schedule show nightly')
 })
 
-test('workers names this daemon first, then whoever else holds tasks', async () => {
+test('workers names all workers of the queue with the tasks they hold', async () => {
   const daemon = await serveDaemon()
   for (const [id, worker] of [
     ['a', 'local'],
@@ -144,11 +144,13 @@ test('workers names this daemon first, then whoever else holds tasks', async () 
     daemon.move(id, { status: 'running', worker })
   }
   const { stdout } = await createCommandLine(daemon.home).ccm('workers', '--json')
-  expect(JSON.parse(stdout)).toEqual([
-    { worker: 'local', running: 1, task_ids: ['a'], this_daemon: true },
-    { worker: 'other', running: 2, task_ids: ['c', 'b'], this_daemon: false },
+  expect(JSON.parse(stdout)).toMatchObject([
+    { worker: 'local', task_ids: ['a'], this_daemon: true },
+    { worker: 'other', task_ids: ['c', 'b'], this_daemon: false },
+    { worker: 'gone', task_ids: [], this_daemon: false },
   ])
-  expect((await createCommandLine(daemon.home).ccm('workers')).stdout).toMatch(
-    /local +1 of 10 +this daemon, pid \d+ +a\n/,
-  )
+  const lines = (await createCommandLine(daemon.home).ccm('workers')).stdout
+  expect(lines).toMatch(/local +1 of 10 +this daemon +h +app +a\n/)
+  expect(lines).toMatch(/other +2 of 10 +draining +h +app +c b\n/)
+  expect(lines).toMatch(/gone +0 of 10 +away for 1h/)
 })

@@ -78,3 +78,16 @@ test('usage is of a range and, for a key of some projects, of one of them', asyn
   expect((await ask('GET', '/api/usage?project=app', undefined, 'read-key')).status).toBe(200)
   expect(ranges).toHaveLength(2)
 })
+
+test('workers of all machines are told, with the projects the caller may see', async () => {
+  const { ask } = start()
+  expect((await ask('GET', '/api/workers')).body).toMatchObject([
+    { worker: 'worker-1', projects: { app: '/app', other: '/other' }, this_daemon: true },
+  ])
+  expect((await ask('GET', '/api/workers', undefined, 'read-key')).body).toMatchObject([
+    { projects: { app: '/app' } },
+  ])
+  expect((await ask('GET', '/api/workers', undefined, 'read-key')).body).not.toMatchObject([
+    { projects: { other: '/other' } },
+  ])
+})

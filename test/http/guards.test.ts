@@ -50,6 +50,7 @@ const ROUTES: [method: string, path: string, scope: Scope | 'open' | 'own' | 'lo
   ['GET', '/metrics', 'loopback'],
   ['GET', '/api/agents', 'read'],
   ['GET', '/api/systems', 'read'],
+  ['GET', '/api/workers', 'read'],
   ['GET', '/api/usage', 'read'],
   ['POST', '/internal/spawn-agent', 'admin'],
   ['POST', '/internal/kill-agent', 'admin'],

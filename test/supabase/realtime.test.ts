@@ -1,7 +1,11 @@
 import { createClient } from '@supabase/supabase-js'
 import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createSubscription, type Subscription, type SubscriptionOptions } from '../../src/queue/supabase/subscription.ts'
+import {
+  createSubscription,
+  type Subscription,
+  type SubscriptionOptions,
+} from '../../src/queue/supabase/subscription.ts'
 import { openGateway, startHalfOpenProxy, type TestGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 
@@ -71,23 +75,28 @@ describeOnSupabase('Realtime', (supabase) => {
   const isReady = (times = 1) => expect.poll(() => ready, LIMIT).toBeGreaterThanOrEqual(times)
   const isTold = (id: string) => expect.poll(() => told, LIMIT).toContain(id)
 
-  test.each(['1.0.0', '2.0.0'])('protocol %s: an insert is told, one of another system is not', async (vsn) => {
-    open({}, gateway.url, vsn)
-    await isReady()
-    await supabase().sql(`INSERT INTO systems (id) VALUES ($1)`, [`other-${system}`])
-    await supabase().sql(`INSERT INTO projects (system_id, name) VALUES ($1, 'app')`, [`other-${system}`])
-    const other = await insert(`other-${system}`)
-    const id = await insert()
-    await isTold(id)
-    expect(told).not.toContain(other)
-    const join = gateway.realtime.frames.find(({ event }) => event === 'phx_join')
-    expect(join?.payload).toMatchObject({
-      config: {
-        postgres_changes_options: { wait: true },
-        postgres_changes: [{ event: '*', schema: 'public', table: 'tasks', filter: `system_id=eq.${system}` }],
-      },
-    })
-  })
+  test.each(['1.0.0', '2.0.0'])(
+    'protocol %s: an insert is told, one of another system is not',
+    async (vsn) => {
+      open({}, gateway.url, vsn)
+      await isReady()
+      await supabase().sql(`INSERT INTO systems (id) VALUES ($1)`, [`other-${system}`])
+      await supabase().sql(`INSERT INTO projects (system_id, name) VALUES ($1, 'app')`, [`other-${system}`])
+      const other = await insert(`other-${system}`)
+      const id = await insert()
+      await isTold(id)
+      expect(told).not.toContain(other)
+      const join = gateway.realtime.frames.find(({ event }) => event === 'phx_join')
+      expect(join?.payload).toMatchObject({
+        config: {
+          postgres_changes_options: { wait: true },
+          postgres_changes: [
+            { event: '*', schema: 'public', table: 'tasks', filter: `system_id=eq.${system}` },
+          ],
+        },
+      })
+    },
+  )
 
   test('a cancel of a running task is told as a hint', async () => {
     const cancels: string[] = []
@@ -103,7 +112,9 @@ describeOnSupabase('Realtime', (supabase) => {
   test('it is ready when changes flow, not when the channel is joined', async () => {
     gateway.realtime.mood.delayMs = 400
     open({})
-    await expect.poll(() => gateway.realtime.frames.some(({ event }) => event === 'phx_join'), LIMIT).toBe(true)
+    await expect
+      .poll(() => gateway.realtime.frames.some(({ event }) => event === 'phx_join'), LIMIT)
+      .toBe(true)
     expect([ready, subscription?.state()]).toEqual([0, 'connecting'])
     await isReady()
     expect(subscription?.state()).toBe('ready')
@@ -128,7 +139,10 @@ describeOnSupabase('Realtime', (supabase) => {
   test.each([
     ['cut', () => gateway.realtime.cut()],
     ['closed in order', () => gateway.realtime.cut(1001)],
-    ['broken by a system error while it stays joined', () => gateway.realtime.breakSubscriptions('slot is gone')],
+    [
+      'broken by a system error while it stays joined',
+      () => gateway.realtime.breakSubscriptions('slot is gone'),
+    ],
     ['ended for a token that has expired', () => gateway.realtime.expireTokens()],
   ])('a connection that is %s is ready again, and the caller hears of it', async (_, act) => {
     open({})
@@ -148,17 +162,20 @@ describeOnSupabase('Realtime', (supabase) => {
     await isTold(await insert())
   })
 
-  test.each(['up', 'down'] as const)('a connection that swallows what goes %s is found and replaced', async (direction) => {
-    await using proxy = await startHalfOpenProxy(Number(new URL(gateway.url).port))
-    open({}, `http://127.0.0.1:${proxy.port}`)
-    await isReady()
-    proxy.swallow(direction)
-    await expect.poll(() => subscription?.state(), LIMIT).toBe('broken')
-    proxy.swallow(null)
-    await isReady(2)
-    await isTold(await insert())
-    await subscription?.close()
-  })
+  test.each(['up', 'down'] as const)(
+    'a connection that swallows what goes %s is found and replaced',
+    async (direction) => {
+      await using proxy = await startHalfOpenProxy(Number(new URL(gateway.url).port))
+      open({}, `http://127.0.0.1:${proxy.port}`)
+      await isReady()
+      proxy.swallow(direction)
+      await expect.poll(() => subscription?.state(), LIMIT).toBe('broken')
+      proxy.swallow(null)
+      await isReady(2)
+      await isTold(await insert())
+      await subscription?.close()
+    },
+  )
 
   test('a connection is renewed before it is cut at 24 h', async () => {
     open({ limits: { silenceMs: 1e12, readyMs: 1e12 } })

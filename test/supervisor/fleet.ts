@@ -48,6 +48,7 @@ export type Fleet = {
   folder: string
   tmux: TmuxServer
   deps: SupervisorDeps
+  db: ReturnType<typeof openForTest>
   queue: Queue
   /** As a new daemon of this home would: the worker is registered again. */
   newQueue: () => Queue
@@ -153,6 +154,7 @@ export async function createFleet(): Promise<Fleet> {
     folder,
     tmux,
     deps,
+    db,
     queue,
     newQueue,
     async add(prompt, project = 'work') {

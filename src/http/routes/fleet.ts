@@ -8,6 +8,7 @@ import {
   KilledJson,
   SpawnedJson,
   SystemJson,
+  WorkerJson,
   UsageJson,
 } from '../../protocol/fleet.ts'
 import { NewTaskBody } from '../../protocol/rest.ts'
@@ -45,6 +46,26 @@ export function fleetRoutes(deps: AppDeps): Route[] {
       about: 'The queues this daemon works for.',
       reply: z.array(SystemJson),
       handle: async (context) => context.json((await deps.systems()) satisfies SystemJson[]),
+    },
+    {
+      method: 'GET',
+      path: '/api/workers',
+      access: 'read',
+      about: 'The daemons that work the queue of this one, on all machines.',
+      reply: z.array(WorkerJson),
+      async handle(context) {
+        const principal = context.get('principal')
+        const workers = (await deps.workers()).map(({ id, seenAt, ...worker }) => ({
+          ...worker,
+          worker: id,
+          projects: Object.fromEntries(
+            Object.entries(worker.projects).filter(([project]) => mayEnter(principal, project)),
+          ),
+          seen_at: new Date(seenAt).toISOString(),
+          this_daemon: id === deps.worker,
+        }))
+        return context.json(workers satisfies WorkerJson[])
+      },
     },
     {
       method: 'GET',

@@ -22,7 +22,12 @@ export type SupabaseOptions = {
 }
 
 /** One client for everything a daemon asks of its Supabase project: its HTTP calls share Node's pool of connections. */
-export type Supabase = { client: SupabaseClient; call: Call }
+export type Supabase = {
+  client: SupabaseClient
+  call: Call
+  /** A further client with a WebSocket of its own, for a subscription that replaces one that broke. */
+  connect: (onHeartbeat: (status: string) => void) => SupabaseClient
+}
 
 /** Builds the client; asks nothing yet. */
 export function createSupabase(options: SupabaseOptions): Supabase {
@@ -33,12 +38,14 @@ export function createSupabase(options: SupabaseOptions): Supabase {
     random: options.random ?? Math.random,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   })
-  const client = createClient(url, secretKey, {
-    // A worker is nobody's browser session.
-    auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
-    global: { fetch: patient },
-  })
-  return { client, call: createCall(client, secretKey) }
+  // A worker is nobody's browser session.
+  const auth = { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false }
+  const client = createClient(url, secretKey, { auth, global: { fetch: patient } })
+  return {
+    client,
+    call: createCall(client, secretKey),
+    connect: (heartbeatCallback) => createClient(url, secretKey, { auth, realtime: { heartbeatCallback } }),
+  }
 }
 
 function createCall(client: SupabaseClient, secretKey: string): Call {

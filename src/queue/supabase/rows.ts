@@ -1,6 +1,7 @@
 import type { FinishReply, LeaseReply } from '../../core/queue.ts'
 import { PERMISSION_MODES, TASK_STATUSES } from '../../core/task.ts'
 import type { Task, TaskResult, TaskStatus } from '../../core/task.ts'
+import type { Worker } from '../../core/worker.ts'
 
 /**
  * Reads one answer of the database. Throws a plain Error that names what is wrong with it: whoever called turns
@@ -77,6 +78,24 @@ export function parseDependency(value: unknown): { id: string; status: TaskStatu
 export function parseInserted(value: unknown): { task: Task; inserted: boolean } {
   const row = parseRow(value)
   return { task: parseTask(row['task']), inserted: flag(row, 'inserted') }
+}
+
+/** Reads one worker. */
+export function parseWorker(value: unknown): Worker {
+  const row = parseRow(value)
+  const projects = parseRow(row['projects'])
+  return {
+    id: text(row, 'id'),
+    host: maybe(row, 'host', text) ?? '',
+    version: maybe(row, 'version', text) ?? '',
+    capacity: maybe(row, 'capacity', number) ?? 0,
+    running: number(row, 'running'),
+    roles: row['roles'] === null ? null : texts(row, 'roles'),
+    labels: texts(row, 'labels'),
+    projects: Object.fromEntries(Object.keys(projects).map((name) => [name, text(projects, name)])),
+    draining: flag(row, 'draining'),
+    seenAt: time(row, 'seen_at'),
+  }
 }
 
 /** Reads a list of which `parse` reads each. */

@@ -1,0 +1,60 @@
+/** A daemon as the queue knows it. Times are milliseconds since 1970. */
+export type Worker = {
+  id: string
+  host: string
+  version: string
+  /** How many agents it runs at once, and how many it ran at its last heartbeat. */
+  capacity: number
+  running: number
+  /** Null: any. */
+  roles: string[] | null
+  labels: string[]
+  /** Its own directories by project. */
+  projects: Record<string, string>
+  /** It gets nothing new. */
+  draining: boolean
+  seenAt: number
+}
+
+/** How the shared queue and its subscription are, and what they did since the daemon's start. */
+export type SharedState = {
+  system: string
+  supabase: 'ok' | 'down'
+  realtime: 'connecting' | 'ready' | 'broken'
+  /** Changes of tasks that Realtime told of, and how often it became ready. */
+  events: number
+  readies: number
+  channels: number
+  clients: number
+  /** Looks without a nudge, and new tasks claimed that no event had told of. */
+  sweeps: number
+  unannounced: number
+}
+
+/** Something that happened to a task's agent, for people who look at the shared queue. */
+export type TaskEvent = {
+  taskId: string
+  attempt: number
+  /** Unique in the attempt; the same event has the same one whenever it is sent. */
+  seq: number
+  at: number
+  kind: 'state' | 'summary'
+  message: string
+  data: Record<string, unknown>
+}
+
+/** What a worker did in one minute, which begins at `minute`. */
+export type MetricsMinute = {
+  minute: number
+  /** At its end. */
+  running: number
+  queued: number
+  /** Attempts that ended in it. */
+  succeeded: number
+  failed: number
+  cancelled: number
+  released: number
+  inputTokens: number
+  outputTokens: number
+  costUsd: number
+}

@@ -1,0 +1,82 @@
+import type { SupabaseClient } from '@supabase/supabase-js'
+import { CcmError } from '../../core/errors.ts'
+import type { MetricsMinute, TaskEvent } from '../../core/worker.ts'
+import { refusalOf } from './refusal.ts'
+
+/** Writes what a worker tells beside the queue; each call may be repeated, and stores nothing twice. */
+export type SharedRecords = {
+  /** An event of a task that is gone from the database is dropped. */
+  putEvents: (events: readonly TaskEvent[]) => Promise<void>
+  putMetrics: (minutes: readonly MetricsMinute[]) => Promise<void>
+  /** Deletes this worker's minutes before that time. */
+  pruneMetrics: (before: number) => Promise<void>
+}
+
+type Answer = { error: { code: string; message: string; hint: string | null } | null; status: number }
+
+/** Throws what every call to Supabase throws. */
+export function createSharedRecords(
+  client: SupabaseClient,
+  options: { system: string; worker: string; secretKey: string },
+): SharedRecords {
+  const { system, worker, secretKey } = options
+  const done = async (call: string, answer: PromiseLike<Answer>): Promise<void> => {
+    const { error, status } = await answer
+    if (error !== null) throw refusalOf({ call, status, ...error }, secretKey)
+  }
+
+  const putRows = async (rows: object[]) =>
+    done(
+      'task_events',
+      client
+        .from('task_events')
+        .upsert(rows, { onConflict: 'system_id,task_id,attempt,seq', ignoreDuplicates: true }),
+    )
+
+  return {
+    async putEvents(events) {
+      if (events.length === 0) return
+      const rows = events.map(({ taskId, attempt, seq, at, kind, message, data }) => {
+        return { system_id: system, task_id: taskId, attempt, seq, at: iso(at), kind, message, data }
+      })
+      try {
+        await putRows(rows)
+      } catch (error) {
+        if (!(error instanceof CcmError && error.code === 'SUPABASE_REFUSED')) throw error
+        // One of them is refused, for its task is gone: the others are not to wait for ever.
+        for (const row of rows)
+          await putRows([row]).catch((one: unknown) => {
+            if (!(one instanceof CcmError && one.code === 'SUPABASE_REFUSED' && /23503/.test(one.message)))
+              throw one
+          })
+      }
+    },
+    async putMetrics(minutes) {
+      if (minutes.length === 0) return
+      const rows = minutes.map(({ minute, inputTokens, outputTokens, costUsd, ...counts }) => ({
+        system_id: system,
+        worker,
+        minute: iso(minute),
+        input_tokens: inputTokens,
+        output_tokens: outputTokens,
+        cost_usd: costUsd,
+        ...counts,
+      }))
+      await done('metrics', client.from('metrics').upsert(rows, { onConflict: 'system_id,worker,minute' }))
+    },
+    pruneMetrics: async (before) =>
+      done(
+        'metrics',
+        client
+          .from('metrics')
+          .delete()
+          .eq('system_id', system)
+          .eq('worker', worker)
+          .lt('minute', iso(before)),
+      ),
+  }
+}
+
+function iso(at: number): string {
+  return new Date(at).toISOString()
+}

@@ -1,0 +1,109 @@
+import type { Logger } from 'pino'
+import type { Clock } from '../core/clock.ts'
+import type { MetricsMinute, TaskEvent } from '../core/worker.ts'
+import type { Notes } from '../store/notes.ts'
+import type { SharedLog } from '../store/shared-log.ts'
+import { isAway } from './shared-queue.ts'
+
+/** Tells a shared queue what happened here: changes of states, summaries, and numbers of each minute. */
+export type Teller = { nudge: () => void; close: () => Promise<void> }
+
+const BATCH = 200
+const MINUTE_MS = 60_000
+const PRUNE_MS = 3_600_000
+
+/**
+ * In the order it happened, from where it stopped: the local tables wait while the queue is away, and how far it was
+ * told is noted after each answer. What is told again after a crash is stored once.
+ */
+export function createTeller(options: {
+  log: SharedLog
+  notes: Notes
+  remote: {
+    putEvents: (events: readonly TaskEvent[]) => Promise<void>
+    putMetrics: (minutes: readonly MetricsMinute[]) => Promise<void>
+    pruneMetrics: (before: number) => Promise<void>
+  }
+  running: () => number
+  queued: () => Promise<number>
+  /** How long numbers are kept there. */
+  keepMs: number
+  everyMs: number
+  clock: Clock
+  logger: Logger
+}): Teller {
+  const { log, notes, remote, clock, logger } = options
+  let told = readTold(notes) ?? log.newest()
+  let running: Promise<void> = Promise.resolve()
+  let wanted = false
+  let closed = false
+  let prunedAt = 0
+  const timer = setInterval(nudge, options.everyMs)
+  notes.write('told', told)
+
+  async function tell(): Promise<void> {
+    await noteMinute()
+    for (;;) {
+      const { events, last } = log.statesAfter(told.state, BATCH)
+      await remote.putEvents(events)
+      move({ ...told, state: last })
+      if (closed || events.length < BATCH) break
+    }
+    for (;;) {
+      const { events, last } = log.summariesAfter(told.summary, BATCH)
+      await remote.putEvents(events)
+      move({ ...told, summary: last })
+      if (closed || events.length < BATCH) break
+    }
+    for (;;) {
+      const minutes = log.minutes(clock(), BATCH)
+      await remote.putMetrics(minutes)
+      const last = minutes.at(-1)
+      if (last === undefined) break
+      log.forgetMinutes(last.minute)
+      if (closed || minutes.length < BATCH) break
+    }
+    if (clock() - prunedAt < PRUNE_MS) return
+    prunedAt = clock()
+    await remote.pruneMetrics(clock() - options.keepMs)
+  }
+
+  function move(to: { state: number; summary: number }): void {
+    if (to.state === told.state && to.summary === told.summary) return
+    told = to
+    notes.write('told', told)
+  }
+
+  async function noteMinute(): Promise<void> {
+    const minute = Math.floor(clock() / MINUTE_MS) * MINUTE_MS
+    log.noteMinute(minute, options.running(), await options.queued().catch(() => 0))
+  }
+
+  function nudge(): void {
+    if (wanted || closed) return
+    wanted = true
+    running = running.then(async () => {
+      wanted = false
+      await tell().catch((err: unknown) => {
+        if (!isAway(err)) logger.warn({ err }, 'the queue could not be told what happened; it is tried again')
+      })
+    })
+  }
+
+  return {
+    nudge,
+    async close() {
+      nudge()
+      closed = true
+      clearInterval(timer)
+      await running
+    },
+  }
+}
+
+function readTold(notes: Notes): { state: number; summary: number } | null {
+  const noted = notes.read('told')
+  if (typeof noted !== 'object' || noted === null || !('state' in noted) || !('summary' in noted)) return null
+  const { state, summary } = noted
+  return typeof state === 'number' && typeof summary === 'number' ? { state, summary } : null
+}

@@ -1,0 +1,151 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { eventually, isAlive } from '../supervisor/fleet.ts'
+import { openGateway, type TestGateway } from '../support/gateway.ts'
+import { describeOnSupabase } from '../support/on-supabase.ts'
+import { createSharedFleet, insertTask, newSystem, type SharedDaemon } from './shared-fleet.ts'
+
+const TEST = { timeout: 60_000 }
+
+type Row = { status: string; attempt: number; worker: string; error: string | null; failures: number }
+
+describeOnSupabase('an outage of Supabase', (supabase) => {
+  let gateway: TestGateway
+  let system = ''
+  beforeAll(async () => {
+    gateway = await openGateway(supabase())
+  })
+  afterAll(async () => gateway[Symbol.asyncDispose]())
+  beforeEach(async () => {
+    system = await newSystem(supabase())
+  })
+
+  const rowOf = async (id: string) =>
+    (
+      await supabase().sql<Row>('SELECT status, attempt, worker, error, failures FROM tasks WHERE id = $1', [
+        id,
+      ])
+    )[0]
+  const fleetOf = (queue: string, worker = 'm1') =>
+    createSharedFleet(supabase(), { url: gateway.url, system, worker, queue })
+  const holdsOf = ({ supervisor }: SharedDaemon) => supervisor.holds().map(({ kind }) => kind)
+
+  test(
+    'half a lease long ends no agent; what came to its end meanwhile is told in order once it is over',
+    TEST,
+    async () => {
+      await using fleet = await fleetOf('lease = "16s"\nheartbeat = "500ms"\nsweep = "1s"')
+      const daemon = await fleet.start()
+      // A directory without git holds one agent at a time.
+      const id = await insertTask(supabase(), system)
+      const pid = await fleet.agentOf(id)
+      await gateway.down()
+      await eventually(() => daemon.chosen.supabase() === 'down')
+      const waits = await insertTask(supabase(), system, 'Meanwhile')
+      await new Promise((resolve) => setTimeout(resolve, 3000))
+      expect(isAlive(pid)).toBe(true)
+      expect(holdsOf(daemon)).toContain('supabase')
+      fleet.letGo(id)
+      await eventually(() => fleet.deps.outbox.pending(9).length === 1)
+      expect(await rowOf(id)).toMatchObject({ status: 'running', attempt: 1 })
+      await gateway.up()
+      await eventually(async () => (await rowOf(id))?.status === 'succeeded', 20_000)
+      expect(await rowOf(id)).toMatchObject({ attempt: 1, failures: 0, error: null })
+      fleet.letGo(waits, 1)
+      await fleet.agentOf(waits)
+      fleet.letGo(waits, 1)
+      await eventually(async () => (await rowOf(waits))?.status === 'succeeded', 20_000)
+      const events = () =>
+        supabase().sql<{ seq: string; kind: string; data: { to?: string; outcome?: string } }>(
+          'SELECT seq, kind, data FROM task_events WHERE task_id = $1 ORDER BY at, seq DESC',
+          [id],
+        )
+      await eventually(async () => (await events()).some(({ kind }) => kind === 'summary'))
+      const told = await events()
+      expect(told.filter(({ kind }) => kind === 'state').map(({ data }) => data.to)).toEqual(
+        fleet.deps.attempts.chain(id).map(({ to }) => to),
+      )
+      expect(told.find(({ kind }) => kind === 'summary')?.data).toMatchObject({ outcome: 'succeeded' })
+      await daemon.close()
+    },
+  )
+
+  test(
+    'longer than 3/4 of the lease ends the agent before anybody else may have the task',
+    TEST,
+    async () => {
+      await using fleet = await fleetOf('lease = "6s"\nheartbeat = "300ms"\nsweep = "500ms"')
+      const daemon = await fleet.start()
+      const id = await insertTask(supabase(), system)
+      const pid = await fleet.agentOf(id)
+      await gateway.down()
+      const awayAt = performance.now()
+      await eventually(() => !isAlive(pid), 15_000)
+      const livedMs = performance.now() - awayAt
+      // The last good heartbeat may have been 0.3 s old; a last renewal is tried before it ends.
+      expect(livedMs).toBeGreaterThan(4000)
+      expect(livedMs).toBeLessThan(8500)
+      await gateway.up()
+      await eventually(async () => ((await rowOf(id))?.attempt ?? 0) >= 2, 20_000)
+      expect(await rowOf(id)).toMatchObject({ failures: 0 })
+      fleet.letGo(id, 2)
+      await eventually(async () => (await rowOf(id))?.status === 'succeeded', 20_000)
+      await daemon.close()
+    },
+  )
+
+  test(
+    'a start meanwhile takes its agents back, claims nothing, ends nothing, and joins at the first contact',
+    TEST,
+    async () => {
+      await using fleet = await fleetOf('lease = "30s"\nheartbeat = "500ms"\nsweep = "500ms"')
+      const first = await fleet.start()
+      const id = await insertTask(supabase(), system)
+      const pid = await fleet.agentOf(id)
+      await first.close()
+      await gateway.down()
+      const second = await fleet.start()
+      expect(second.supervisor.agents().map(({ task }) => task.id)).toEqual([id])
+      expect(holdsOf(second)).toContain('starting')
+      expect(second.supervisor.foundAtStart().join(' ')).toContain('until Supabase answers')
+      expect(isAlive(pid)).toBe(true)
+      fleet.letGo(id)
+      await eventually(() => fleet.deps.outbox.pending(9).length === 1)
+      await gateway.up()
+      await eventually(async () => (await rowOf(id))?.status === 'succeeded', 20_000)
+      expect(await rowOf(id)).toMatchObject({ attempt: 1, failures: 0 })
+      await eventually(() => !holdsOf(second).includes('starting'))
+      await second.close()
+    },
+  )
+
+  test('an agent that was taken back meanwhile ends when another worker has its task', TEST, async () => {
+    await using fleet = await fleetOf('lease = "30s"\nheartbeat = "500ms"\nsweep = "500ms"')
+    const first = await fleet.start()
+    const id = await insertTask(supabase(), system)
+    const pid = await fleet.agentOf(id)
+    await first.close()
+    await gateway.down()
+    await supabase().asAdmin(`SELECT tasks_reap($1, -3600000, 10)`, [system])
+    await supabase().asAdmin(`SELECT worker_register($1, 'm2', '{}')`, [system])
+    await supabase().asAdmin(`SELECT tasks_claim($1, 'm2', 1, 1, 60000, '{work}', null, '{}')`, [system])
+    expect(await rowOf(id)).toMatchObject({ attempt: 2, worker: 'm2' })
+    const second = await fleet.start()
+    expect(second.supervisor.agents()).toHaveLength(1)
+    expect(isAlive(pid)).toBe(true)
+    await gateway.up()
+    await eventually(() => !isAlive(pid), 20_000)
+    await eventually(() => fleet.deps.outbox.pending(9).length === 0, 20_000)
+    expect(await rowOf(id)).toMatchObject({ status: 'running', attempt: 2, worker: 'm2' })
+    await second.close()
+  })
+
+  test('a second daemon under the name of a worker ends the agents of the first', TEST, async () => {
+    await using fleet = await fleetOf('lease = "30s"\nheartbeat = "300ms"\nsweep = "500ms"')
+    const daemon = await fleet.start()
+    const id = await insertTask(supabase(), system)
+    const pid = await fleet.agentOf(id)
+    await supabase().asAdmin(`SELECT worker_register($1, 'm1', '{}')`, [system])
+    await eventually(() => !isAlive(pid))
+    await daemon.close()
+  })
+})
