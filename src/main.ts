@@ -248,7 +248,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   chosen.onSupabase((word) => {
     if (word === 'ok') {
       supervisor.lift('supabase')
-      inbox.nudge()
+      outside.inbox.nudge()
     } else supervisor.pause({ kind: 'supabase', sentence: 'Supabase does not answer.', until: null })
   })
 

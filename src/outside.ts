@@ -62,7 +62,7 @@ export function createOutside(deps: {
   redactor: Redactor
   clock: Clock
   logger: Logger
-  pulse: StartPulse
+  pulse?: StartPulse
 }): Outside {
   const { config, secrets, store, queue, supervisor, redactor, clock, logger } = deps
   const shared = { store, queue, clock, random: Math.random, logger }
@@ -74,7 +74,7 @@ export function createOutside(deps: {
   })
   const inbox = createInbox({
     ...shared,
-    pulse: deps.pulse,
+    ...(deps.pulse === undefined ? {} : { pulse: deps.pulse }),
     insert: deps.insert,
     cancel: (taskId, reason) => supervisor.cancel(taskId, reason),
     onSettled: () => replies.nudge(),

@@ -50,7 +50,6 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
       await gateway.up()
       await eventually(async () => (await rowOf(id))?.status === 'succeeded', 20_000)
       expect(await rowOf(id)).toMatchObject({ attempt: 1, failures: 0, error: null })
-      fleet.letGo(waits, 1)
       await fleet.agentOf(waits)
       fleet.letGo(waits, 1)
       await eventually(async () => (await rowOf(waits))?.status === 'succeeded', 20_000)
