@@ -145,6 +145,8 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
     const pid = await fleet.agentOf(id)
     await supabase().asAdmin(`SELECT worker_register($1, 'm1', '{}')`, [system])
     await eventually(() => !isAlive(pid))
+    await eventually(() => daemon.supervisor.agents().length === 0)
+    expect(daemon.supervisor.agents()).toEqual([])
     await daemon.close()
   })
 })

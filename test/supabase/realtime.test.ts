@@ -6,6 +6,7 @@ import {
   type Subscription,
   type SubscriptionOptions,
 } from '../../src/queue/supabase/subscription.ts'
+import { eventually } from '../supervisor/fleet.ts'
 import { openGateway, startHalfOpenProxy, type TestGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 
@@ -44,7 +45,7 @@ describeOnSupabase('Realtime', (supabase) => {
   })
   afterEach(async () => {
     await subscription?.close()
-    await expect.poll(() => gateway.realtime.connections(), LIMIT).toBe(0)
+    await eventually(() => gateway.realtime.connections() === 0)
   })
 
   const open = (more: Partial<SubscriptionOptions> = {}, url = gateway.url, vsn = '2.0.0') => {
@@ -72,8 +73,12 @@ describeOnSupabase('Realtime', (supabase) => {
     )
     return row?.id ?? ''
   }
-  const isReady = (times = 1) => expect.poll(() => ready, LIMIT).toBeGreaterThanOrEqual(times)
-  const isTold = (id: string) => expect.poll(() => told, LIMIT).toContain(id)
+  const isReady = async (times = 1) => {
+    await expect.poll(() => ready, LIMIT).toBeGreaterThanOrEqual(times)
+  }
+  const isTold = async (id: string) => {
+    await expect.poll(() => told, LIMIT).toContain(id)
+  }
 
   test.each(['1.0.0', '2.0.0'])(
     'protocol %s: an insert is told, one of another system is not',
@@ -150,6 +155,7 @@ describeOnSupabase('Realtime', (supabase) => {
     act()
     await isReady(2)
     await isTold(await insert())
+    expect(subscription?.state()).toBe('ready')
   })
 
   test('a gateway that is away refuses; when it is back the subscription is', async () => {

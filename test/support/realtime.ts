@@ -75,8 +75,8 @@ export async function serveRealtime(
     connections.add(connection)
     connection.socket.on('close', () => connections.delete(connection))
     connection.socket.on('error', () => undefined)
-    connection.socket.on('message', (data) => {
-      const frame = parse(connection.vsn, String(data))
+    connection.socket.on('message', (data: Buffer) => {
+      const frame = parse(connection.vsn, data.toString('utf8'))
       frames.push(frame)
       if (frame.topic === 'phoenix' && frame.event === 'heartbeat') {
         if (mood.heartbeat === 'ok') reply(connection, frame, 'ok', {})
@@ -95,8 +95,7 @@ export async function serveRealtime(
     if (mood.join === 'refuse')
       return reply(connection, frame, 'error', { reason: 'Unauthorized: you may not read this channel' })
     const config = frame.payload['config'] as
-      | { postgres_changes?: Binding[]; postgres_changes_options?: { wait?: boolean } }
-      | undefined
+      { postgres_changes?: Binding[]; postgres_changes_options?: { wait?: boolean } } | undefined
     const bindings = (config?.postgres_changes ?? []).map((binding) => ({ ...binding, id: ++ids }))
     const channel: Channel = { topic: frame.topic, joinRef: frame.ref, isStreaming: false, bindings }
     connection.channels.set(frame.topic, channel)
@@ -119,8 +118,18 @@ export async function serveRealtime(
     }
   }
 
-  function system(connection: Connection, { topic, joinRef }: Channel, status: string, message: string): void {
-    const payload = { channel: topic.replace(/^realtime:/, ''), extension: 'postgres_changes', message, status }
+  function system(
+    connection: Connection,
+    { topic, joinRef }: Channel,
+    status: string,
+    message: string,
+  ): void {
+    const payload = {
+      channel: topic.replace(/^realtime:/, ''),
+      extension: 'postgres_changes',
+      message,
+      status,
+    }
     send(connection, { joinRef, ref: null, topic, event: 'system', payload })
   }
 
@@ -174,7 +183,12 @@ export async function serveRealtime(
     expireTokens: () =>
       everyChannel((connection, channel) => {
         const { topic, joinRef } = channel
-        const payload = { message: 'Token has expired 1 seconds ago', status: 'error', extension: 'system', channel: topic }
+        const payload = {
+          message: 'Token has expired 1 seconds ago',
+          status: 'error',
+          extension: 'system',
+          channel: topic,
+        }
         send(connection, { joinRef, ref: null, topic, event: 'system', payload })
         send(connection, { joinRef, ref: null, topic, event: 'phx_close', payload: {} })
         connection.channels.delete(topic)

@@ -107,7 +107,8 @@ export async function followChanges(
   connection.on('copyData', ({ chunk }) => {
     if (chunk[0] === 0x77) read(chunk.subarray(25))
     // A keepalive; all that was read may be forgotten, for the slot is only ours.
-    else if (chunk[0] === 0x6b && chunk[17] === 1) connection.sendCopyFromChunk(statusOf(chunk.readBigInt64BE(1)))
+    else if (chunk[0] === 0x6b && chunk[17] === 1)
+      connection.sendCopyFromChunk(statusOf(chunk.readBigInt64BE(1)))
   })
   stream
     .query(

@@ -115,9 +115,11 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
         mine.isStreaming = true
         readyWhenBoth(mine)
       })
-      .subscribe((status, error) => {
+      .subscribe((state, error) => {
         if (live !== mine) return
-        if (status !== 'SUBSCRIBED') return fail(`${status}${error === undefined ? '' : `: ${error.message}`}`)
+        const status: string = state
+        if (status !== 'SUBSCRIBED')
+          return fail(`${status}${error === undefined ? '' : `: ${error.message}`}`)
         heardAt = clock()
         mine.isJoined = true
         readyWhenBoth(mine)

@@ -14,6 +14,9 @@ export async function listWorkers(
     .select('id, host, version, capacity, roles, labels, projects, draining, running, seen_at')
     .eq('system_id', system)
     .order('id')
-  if (error !== null) throw refusalOf({ call: 'workers', status, ...error }, secretKey)
+  if (error !== null) {
+    const { code, message, hint } = error
+    throw refusalOf({ call: 'workers', status, code, message, hint }, secretKey)
+  }
   return parseList(parseWorker)(data)
 }
