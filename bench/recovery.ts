@@ -59,7 +59,7 @@ async function restarts(): Promise<Row[]> {
 async function manyWindows(): Promise<Row[]> {
   return withTmux(async ({ server, tmux }) => {
     for (let index = 0; index < WINDOWS; index++)
-      await openWindow(server, { name: `agent-${index}`, argv: ['cat'] })
+      await openWindow(server, { name: `agent-${index}`, argv: ['cat', '-u'] })
     const ttys = (await tmux(['list-panes', '-a', '-F', '#{window_name} #{pane_tty}']))
       .split('\n')
       .filter((line) => /^agent-\d /.test(line))
@@ -79,7 +79,8 @@ async function manyWindows(): Promise<Row[]> {
       if (panes.length < WINDOWS) throw new Error(`${panes.length} of ${WINDOWS} windows were seen`)
       await sleep(3000)
       const times: number[] = []
-      const pids = [server.controlPid() ?? []].flat()
+      // All of tmux, its drawing included.
+      const pids = [server.identity().pid, server.controlPid() ?? []].flat()
       const [cpu, from] = [cpuMs(pids), performance.now()]
       for (let round = 0; round < SWEEPS; round++) {
         const at = performance.now()
