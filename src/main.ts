@@ -62,6 +62,7 @@ import { hangSentence, startWatchdog, takeHang, type Hang } from './supervisor/w
 import type { Settings } from './supervisor/settings.ts'
 import { listPanes } from './tmux/pane.ts'
 import { openTmuxServer, type TmuxServer } from './tmux/server.ts'
+import { createTelegramDesk } from './telegram-desk.ts'
 import { tmuxFolder, tmuxHost } from './tmux-host.ts'
 
 /** How often the path of the database is looked at. */
@@ -470,6 +471,15 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     shutdown: (agents) => ending.resolve(agents),
   }
 
+  const telegram = await createTelegramDesk({
+    config: config.telegram,
+    secrets: outsideSecrets,
+    deps,
+    attach: outside.attach,
+    subscribe: deps.subscribe,
+    redactor,
+    logger,
+  })
   open.resolve(createApp(deps))
   const addressFile = join(home, 'daemon.json')
   writeWhole(
@@ -507,6 +517,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   await notifier.ready(`serves http://${host(config)}:${port}`)
   const stopBeating = notifier.watch(() => whySick({ beats, loopMs, tmux, db }))
   await outside.inbox.begin()
+  telegram?.begin()
   await scheduler.begin()
   if (!options.background)
     for (const sentence of [...hung, ...supervisor.foundAtStart()]) process.stderr.write(`${sentence}\n`)
@@ -521,6 +532,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   )
   stopBeating()
   void notifier.stopping()
+  await telegram?.close()
   await outside.close()
   await scheduler.close()
   await supervisor.close(agents)

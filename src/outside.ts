@@ -3,11 +3,12 @@ import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import type { Clock } from './core/clock.ts'
 import { githubReply, OWN_MARK } from './core/reply.ts'
-import type { InboxEntry } from './core/inbox.ts'
+import type { InboxEntry, Origin } from './core/inbox.ts'
 import type { Queue } from './core/queue.ts'
 import type { Redactor } from './core/redact.ts'
 import type { Task } from './core/task.ts'
 import type { AppDeps } from './http/deps.ts'
+import type { TelegramHook } from './http/webhooks/telegram.ts'
 import { createGithubComments } from './notify/github.ts'
 import { readSecret } from './secrets.ts'
 import type { InboxStore } from './store/inbox.ts'
@@ -48,6 +49,12 @@ export type Outside = {
   inbox: Inbox
   replies: Replies
   webhooks: AppDeps['webhooks']
+  /** Before anything begins: how chats are told, and who hears of requests that wait for approval. */
+  attach: (chat: {
+    hook: TelegramHook | null
+    teller: Teller
+    onWaiting: (entry: InboxEntry) => void
+  }) => void
   close: () => Promise<void>
 }
 
@@ -67,11 +74,10 @@ export function createOutside(deps: {
   const { config, secrets, store, queue, supervisor, redactor, clock, logger } = deps
   const shared = { store, queue, clock, random: Math.random, logger }
   const { githubSecret, githubToken, alertmanagerToken, alertmanagerPassword } = secrets
-  const replies = createReplies({
-    ...shared,
-    redactor,
-    tellers: githubToken === null ? {} : { github: githubTeller(config.github.apiUrl, githubToken) },
-  })
+  const tellers: Partial<Record<Origin['kind'], Teller>> = {}
+  if (githubToken !== null) tellers.github = githubTeller(config.github.apiUrl, githubToken)
+  let onWaiting: (entry: InboxEntry) => void = () => undefined
+  const replies = createReplies({ ...shared, redactor, tellers })
   const inbox = createInbox({
     ...shared,
     ...(deps.pulse === undefined ? {} : { pulse: deps.pulse }),
@@ -82,27 +88,38 @@ export function createOutside(deps: {
   const unsubscribe = supervisor.subscribe(({ kind, taskId }) => {
     if (kind === 'task') replies.onTask(taskId)
   })
+  const webhooks: AppDeps['webhooks'] = {
+    github: githubSecret === null ? null : { secret: githubSecret, rules: config.github.rules },
+    prometheus:
+      alertmanagerToken === null && alertmanagerPassword === null
+        ? null
+        : {
+            token: alertmanagerToken,
+            basic:
+              alertmanagerPassword === null ? null : `${config.alertmanager.user}:${alertmanagerPassword}`,
+            rules: config.alertmanager.rules,
+            maxOpen: config.alertmanager.maxOpen,
+          },
+    telegram: null,
+    accept(entries) {
+      const accepted = inbox.accept(entries)
+      for (const { entry, isNew } of accepted) if (isNew && entry.state === 'waiting') onWaiting(entry)
+      return accepted
+    },
+    isKnown: (key) => store.byKey(key) !== null,
+    originOf: (taskId) => store.ofTask(taskId)?.origin ?? null,
+    openOf: (source) => inbox.openOf(source),
+    end: (entry, reason, running) => inbox.end(entry, reason, running),
+    boundary: () => randomBytes(16).toString('hex'),
+  }
   return {
     inbox,
     replies,
-    webhooks: {
-      github: githubSecret === null ? null : { secret: githubSecret, rules: config.github.rules },
-      prometheus:
-        alertmanagerToken === null && alertmanagerPassword === null
-          ? null
-          : {
-              token: alertmanagerToken,
-              basic:
-                alertmanagerPassword === null ? null : `${config.alertmanager.user}:${alertmanagerPassword}`,
-              rules: config.alertmanager.rules,
-              maxOpen: config.alertmanager.maxOpen,
-            },
-      telegram: null,
-      accept: (entries) => inbox.accept(entries),
-      isKnown: (key) => store.byKey(key) !== null,
-      openOf: (source) => inbox.openOf(source),
-      end: (entry, reason, running) => inbox.end(entry, reason, running),
-      boundary: () => randomBytes(16).toString('hex'),
+    webhooks,
+    attach(chat) {
+      webhooks.telegram = chat.hook
+      tellers.telegram = chat.teller
+      onWaiting = chat.onWaiting
     },
     async close() {
       unsubscribe()

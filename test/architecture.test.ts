@@ -13,6 +13,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   queue: ['core'],
   agent: ['core', 'tmux'],
   notify: ['core'],
+  telegram: ['core'],
   supervisor: ['core', 'agent', 'tmux', 'store', 'queue'],
   http: ['core', 'protocol', 'supervisor', 'store'],
   client: ['core', 'protocol'],

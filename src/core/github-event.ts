@@ -96,7 +96,12 @@ const READ: Record<GithubEventName, Reader> = {
       title: `/ccm on ${base.repository}#${issue.number ?? '?'}`,
       texts: [
         ...issue.texts,
-        { from: `the comment on GitHub issue ${base.repository}#${issue.number ?? '?'}`, by, text: body },
+        {
+          from: `the comment on GitHub issue ${base.repository}#${issue.number ?? '?'}`,
+          by,
+          text: body,
+          isRequest: author.trusted,
+        },
       ],
     }
   },

@@ -4,7 +4,7 @@ import type { RecordedEvent } from '../core/hook-kind.ts'
 import type { PermissionRule } from '../core/permission-rule.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { GithubRule } from '../core/github-event.ts'
-import type { InboxEntry, InboxState, NewInboxEntry } from '../core/inbox.ts'
+import type { InboxEntry, InboxState, NewInboxEntry, Origin } from '../core/inbox.ts'
 import type { CancelReply, RetryReply, TaskQuery } from '../core/queue.ts'
 import type { Schedule, ScheduleRun } from '../core/schedule.ts'
 import type { Rights } from '../core/rights.ts'
@@ -154,6 +154,8 @@ export type AppDeps = {
     /** Stores all or none, durably, before it returns. */
     accept: (entries: NewInboxEntry[]) => { entry: InboxEntry; isNew: boolean }[]
     isKnown: (key: string) => boolean
+    /** Where the answer about a task goes to; null for one that came from nowhere outside. */
+    originOf: (taskId: string) => Origin | null
     /** Requests of a source that wait, or whose task is not over. */
     openOf: (source: string) => Promise<InboxEntry[]>
     /** Ends a request; one whose task runs only where `running` says so. False: nothing was ended. */

@@ -22,7 +22,14 @@ async function add(stage: Stage, source: string, more: object = {}): Promise<Tas
   const reply = await fetch(`http://127.0.0.1:${port}/api/tasks`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ prompt: 'go and see @other.md', dir: stage.work, trust: true, source, ...more }),
+    body: JSON.stringify({
+      prompt: 'go and see @other.md',
+      dir: stage.work,
+      trust: true,
+      in_place: true,
+      source,
+      ...more,
+    }),
   })
   if (reply.status !== 201) throw new Error(await reply.text())
   return (await reply.json()) as TaskJson
@@ -33,12 +40,11 @@ function armed(stage: Stage): { ran: (what: string) => boolean } {
   const marks = join(stage.folder, 'marks')
   for (const dir of [marks, join(stage.work, '.claude/commands')]) mkdirSync(dir, { recursive: true })
   const hook = (name: string) => [{ hooks: [{ type: 'command', command: `touch ${marks}/${name}` }] }]
-  const settings = {
-    hooks: { SessionStart: hook('start'), UserPromptSubmit: hook('prompt'), PreToolUse: hook('tool') },
-    permissions: { allow: ['Bash(touch:*)', 'Bash(printenv:*)'] },
-    env: { FROM_PROJECT: 'yes' },
-  }
-  writeFileSync(join(stage.work, '.claude/settings.json'), JSON.stringify(settings))
+  // The allow rules in both: which of the two files Claude Code believes is its own business.
+  const permissions = { allow: ['Bash(touch:*)', 'Bash(printenv:*)'] }
+  const hooks = { SessionStart: hook('start'), UserPromptSubmit: hook('prompt'), PreToolUse: hook('tool') }
+  writeFileSync(join(stage.work, '.claude/settings.json'), JSON.stringify({ hooks, permissions }))
+  writeFileSync(join(stage.work, '.claude/settings.local.json'), JSON.stringify({ permissions }))
   const server = { command: '/bin/sh', args: ['-c', `touch ${marks}/server; cat`] }
   writeFileSync(join(stage.work, '.mcp.json'), JSON.stringify({ mcpServers: { mine: server } }))
   writeFileSync(join(stage.work, 'CLAUDE.md'), 'MEMORY-OF-THE-PROJECT @other.md')
@@ -75,7 +81,7 @@ test(
     const printed = stage.model.requests.flatMap(({ toolResults }) => toolResults)
     expect(printed[0]).toMatchObject({ isError: true })
     expect(printed[1]?.text).toContain('CCM_TASK_ID')
-    expect(printed[1]?.text).not.toMatch(/deploy-token-of-the-user|FOO=bar|FROM_PROJECT|SSH_AUTH_SOCK/)
+    expect(printed[1]?.text).not.toMatch(/deploy-token-of-the-user|FOO=bar|SSH_AUTH_SOCK/)
   },
 )
 

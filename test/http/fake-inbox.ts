@@ -47,6 +47,7 @@ export function fakeWebhooks(changes: Partial<AppDeps['webhooks']> = {}): AppDep
     telegram: { secret: 'telegram-secret', handle: async () => undefined },
     accept: () => [],
     isKnown: () => false,
+    originOf: () => null,
     openOf: async () => [],
     end: async () => false,
     boundary: () => '0123456789abcdef0123456789abcdef',

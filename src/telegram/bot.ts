@@ -1,0 +1,244 @@
+import { Bot, GrammyError, InlineKeyboard, type Context } from 'grammy'
+import type { Update } from 'grammy/types'
+import type { Logger } from 'pino'
+import { clip } from '../core/clip.ts'
+import { messageOf } from '../core/errors.ts'
+import type { InboxEntry } from '../core/inbox.ts'
+import type { Told } from '../core/reply.ts'
+
+/** What a waiting agent asks for. */
+export type Question = { id: string; tool: string | null; detail: string; options: string[] }
+
+/** What the bot can do; every answer is a text for a person. Ids may be beginnings. */
+export type TelegramPorts = {
+  /** Stores the request before it resolves; `key` is the update's. */
+  run: (key: string, chat: string, sender: string, text: string) => Promise<string>
+  tasks: () => Promise<string>
+  /** `question`: what the task waits for, so that buttons can be put below. */
+  show: (id: string) => Promise<{ text: string; taskId: string | null; question: Question | null }>
+  cancel: (id: string, by: string) => Promise<string>
+  approve: (id: string, ask: string | null, by: string) => Promise<string>
+  deny: (id: string, ask: string | null, by: string) => Promise<string>
+  /** Decides a request that waits in the inbox. */
+  decide: (id: number, approved: boolean, by: string) => Promise<string>
+  status: () => Promise<string>
+}
+
+/** A bot that hears allowed chats only. */
+export type TelegramBot = {
+  /** Deals with one update that came to the webhook; resolves once what it asks for is durable. */
+  handle: (update: unknown) => Promise<void>
+  tell: (chat: string, text: string, signal: AbortSignal) => Promise<Told>
+  /** The question of a task, with buttons. */
+  ask: (chat: string, taskId: string, question: Question) => Promise<void>
+  /** A request that waits for approval, with buttons. */
+  announce: (chat: string, entry: InboxEntry) => Promise<void>
+  /** Asks for updates, or has them sent to `webhook`; tries until it works. */
+  begin: () => void
+  close: () => Promise<void>
+}
+
+/** Telegram takes 4096. */
+const TEXT_MAX = 4000
+const RETRY_MS = 10_000
+/** Longer than Telegram holds a question for updates open. */
+const CALL_S = 60
+const STOP_MS = 2000
+
+const HELP = `/run TEXT gives the agent a task
+/tasks lists the newest
+/show ID shows one
+/cancel ID ends one
+/approve ID, /deny ID answer an agent
+/status says how the daemon is`
+
+export function createTelegramBot(options: {
+  token: string
+  apiUrl: string
+  /** Ids of chats that are heard; everything else is as if it had not been said. */
+  chats: readonly string[]
+  /** Where Telegram sends updates to; null: they are asked for. */
+  webhook: { url: string; secret: string } | null
+  ports: TelegramPorts
+  logger: Logger
+  retryMs?: number
+}): TelegramBot {
+  const { chats, ports, logger, webhook } = options
+  const bot = new Bot(options.token, { client: { apiRoot: options.apiUrl, timeoutSeconds: CALL_S } })
+  let closed = false
+  let timer: NodeJS.Timeout | null = null
+  let running: Promise<void> = Promise.resolve()
+
+  bot.use(async (context, next) => {
+    const chat = context.chat?.id
+    if (chat !== undefined && chats.includes(String(chat))) await next()
+  })
+  const answer = async (context: Context, text: Promise<string>): Promise<void> => {
+    const said = await text.catch((error: unknown) => messageOf(error))
+    await context.reply(clip(said, TEXT_MAX), { link_preview_options: { is_disabled: true } })
+  }
+  const word = (context: Context): string => {
+    const given =
+      String(context.match ?? '')
+        .trim()
+        .split(/\s+/)[0] ?? ''
+    if (!/^[\w-]{1,64}$/.test(given)) throw new Error('Name the task, as in /show 0fk3.')
+    return given
+  }
+  const whoIs = ({ from }: Context): string =>
+    from === undefined ? 'telegram' : `telegram ${from.username ?? from.id}`
+
+  bot.command(['start', 'help'], (context) => answer(context, Promise.resolve(HELP)))
+  bot.command('run', async (context) => {
+    const text = context.match.trim()
+    const key = `tg:${context.update.update_id}`
+    if (text === '') return answer(context, Promise.resolve('Say what to do: /run Fix the failing test'))
+    const said = await ports.run(key, String(context.chat.id), whoIs(context), text).catch(async (error) => {
+      await answer(context, Promise.resolve(`It was not taken: ${messageOf(error)}`)).catch(() => undefined)
+      // To the webhook it is delivered again then.
+      throw error
+    })
+    // Stored is done: whether the words about it arrive does not matter.
+    await answer(context, Promise.resolve(said)).catch(() => undefined)
+  })
+  bot.command('tasks', (context) => answer(context, ports.tasks()))
+  bot.command('status', (context) => answer(context, ports.status()))
+  bot.command('show', async (context) => {
+    try {
+      const { text, taskId, question } = await ports.show(word(context))
+      const keyboard = taskId === null || question === null ? null : buttonsOf(taskId, question)
+      await context.reply(clip(text, TEXT_MAX), keyboard === null ? {} : { reply_markup: keyboard })
+    } catch (error) {
+      if (error instanceof GrammyError) throw error
+      await answer(context, Promise.resolve(messageOf(error)))
+    }
+  })
+  const byWord = (act: (id: string, by: string) => Promise<string>) => (context: Context) =>
+    answer(context, (async () => act(word(context), whoIs(context)))())
+  bot.command(
+    'cancel',
+    byWord((id, by) => ports.cancel(id, by)),
+  )
+  bot.command(
+    'approve',
+    byWord((id, by) => ports.approve(id, null, by)),
+  )
+  bot.command(
+    'deny',
+    byWord((id, by) => ports.deny(id, null, by)),
+  )
+  bot.on('callback_query:data', async (context) => {
+    const [act = '', id = '', ask = ''] = context.callbackQuery.data.split(':')
+    const by = whoIs(context)
+    const said = await decided(act, id, ask === '' ? null : ask, by).catch((error: unknown) =>
+      messageOf(error),
+    )
+    await context.answerCallbackQuery(clip(said, 190))
+    await context.editMessageReplyMarkup().catch(() => undefined)
+    await context.reply(clip(said, TEXT_MAX))
+  })
+  bot.catch(({ error }) => {
+    logger.error({ err: withoutToken(error, options.token) }, 'an update of Telegram could not be dealt with')
+  })
+
+  async function decided(act: string, id: string, ask: string | null, by: string): Promise<string> {
+    if (act === 'a') return ports.approve(id, ask, by)
+    if (act === 'd') return ports.deny(id, ask, by)
+    if ((act === 'ia' || act === 'ir') && /^\d{1,15}$/.test(id))
+      return ports.decide(Number(id), act === 'ia', by)
+    return 'That button means nothing any more.'
+  }
+
+  async function connect(): Promise<void> {
+    await bot.init()
+    if (webhook !== null) {
+      await bot.api.setWebhook(webhook.url, {
+        secret_token: webhook.secret,
+        allowed_updates: ['message', 'callback_query'],
+      })
+      return
+    }
+    // Resolves when it is stopped; what was asked for while no daemon ran is dealt with.
+    await bot.start({ allowed_updates: ['message', 'callback_query'] })
+  }
+
+  function begin(): void {
+    if (closed) return
+    running = connect().catch((error: unknown) => {
+      if (closed) return
+      logger.warn(
+        { err: withoutToken(error, options.token) },
+        'Telegram cannot be reached; it is tried again',
+      )
+      timer = setTimeout(begin, options.retryMs ?? RETRY_MS).unref()
+    })
+  }
+
+  const send = async (chat: string, text: string, keyboard?: InlineKeyboard): Promise<void> => {
+    await bot.api
+      .sendMessage(chat, clip(text, TEXT_MAX), {
+        link_preview_options: { is_disabled: true },
+        ...(keyboard === undefined ? {} : { reply_markup: keyboard }),
+      })
+      .catch((error: unknown) => {
+        logger.warn({ err: withoutToken(error, options.token) }, 'a message to Telegram was not delivered')
+      })
+  }
+
+  return {
+    async handle(update) {
+      if (!bot.isInited()) await bot.init()
+      await bot.handleUpdate(update as Update)
+    },
+    async tell(chat, text, signal) {
+      try {
+        const { message_id } = await bot.api.sendMessage(
+          chat,
+          clip(text, TEXT_MAX),
+          { link_preview_options: { is_disabled: true } },
+          signal as Parameters<typeof bot.api.sendMessage>[3],
+        )
+        return { ref: String(message_id) }
+      } catch (error) {
+        if (!(error instanceof GrammyError))
+          return { failed: 'Telegram could not be reached.', retryAfterMs: null, hopeless: false }
+        const seconds = error.parameters.retry_after
+        return {
+          failed: `Telegram answered ${error.error_code}.`,
+          retryAfterMs: seconds === undefined ? null : seconds * 1000,
+          hopeless: error.error_code === 400 || error.error_code === 403,
+        }
+      }
+    },
+    ask: (chat, taskId, question) => send(chat, questionText(taskId, question), buttonsOf(taskId, question)),
+    announce: (chat, { id, title, sender, reason, project }) =>
+      send(
+        chat,
+        `Request ${id} for ${project} waits for approval.\n${title}\nFrom ${sender ?? 'nobody'}. ${reason ?? ''}`,
+        new InlineKeyboard().text('Approve', `ia:${id}`).text('Refuse', `ir:${id}`),
+      ),
+    begin,
+    async close() {
+      closed = true
+      if (timer !== null) clearTimeout(timer)
+      if (!bot.isRunning()) return
+      const stopped = bot.stop().then(async () => running)
+      const late = new Promise((resolve) => setTimeout(resolve, STOP_MS).unref())
+      await Promise.race([stopped.catch(() => undefined), late])
+    },
+  }
+}
+
+function questionText(taskId: string, { tool, detail }: Question): string {
+  return `Task ${taskId} waits for you${tool === null ? '' : ` (${tool})`}:\n${clip(detail, 3000)}`
+}
+
+/** A press counts for this very request only; 27 of the 64 bytes that a button may hold. */
+function buttonsOf(taskId: string, { id }: Question): InlineKeyboard {
+  return new InlineKeyboard().text('Approve', `a:${taskId}:${id}`).text('Deny', `d:${taskId}:${id}`)
+}
+
+/** The URL of the API holds the token. */
+function withoutToken(error: unknown, token: string): { message: string } {
+  return { message: messageOf(error).replaceAll(token, '…') }
+}

@@ -1,0 +1,267 @@
+import { pino } from 'pino'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import type { InboxEntry } from '../../src/core/inbox.ts'
+import { createApp } from '../../src/http/app.ts'
+import type { Notice } from '../../src/http/deps.ts'
+import { createTelegramDesk } from '../../src/telegram-desk.ts'
+import type { Outside } from '../../src/outside.ts'
+import { createRedactor } from '../../src/core/redact.ts'
+import { createFakeDaemon } from '../http/fake-daemon.ts'
+import { fakeWebhooks } from '../http/fake-inbox.ts'
+import { TELEGRAM_TOKEN, message, press, serveFakeTelegram } from './fake-telegram.ts'
+
+const ADA = 42
+const OPERATOR = 77
+const MALLORY = 666
+const until = <T>(look: () => T) => vi.waitFor(look, { timeout: 5000, interval: 10 })
+
+async function stage(options: { webhook?: boolean; accept?: () => never } = {}) {
+  const telegram = await serveFakeTelegram()
+  const accepted: Parameters<Outside['inbox']['accept']>[0] = []
+  const listeners = new Set<(notice: Notice) => void>()
+  const daemon = createFakeDaemon({
+    webhooks: fakeWebhooks({
+      telegram: null,
+      accept(entries) {
+        options.accept?.()
+        accepted.push(...entries)
+        return entries.map((entry, index) => ({
+          entry: { ...entry, id: index + 1 } as unknown as InboxEntry,
+          isNew: true,
+        }))
+      },
+      originOf: () => ({ kind: 'telegram', chat: String(ADA) }),
+    }),
+  })
+  const { deps, calls } = daemon
+  await deps.projects.add({ dir: '/code/app', name: 'app', trust: true })
+  const attached: Parameters<Outside['attach']>[0][] = []
+  const log: string[] = []
+  const desk = await createTelegramDesk({
+    config: {
+      token: TELEGRAM_TOKEN,
+      chats: [String(ADA)],
+      operators: [String(OPERATOR)],
+      project: 'app',
+      template: '',
+      url: options.webhook === true ? 'https://ccm.example/webhook/telegram' : '',
+      secret: '',
+      apiUrl: telegram.url,
+    },
+    secrets: {
+      githubSecret: null,
+      githubToken: null,
+      alertmanagerToken: null,
+      alertmanagerPassword: null,
+      telegramToken: TELEGRAM_TOKEN,
+      telegramSecret: 'hook-secret',
+    },
+    deps,
+    attach(chat) {
+      attached.push(chat)
+      deps.webhooks.telegram = chat.hook
+    },
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    redactor: createRedactor({ values: [TELEGRAM_TOKEN], patterns: [] }),
+    logger: pino({ level: 'info' }, { write: (line: string) => void log.push(line) }),
+  })
+  desk?.begin()
+  onTestFinished(async () => {
+    await desk?.close()
+    await telegram.close()
+  })
+  return { ...daemon, telegram, accepted, calls, listeners, attached, deps, log }
+}
+
+test('an allowed chat adds a restricted task under the key of the update, and is told so', async () => {
+  const { telegram, accepted } = await stage()
+  const id = telegram.push(message(ADA, '/run Fix {{it}} and say "done"'))
+  await until(() => expect(telegram.textsTo(ADA)).toEqual(['Request 1 is taken for app.']))
+  expect(accepted).toMatchObject([
+    {
+      key: `tg:${id}`,
+      source: 'telegram',
+      project: 'app',
+      state: 'pending',
+      sender: 'telegram ada',
+      origin: { kind: 'telegram', chat: '42' },
+      task: { source: 'telegram', prompt: expect.stringContaining('Fix {{it}} and say "done"\nEND OF DATA') },
+    },
+  ])
+})
+
+test('a chat that is not allowed is not heard, whatever it says or presses', async () => {
+  const { telegram, accepted, calls } = await stage()
+  telegram.push(message(MALLORY, '/run rm -rf /'))
+  telegram.push(message(MALLORY, '/tasks'))
+  telegram.push(press(MALLORY, 'a:task:1'))
+  telegram.push(message(ADA, '/status'))
+  await until(() => expect(telegram.textsTo(ADA)).toHaveLength(1))
+  expect(telegram.textsTo(MALLORY)).toEqual([])
+  expect([accepted, calls.filter(([name]) => name === 'approve')]).toEqual([[], []])
+})
+
+test('/tasks, /show, /cancel, /approve and /deny do what they say, by the beginning of an id', async () => {
+  const { telegram, addTask, calls } = await stage()
+  addTask('0fk3', { prompt: 'Fix the parser' })
+  for (const text of [
+    '/tasks',
+    '/show 0f',
+    '/cancel 0f',
+    '/approve 0f',
+    '/deny 0f',
+    '/show nothing',
+    '/cancel',
+  ])
+    telegram.push(message(ADA, text))
+  await until(() => expect(telegram.textsTo(ADA)).toHaveLength(7))
+  expect(telegram.textsTo(ADA)).toEqual([
+    '0fk3 queued app: Fix the parser',
+    expect.stringMatching(/^Task 0fk3 queued/),
+    'Task 0fk3 is cancelled.',
+    'Approved. Task 0fk3 goes on.',
+    'Denied. Task 0fk3 goes on.',
+    'There is no task nothing.',
+    'Name the task, as in /show 0fk3.',
+  ])
+  expect(calls.filter(([name]) => name !== 'addProject')).toEqual([
+    ['cancel', '0fk3', 'telegram ada asked for it.'],
+    ['approve', '0fk3', null],
+    ['deny', '0fk3', 'telegram ada denied it.', null],
+  ])
+})
+
+test('a question comes to the chat that asked and to the operators, once, and a press answers this very one', async () => {
+  const { telegram, addTask, listeners, deps, calls } = await stage()
+  addTask('0fk3')
+  const view = await deps.tasks.get('0fk3')
+  const question = {
+    id: 'abc123',
+    kind: 'permission',
+    tool: 'Bash',
+    detail: `rm ${TELEGRAM_TOKEN}`,
+    options: [],
+  } as const
+  if (view !== null) view.agent.waitingFor = { ...question, options: [] }
+  for (let count = 0; count < 3; count++)
+    for (const tell of listeners) tell({ kind: 'state', taskId: '0fk3' })
+  await until(() => expect(telegram.textsTo(OPERATOR)).toHaveLength(1))
+  expect(telegram.textsTo(ADA)).toHaveLength(1)
+  expect(telegram.textsTo(ADA)[0]).toMatch(/^Task 0fk3 waits for you \(Bash\):\nrm (?!123456)/)
+  const sent = telegram.calls.find(({ method }) => method === 'sendMessage')
+  expect(sent?.body['reply_markup']).toEqual({
+    inline_keyboard: [
+      [
+        { text: 'Approve', callback_data: 'a:0fk3:abc123' },
+        { text: 'Deny', callback_data: 'd:0fk3:abc123' },
+      ],
+    ],
+  })
+  telegram.push(press(ADA, 'a:0fk3:abc123'))
+  await until(() => expect(calls).toContainEqual(['approve', '0fk3', 'abc123']))
+  await until(() => expect(telegram.calls.map(({ method }) => method)).toContain('answerCallbackQuery'))
+})
+
+test('a result comes to the chat that asked and to the operators; what Telegram refuses is tried again when it says', async () => {
+  const { telegram, attached } = await stage()
+  const teller = attached[0]?.teller
+  const entry = { origin: { kind: 'telegram', chat: '42' } } as InboxEntry
+  const signal = AbortSignal.timeout(5000)
+  expect(await teller?.(entry, 'Task 0fk3: succeeded.', false, signal)).toEqual({ ref: expect.any(String) })
+  expect(telegram.textsTo(ADA)).toEqual(telegram.textsTo(OPERATOR))
+  telegram.refuse('sendMessage', { ok: true, result: { message_id: 5 } })
+  telegram.refuse('sendMessage', {
+    ok: false,
+    error_code: 429,
+    description: 'x',
+    parameters: { retry_after: 7 },
+  })
+  expect(await teller?.(entry, 'x', false, signal)).toMatchObject({ retryAfterMs: 7000, hopeless: false })
+  telegram.refuse('sendMessage', { ok: true, result: { message_id: 5 } })
+  telegram.refuse('sendMessage', { ok: false, error_code: 403, description: 'blocked' })
+  expect(await teller?.(entry, 'x', false, signal)).toMatchObject({ hopeless: true })
+})
+
+test('a request that waits is announced to the operators with buttons that decide it', async () => {
+  const { telegram, attached } = await stage()
+  attached[0]?.onWaiting({
+    id: 7,
+    title: 'octo/app#5',
+    sender: 'mallory',
+    project: 'app',
+    reason: 'A stranger.',
+  } as InboxEntry)
+  await until(() => expect(telegram.textsTo(OPERATOR)[0]).toContain('Request 7 for app waits for approval'))
+  telegram.push(press(OPERATOR, 'ia:7'))
+  await until(() => expect(telegram.textsTo(OPERATOR)).toContain('There is no request 7.'))
+})
+
+test('the webhook wants its secret token, and answers after the request is stored', async () => {
+  const { telegram, deps, accepted } = await stage({ webhook: true })
+  const app = createApp(deps)
+  const post = (update: object, secret: string) =>
+    app.request('/webhook/telegram', {
+      method: 'POST',
+      body: JSON.stringify(update),
+      headers: {
+        host: 'ccm.example',
+        'x-forwarded-proto': 'https',
+        'content-type': 'application/json',
+        'x-telegram-bot-api-secret-token': secret,
+      },
+    })
+  const update = { update_id: 5, ...message(ADA, '/run Fix it') }
+  expect((await post(update, 'wrong')).status).toBe(401)
+  expect((await post(update, '')).status).toBe(401)
+  expect(accepted).toEqual([])
+  expect((await post(update, 'hook-secret')).status).toBe(200)
+  expect(accepted).toMatchObject([{ key: 'tg:5' }])
+  expect((await post({ no: 'update' }, 'hook-secret')).status).toBe(400)
+  await until(() =>
+    expect(telegram.calls.find(({ method }) => method === 'setWebhook')?.body).toMatchObject({
+      url: 'https://ccm.example/webhook/telegram',
+      secret_token: 'hook-secret',
+    }),
+  )
+})
+
+test('what could not be stored is an error to the webhook, so that it is delivered again', async () => {
+  const { deps, telegram } = await stage({
+    webhook: true,
+    accept: () => {
+      throw new Error('the disk is full')
+    },
+  })
+  const reply = await createApp(deps).request('/webhook/telegram', {
+    method: 'POST',
+    body: JSON.stringify({ update_id: 5, ...message(ADA, '/run Fix it') }),
+    headers: {
+      host: 'ccm.example',
+      'x-forwarded-proto': 'https',
+      'content-type': 'application/json',
+      'x-telegram-bot-api-secret-token': 'hook-secret',
+    },
+  })
+  expect(reply.status).toBe(500)
+  await until(() => expect(telegram.textsTo(ADA)).toEqual(['It was not taken: the disk is full']))
+})
+
+test('the token is in no log line, also while Telegram refuses and cannot be reached', async () => {
+  const { telegram, attached, log } = await stage()
+  const entry = { id: 7, title: 'x', sender: null, project: 'app', reason: null } as InboxEntry
+  telegram.refuse('sendMessage', {
+    ok: false,
+    error_code: 401,
+    description: `Unauthorized ${TELEGRAM_TOKEN}`,
+  })
+  attached[0]?.onWaiting(entry)
+  await until(() => expect(log).toHaveLength(1))
+  await telegram.close()
+  attached[0]?.onWaiting(entry)
+  await until(() => expect(log.length).toBeGreaterThan(1))
+  expect(log.join('\n')).toContain('was not delivered')
+  expect(log.join('\n')).not.toContain(TELEGRAM_TOKEN)
+})
