@@ -1,0 +1,242 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import type { AlertRule } from '../../src/core/alert.ts'
+import { createApp } from '../../src/http/app.ts'
+import { listen } from '../../src/http/listen.ts'
+import { createSqliteQueue } from '../../src/queue/sqlite.ts'
+import { createInboxStore } from '../../src/store/inbox.ts'
+import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
+import { createInbox } from '../../src/supervisor/inbox.ts'
+import { createFakeDaemon, PORT } from './fake-daemon.ts'
+import { fakeWebhooks } from './fake-inbox.ts'
+
+const RULE: AlertRule = { match: {}, project: 'app', template: null, approve: 'never' }
+const START = '2026-11-20T10:00:00.000Z'
+
+function stage(options: { rules?: AlertRule[]; maxOpen?: number } = {}) {
+  const home = temporaryHome()
+  const db = openForTest(home.file)
+  const store = createInboxStore(db)
+  const queue = createSqliteQueue({ db, system: 's', worker: 'w', clock: Date.now, random: () => 0.5 })
+  const inbox = createInbox({
+    store,
+    queue,
+    insert: async ({ key, project, task }) =>
+      (await queue.insert({ ...task, project, priority: 0, dedupeKey: key, dependsOn: [], onlyWorker: null }))
+        .task,
+    cancel: (id, reason) => queue.cancel(id, reason),
+    onSettled: () => undefined,
+    clock: Date.now,
+    random: () => 0.5,
+    logger: pino({ level: 'silent' }),
+  })
+  onTestFinished(async () => {
+    await inbox.close()
+    db.close()
+    home[Symbol.dispose]()
+  })
+  let port = PORT
+  const { deps } = createFakeDaemon({
+    names: { port: () => port, public: [] },
+    webhooks: fakeWebhooks({
+      prometheus: {
+        token: 'prometheus-token',
+        basic: 'am:pass:word',
+        rules: options.rules ?? [RULE],
+        maxOpen: options.maxOpen ?? 10,
+      },
+      accept: (entries) => inbox.accept(entries),
+      isKnown: (key) => store.byKey(key) !== null,
+      openOf: (source) => inbox.openOf(source),
+      end: (...args) => inbox.end(...args),
+    }),
+  })
+  const app = createApp(deps)
+  const post = async (alerts: object[], authorization = 'Bearer prometheus-token') => {
+    const reply = await app.request('/webhook/prometheus', {
+      method: 'POST',
+      body: JSON.stringify({ version: '4', groupKey: '{}', alerts }),
+      headers: { host: `127.0.0.1:${PORT}`, 'content-type': 'application/json', authorization },
+    })
+    return { status: reply.status, body: (await reply.json()) as Record<string, unknown> }
+  }
+  return { post, app, store, queue, inbox, serveAt: (given: number) => (port = given) }
+}
+
+const alert = (fingerprint: string, changes: object = {}) => ({
+  status: 'firing',
+  fingerprint,
+  startsAt: START,
+  labels: { alertname: 'DiskFull', severity: 'critical', instance: 'db-1' },
+  annotations: { summary: 'The disk is full', runbook_url: 'https://runbooks.example/disk' },
+  generatorURL: 'https://prometheus.example/graph',
+  ...changes,
+})
+
+test.each([
+  ['Bearer prometheus-token', 202],
+  ['bearer prometheus-token', 202],
+  [`Basic ${Buffer.from('am:pass:word').toString('base64')}`, 202],
+  [`Basic ${Buffer.from('am:pass').toString('base64')}`, 401],
+  ['Bearer am:pass:word', 401],
+  ['Bearer right-token', 401],
+  ['Basic prometheus-token', 401],
+  ['', 401],
+])('the credential %j answers %i', async (authorization, status) => {
+  const { post } = stage()
+  expect((await post([alert('a1')], authorization)).status).toBe(status)
+})
+
+test('each fingerprint and start is one task, with labels, annotations and the runbook as data', async () => {
+  const { post, inbox, queue } = stage()
+  const two = [alert('a1'), alert('b2')]
+  expect((await post(two)).body).toMatchObject({ accepted: 2, known: 0 })
+  expect((await post(two)).body).toMatchObject({ accepted: 0, known: 2 })
+  expect((await post([alert('a1', { startsAt: '2026-11-21T10:00:00Z' })])).body).toMatchObject({
+    accepted: 1,
+  })
+  await inbox.begin()
+  const tasks = await queue.list({ limit: 10 })
+  expect(tasks.map(({ dedupeKey }) => dedupeKey).toSorted()).toEqual(
+    [`am:a1:${START}`, 'am:a1:2026-11-21T10:00:00.000Z', `am:b2:${START}`].toSorted(),
+  )
+  expect(tasks[0]?.source).toBe('alertmanager')
+  expect(tasks[0]?.prompt).toMatch(
+    /BEGIN OF DATA[^]*runbook: https:\/\/runbooks\.example\/disk[^]*instance: db-1[^]*summary: The disk is full\n[^]*END OF DATA/,
+  )
+})
+
+test('resolved cancels what has not started and leaves what runs', async () => {
+  const { post, inbox, queue, store } = stage()
+  await queue.register()
+  await post([alert('a1')])
+  await inbox.begin()
+  const [started] = await queue.claim(1, { projects: ['app'], roles: null, labels: [] })
+  await post([alert('b2')])
+  await inbox.begin()
+  const resolved = [alert('a1', { status: 'resolved' }), alert('b2', { status: 'resolved' })]
+  expect((await post([...resolved, alert('c3', { status: 'resolved' })])).body).toMatchObject({ resolved: 1 })
+  expect((await queue.get(started?.id ?? ''))?.status).toBe('running')
+  const other = store.byKey(`am:b2:${START}`)
+  expect(await queue.get(other?.taskId ?? '')).toMatchObject({
+    status: 'cancelled',
+    error: 'The alert is resolved.',
+  })
+})
+
+test('at most max_open are open at once; what is over comes again when there is room', async () => {
+  const { post } = stage({ maxOpen: 2 })
+  const many = ['a1', 'b2', 'c3'].map((fingerprint) => alert(fingerprint))
+  expect((await post([...many, alert('a1')])).body).toMatchObject({ accepted: 2, over: 1, known: 1 })
+  expect((await post(many)).body).toMatchObject({ accepted: 0, over: 1, known: 2 })
+  expect((await post([alert('a1', { status: 'resolved' }), alert('c3')])).body).toMatchObject({
+    accepted: 1,
+    resolved: 1,
+  })
+})
+
+test('rules choose by labels; what matches none, and what is odd, is counted and left out', async () => {
+  const { post, store } = stage({
+    rules: [
+      { ...RULE, match: { severity: 'page' }, project: 'pager' },
+      { ...RULE, match: { severity: 'critical', instance: 'db-1' }, project: 'database', approve: 'always' },
+    ],
+  })
+  const odd = [null, 'x', { status: 'firing' }, alert('../../etc'), alert('d4', { startsAt: 'now' })]
+  const { body } = await post([
+    alert('a1'),
+    alert('b2', { labels: { severity: 'info' } }),
+    ...(odd as object[]),
+  ])
+  expect(body).toMatchObject({ accepted: 1, unmatched: 1, odd: 5 })
+  expect(store.list({ state: null, limit: 9 })).toMatchObject([{ project: 'database', state: 'waiting' }])
+})
+
+const ALERTMANAGER = 'prometheus-alertmanager'
+const hasAlertmanager = (() => {
+  try {
+    execFileSync(ALERTMANAGER, ['--version'], { stdio: 'ignore' })
+    return true
+  } catch {
+    // Loud: a check that did not run is not one that passed.
+    process.stderr.write(`SKIPPED: ${ALERTMANAGER} is not installed (apt-get install ${ALERTMANAGER})\n`)
+    return false
+  }
+})()
+
+test.skipIf(!hasAlertmanager)('a real Alertmanager delivers, repeats and resolves', async () => {
+  const { app, store, queue, inbox, serveAt } = stage()
+  const server = await listen(app, { host: '127.0.0.1', port: 0 })
+  serveAt(server.port)
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-am-'))
+  const web = await freePort()
+  const receiver = {
+    url: `http://127.0.0.1:${server.port}/webhook/prometheus`,
+    http_config: { authorization: { credentials: 'prometheus-token' } },
+  }
+  const route = {
+    receiver: 'ccm',
+    group_by: ['alertname'],
+    group_wait: '0s',
+    group_interval: '1s',
+    repeat_interval: '1s',
+  }
+  const config = {
+    route,
+    receivers: [{ name: 'ccm', webhook_configs: [{ ...receiver, send_resolved: true }] }],
+  }
+  // JSON is YAML.
+  writeFileSync(join(folder, 'am.yml'), JSON.stringify(config))
+  const child = spawn(
+    ALERTMANAGER,
+    [
+      `--config.file=${join(folder, 'am.yml')}`,
+      `--storage.path=${join(folder, 'data')}`,
+      `--web.listen-address=127.0.0.1:${web}`,
+      '--cluster.listen-address=',
+    ],
+    { stdio: 'ignore' },
+  )
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await new Promise((resolve) => (child.exitCode === null ? child.once('exit', resolve) : resolve(null)))
+    await server.close(0)
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const tell = (endsAt?: string) =>
+    fetch(`http://127.0.0.1:${web}/api/v2/alerts`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify([
+        {
+          labels: { alertname: 'DiskFull', instance: 'db-1' },
+          annotations: { runbook_url: 'https://runbooks.example/disk' },
+          startsAt: new Date(Date.now() - 60_000).toISOString(),
+          ...(endsAt === undefined ? {} : { endsAt }),
+        },
+      ]),
+    })
+  const within = { timeout: 15_000, interval: 50 }
+  await vi.waitFor(async () => expect((await tell()).status).toBe(200), within)
+  await vi.waitFor(() => expect(store.list({ state: 'inserted', limit: 5 })).toHaveLength(1), within)
+  await inbox.begin()
+  const [task] = await queue.list({ limit: 5 })
+  expect(task?.prompt).toContain('runbook: https://runbooks.example/disk')
+  await tell(new Date(Date.now() - 1000).toISOString())
+  await vi.waitFor(async () => expect((await queue.get(task?.id ?? ''))?.status).toBe('cancelled'), within)
+  expect(await queue.list({ limit: 5 })).toHaveLength(1)
+})
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })
+}
