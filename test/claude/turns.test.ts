@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { ModelRequest } from '../../src/demo/model.ts'
 import { calls, inTurn, runs, says } from '../e2e/replies.ts'
-import { createStageHere, isAlive, type Stage } from '../e2e/stage.ts'
+import { createStage, createStageHere, isAlive, type Stage } from '../e2e/stage.ts'
 
 const BYPASS = ['--permission-mode', 'bypassPermissions']
 const LIMIT_MS = 90_000
@@ -193,7 +193,7 @@ test(
 )
 
 test(
-  'agents at the same time do not mix, in one directory or in two',
+  'agents at the same time do not mix, in one project or in two',
   { timeout: 2 * LIMIT_MS },
   async () => {
     const names = ['alpha', 'beta', 'gamma']
@@ -210,7 +210,7 @@ test(
         ),
       ]),
     )
-    await using stage = await createStageHere(async (request) => {
+    await using stage = await createStage(async (request) => {
       const reply = await scripts[nameOf(request)]?.(request)
       return JSON.parse(JSON.stringify(reply).replaceAll('STAGE', stage.folder))
     })
