@@ -113,7 +113,7 @@ async function createOurs(postgres: TestPostgres) {
       // Past the triggers: inserting is not what is measured.
       const load = [
         'SET session_replication_role = replica',
-        'TRUNCATE tasks CASCADE',
+        'TRUNCATE tasks, task_attempts CASCADE',
         `INSERT INTO tasks (system_id, id, project, prompt, scheduled_at)
          SELECT 'bench', lpad((${loaded} + n)::text, 12, '0'), 'app', 'Task ' || n, now() FROM generate_series(1, ${count}) AS n`,
         'SET session_replication_role = origin',

@@ -19,8 +19,8 @@ $$;
 
 -- One lock for each thing that must not happen twice at once in a system; a collision only makes two wait.
 create function ccm.lock_key(p_what text, p_system text) returns bigint
-language sql immutable set search_path = ''
-as $$ select pg_catalog.hashtextextended(p_what || ' ' || p_system, 20261120) $$;
+language sql immutable
+return pg_catalog.hashtextextended(p_what || ' ' || p_system, 20261120);
 
 -- The next id of a system: 12 of Crockford's digits, milliseconds above 15 random bits, greater than any before.
 -- Unique when the caller holds the system's insert lock.
@@ -254,6 +254,16 @@ begin
 end $$;
 create trigger before_delete before delete on public.tasks
   for each row when (current_setting('ccm.step', true) is distinct from 'on') execute function ccm.before_task_delete();
+
+create function ccm.after_task_delete() returns trigger
+language plpgsql security definer set search_path = ''
+as $$
+begin
+  delete from public.task_attempts as a using gone as g where a.task_id = g.id and a.system_id = g.system_id;
+  return null;
+end $$;
+create trigger after_delete after delete on public.tasks
+  referencing old table as gone for each statement execute function ccm.after_task_delete();
 
 -- Claims and registrations are what every report is checked against.
 create function ccm.refuse_by_hand() returns trigger

@@ -2,7 +2,9 @@
 -- its transaction takes that back too. (A function's own SET clause would need a superuser.) Plan settings: tables grow from nothing while plans are kept, and
 -- a plan made over an empty table would read a full one from end to end. For the same reason rows that are known by
 -- their key are asked for their status with a variable or by ended_at: written out, the planner would take an index
--- made for that status and read all of it.
+-- made for that status and read all of it. And attempts are joined by `any (array[id])` and a system that no
+-- index sees: that leaves a look-up for each as the one way. A plain `=` let a plan made over an empty table read all
+-- attempts there are for each report.
 
 -- Throws PT409 unless this is the newest process of the worker; it stays that until this transaction ends. `alone`
 -- waits for every other call of the worker that has begun, and lets none begin until then.
@@ -131,7 +133,7 @@ comment on function public.task_insert is 'Adds a task for a program; with a ded
 
 create function public.tasks_claim(
   p_system text, p_worker text, p_epoch integer, p_limit integer, p_lease_ms bigint,
-  p_projects text[], p_roles text[], p_labels text[]
+  p_projects text[], p_roles text[], p_labels text[], p_except text[] default '{}'
 ) returns setof ccm.task_rows
 language plpgsql security definer set search_path = ''
   set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set enable_hashjoin = 'off' set enable_mergejoin = 'off'
@@ -142,29 +144,38 @@ declare
   expires timestamptz;
   found_now integer;
   queued constant text := 'queued';
+  done text;
+  newest_epoch integer;
+  draining boolean;
   only_project text;
   is_last boolean;
 begin
-  perform ccm.fence(p_system, p_worker, p_epoch);
-  if room <= 0 or (select w.draining from public.workers as w where w.system_id = p_system and w.id = p_worker) then
-    return;
-  end if;
+  done := pg_catalog.pg_advisory_xact_lock_shared(ccm.lock_key('worker ' || p_worker, p_system))::text;
   -- A worker of one project without a limit: nothing is counted and nobody takes turns, so claims need not wait for
   -- each other. A limit that is set now waits for this claim, and one that was set just before leaves it empty.
-  select case when count(*) = 1 and bool_and(p.max_running is null) then min(p.name) end,
-    coalesce(min(p.turn) > 0 and min(p.turn) = (select max(q.turn) from public.projects as q where q.system_id = p_system), false)
-  into only_project, is_last
-  from public.projects as p
-  where p.system_id = p_system and p.name = any (p_projects) and not p.paused;
+  select w.epoch, w.draining, line.only_name, line.is_last into newest_epoch, draining, only_project, is_last
+  from public.workers as w cross join lateral (
+    select case when count(*) = 1 and bool_and(p.max_running is null) then min(p.name) end as only_name,
+      coalesce(min(p.turn) > 0 and min(p.turn) = (
+        select max(q.turn) from public.projects as q where q.system_id = p_system), false) as is_last
+    from public.projects as p
+    where p.system_id = p_system and p.name = any (p_projects) and not p.paused) as line
+  where w.system_id = p_system and w.id = p_worker;
+  if newest_epoch is distinct from p_epoch or p_epoch is null then
+    perform ccm.fence(p_system, p_worker, p_epoch);
+  end if;
+  if room <= 0 or draining then return; end if;
   if only_project is not null then
-    perform pg_catalog.pg_advisory_xact_lock_shared(ccm.lock_key('claim', p_system));
+    done := pg_catalog.pg_advisory_xact_lock_shared(ccm.lock_key('claim', p_system))::text;
     at := ccm.now();
     expires := at + p_lease_ms * interval '1 millisecond';
-    perform pg_catalog.set_config('ccm.step', 'on', true);
+    done := pg_catalog.set_config('ccm.step', 'on', true);
     return query
+    -- The rows are locked as they are picked, so each one is updated.
     with pick as materialized (
-      select t.id from public.tasks as t
+      select t.id, t.attempt + 1 as attempt from public.tasks as t
       where t.system_id = p_system and t.project = only_project and t.status = 'queued' and t.scheduled_at <= at
+        and t.id <> all (p_except)
         and exists (
           select from public.projects as p
           where p.system_id = p_system and p.name = only_project and not p.paused and p.max_running is null)
@@ -179,19 +190,19 @@ begin
       order by t.priority desc, t.scheduled_at, t.created_at, t.id
       limit room for update skip locked
     ),
+    opened as (
+      insert into public.task_attempts (system_id, task_id, attempt, worker, epoch, claimed_at, lease_expires_at)
+      select p_system, pick.id, pick.attempt, p_worker, p_epoch, at, expires from pick
+    ),
     claimed as (
       update public.tasks as t
-      set status = 'running', attempt = t.attempt + 1, worker = p_worker, started_at = coalesce(t.started_at, at),
+      set status = 'running', attempt = pick.attempt, worker = p_worker, started_at = coalesce(t.started_at, at),
         claude_session_id = case when t.resume_worker = p_worker then t.claude_session_id end,
         resume_worker = case when t.resume_worker = p_worker then t.resume_worker end,
         resume_until = case when t.resume_worker = p_worker then t.resume_until end
       from pick
-      where t.system_id = p_system and t.id = pick.id and t.status = queued
+      where t.system_id = p_system and t.id = pick.id
       returning t.*
-    ),
-    opened as (
-      insert into public.task_attempts (system_id, task_id, attempt, worker, epoch, claimed_at, lease_expires_at)
-      select p_system, c.id, c.attempt, p_worker, p_epoch, at, expires from claimed as c
     )
     select c.*, expires from claimed as c order by c.priority desc, c.scheduled_at, c.created_at, c.id;
     -- For workers of several projects it has had its turn.
@@ -200,7 +211,7 @@ begin
       from (select max(q.turn) as turn from public.projects as q where q.system_id = p_system) as newest
       where p.system_id = p_system and p.name = only_project and (p.turn < newest.turn or p.turn = 0);
     end if;
-    perform pg_catalog.set_config('ccm.step', '', true);
+    done := pg_catalog.set_config('ccm.step', '', true);
     return;
   end if;
 
@@ -229,6 +240,7 @@ begin
         select t.id, t.priority, t.scheduled_at, t.created_at
         from public.tasks as t
         where t.system_id = p_system and t.project = line.name and t.status = 'queued' and t.scheduled_at <= at
+          and t.id <> all (p_except)
           and (t.role is null or p_roles is null or t.role = any (p_roles))
           and t.labels <@ p_labels
           and (t.only_worker is null or t.only_worker = p_worker)
@@ -308,7 +320,7 @@ begin
     with renewed as (
       update public.task_attempts as a set lease_expires_at = expires
       from unnest(p_tasks, p_attempts) with ordinality as asked (task_id, attempt, n)
-      where a.system_id = p_system and a.task_id = asked.task_id and a.attempt = asked.attempt
+      where a.task_id = any (array[asked.task_id]) and a.system_id || '' = p_system and a.attempt = asked.attempt
         and a.worker = p_worker and a.ended_at is null
       returning a.task_id, asked.n
     )
@@ -378,16 +390,50 @@ declare
   closed_places bigint[] := '{}';
   back bigint[];
   ended text[] := '{}';
+  done text;
+  newest_epoch integer;
+  places bigint[];
+  place bigint;
 begin
-  perform ccm.fence(p_system, p_worker, p_epoch);
+  done := pg_catalog.pg_advisory_xact_lock_shared(ccm.lock_key('worker ' || p_worker, p_system))::text;
+  select w.epoch into newest_epoch from public.workers as w where w.system_id = p_system and w.id = p_worker;
+  if newest_epoch is distinct from p_epoch or p_epoch is null then
+    perform ccm.fence(p_system, p_worker, p_epoch);
+  end if;
   at := ccm.now();
-  perform pg_catalog.set_config('ccm.step', 'on', true);
+  done := pg_catalog.set_config('ccm.step', 'on', true);
+  -- Successes, which most reports are, end a task whatever else is known of it.
+  if p_outcomes <@ array['succeeded'] then
+    with closed as (
+      update public.task_attempts as a set ended_at = at, outcome = 'succeeded', error = asked.error
+      from unnest(p_tasks, p_attempts, p_results, p_errors) with ordinality as asked (task_id, attempt, result, error, n)
+      where a.task_id = any (array[asked.task_id]) and a.system_id || '' = p_system and a.attempt = asked.attempt
+        and a.worker = p_worker and a.ended_at is null
+      returning asked.*
+    ),
+    over as (
+      update public.tasks as t set
+        status = 'succeeded', resume_worker = null, resume_until = null, claude_session_id = null, error = null,
+        result = case when octet_length(c.result) > 1048576 then '{"truncated": true}' else c.result end::jsonb,
+        finished_at = at
+      from closed as c
+      where t.system_id = p_system and t.id = c.task_id and t.attempt = c.attempt and t.status = running
+      returning c.n
+    )
+    select array_agg(o.n) into places from over as o;
+    if cardinality(places) = cardinality(p_tasks) then
+      done := pg_catalog.set_config('ccm.step', '', true);
+      return query select a.task_id, a.attempt, 'succeeded' from unnest(p_tasks, p_attempts) as a (task_id, attempt);
+      return;
+    end if;
+    foreach place in array coalesce(places, '{}') loop replies[place] := 'succeeded'; end loop;
+  end if;
   for one in
     with closed as (
       update public.task_attempts as a set ended_at = at, outcome = asked.outcome, error = asked.error
       from unnest(p_tasks, p_attempts, p_outcomes, p_results, p_errors) with ordinality
         as asked (task_id, attempt, outcome, result, error, n)
-      where a.system_id = p_system and a.task_id = asked.task_id and a.attempt = asked.attempt
+      where a.task_id = any (array[asked.task_id]) and a.system_id || '' = p_system and a.attempt = asked.attempt
         and a.worker = p_worker and a.ended_at is null
       returning asked.*
     ),
@@ -514,7 +560,7 @@ begin
   ),
   closed as (
     update public.task_attempts as a set ended_at = at, outcome = 'lost', error = next.why
-    from next where a.system_id = p_system and a.task_id = next.task_id and a.attempt = next.attempt
+    from next where a.task_id = any (array[next.task_id]) and a.system_id || '' = p_system and a.attempt = next.attempt
   ),
   taken as (
     update public.tasks as t set
