@@ -37,10 +37,20 @@ export function reportError(context: CliContext, error: unknown, json: boolean):
   const message = printable(messageOf(error))
   context.stderr.write(`ccm: ${message}\n`)
   if (remedy !== undefined) context.stderr.write(`     ${printable(remedy)}\n`)
+  const retryAfterMs = error instanceof CcmError ? error.retryAfterMs : undefined
+  const seconds = retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000)
+  if (seconds !== undefined) context.stderr.write(`     The next try is worth it in ${seconds} s.\n`)
   // A fault of ours: the place helps whoever reports it.
   if (!(error instanceof CcmError) && error instanceof Error && error.stack !== undefined) {
     context.stderr.write(`${printable(error.stack)}\n`)
   }
-  if (json) printJson(context, { code, message, ...(remedy !== undefined && { remedy }) })
+  if (json) {
+    printJson(context, {
+      code,
+      message,
+      ...(remedy !== undefined && { remedy }),
+      ...(seconds !== undefined && { retry_after_s: seconds }),
+    })
+  }
   return error instanceof CcmError ? exitCodeOfError(error.code) : EXIT.failed
 }

@@ -34,7 +34,7 @@ export function summaryLines(task: TaskJson, paint: Paint): string[] {
 export function showLines(task: TaskJson, paint: Paint): string[] {
   const lines = [`${paint.bold(task.id)}  ${paintStatus(task.status, paint)}${stateOf(task)}`]
   const row = (label: string, value: string | number | null) => {
-    if (value !== null) lines.push(`  ${paint.dim(label.padEnd(10))}${oneLine(String(value), 500)}`)
+    if (value !== null) lines.push(`  ${paint.dim(label.padEnd(11))}${oneLine(String(value), 500)}`)
   }
   row('project', task.project)
   row('directory', task.workspace?.dir ?? (task.workspace === null ? task.dir : null))
