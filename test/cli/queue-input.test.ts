@@ -61,7 +61,8 @@ beforeAll(async () => {
   // No agent can be started: what is queued stays queued.
   const text = `[http]\nport = 0\n[queue]\nmax_queued = ${MAX_QUEUED}\n[claude]\ncommand = "/nonexistent/claude"\n`
   writeFileSync(env.CCM_CONFIG, text)
-  expect(await ccm('start')).toMatchObject({ exitCode: 0 })
+  const { exitCode, stderr } = await ccm('start')
+  if (exitCode !== 0) throw new Error(stderr)
 }, 60_000)
 
 afterAll(async () => {
