@@ -129,7 +129,11 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   tmuxComes.catch(() => undefined)
   // The port is open before tmux and the database are: requests wait for them, and a taken port is told at once.
   const open = Promise.withResolvers<App>()
-  const app: Pick<App, 'fetch'> = { fetch: async (...call) => (await open.promise).fetch(...call) }
+  let ready: App | null = null
+  const app: Pick<App, 'fetch' | 'lane'> = {
+    fetch: async (...call) => (await open.promise).fetch(...call),
+    lane: (...call) => ready?.lane(...call) ?? false,
+  }
   const listening = listen(app, config.http)
   const abandon = async (error: unknown): Promise<never> => {
     await listening.then((server) => server.close(0)).catch(() => undefined)
@@ -480,7 +484,8 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     redactor,
     logger,
   })
-  open.resolve(createApp(deps))
+  ready = createApp(deps)
+  open.resolve(ready)
   const addressFile = join(home, 'daemon.json')
   writeWhole(
     addressFile,

@@ -14,6 +14,8 @@ import {
   notForwarded,
   notTooOften,
 } from './guards.ts'
+import { HEADERS } from './headers.ts'
+import { createHealthLane, type Lane } from './health-lane.ts'
 import { createRateLimit } from './rate-limit.ts'
 import { Problem, answerError } from './problem.ts'
 import { auditRoutes } from './routes/audit.ts'
@@ -42,17 +44,9 @@ const ANSWER_MS = 30_000
 /** Refused credentials that one address may send a second, after a first ten seconds of them. */
 const FAILURES_PER_S = 5
 
-/** Of every answer: it is for its caller only, and a browser that shows it loads, frames and guesses nothing. */
-const HEADERS = {
-  'cache-control': 'no-store',
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-  'cross-origin-resource-policy': 'same-origin',
-  'referrer-policy': 'no-referrer',
-  'x-content-type-options': 'nosniff',
-}
-
-/** The daemon's HTTP side: `fetch` answers a request; `request` is for tests. */
-export type App = Hono<HttpContext extends Context<infer E> ? E : never>
+/** The daemon's HTTP side: `fetch` answers a request, `lane` those few that need none of it; `request` is for tests. */
+export type App = Routed & { lane: Lane }
+type Routed = Hono<HttpContext extends Context<infer E> ? E : never>
 
 type Guard = MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }>
 
@@ -86,7 +80,9 @@ export function routesOf(deps: AppDeps): Route[] {
  */
 export function createApp(deps: AppDeps): App {
   const routes = routesOf(deps)
-  const app: App = new Hono({ getPath: (request) => getPath(request).replace(/^\/api\/v1\//, '/api/') })
+  const app: Routed = new Hono({
+    getPath: (request) => getPath(request).replace(/^\/api\/v1\//, '/api/'),
+  })
   app.onError((error, context) => answerError(context, error, deps.logger))
   app.notFound((context) => {
     const methods = methodsOf(routes, context.req.path)
@@ -113,7 +109,8 @@ export function createApp(deps: AppDeps): App {
     context.header('x-request-id', requestId)
   })
   app.use(knownNames(deps.names))
-  const often = notTooOften(createRateLimit(deps.rate, deps.clock))
+  const limit = createRateLimit(deps.rate, deps.clock)
+  const often = notTooOften(limit)
   const once = doneOnce(deps)
   const failures = createRateLimit(FAILURES_PER_S, deps.clock)
   const credentialOf = (access: Scope | 'loopback'): Guard => {
@@ -138,7 +135,7 @@ export function createApp(deps: AppDeps): App {
     ]
     app.on(method, [path], ...guards, (context) => handle(context))
   }
-  return app
+  return Object.assign(app, { lane: createHealthLane(deps, limit) })
 }
 
 /** What the routes at this path take; [] where there is none. */

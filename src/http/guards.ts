@@ -11,39 +11,61 @@ const LOOPBACK_NAMES = ['127.0.0.1', 'localhost', '[::1]']
 /** What names the daemon answers to: loopback ones with its port, and those of a proxy that ends TLS. */
 export type Names = { port: () => number; public: readonly string[] }
 
+/** What of a request says whom it is for and who sent it there; `unix`: it came through the socket in the home. */
+type Asked = {
+  target: string
+  host: string | undefined
+  origin: string | undefined
+  forwardedProto: string | undefined
+  unix: boolean
+}
+
 /**
- * Lets only requests to one of the daemon's own names through, and from no other website: a page whose name was
- * made to point here (DNS rebinding) sends its own name as Host, and any foreign page sends its Origin. Through
- * the socket in the home comes no browser, so any Host will do there, and no Origin.
+ * Refuses whatever is not for one of the daemon's own names, or comes from another website; null: let it in. A
+ * page whose name was made to point here (DNS rebinding) sends its own name as Host, and any foreign page sends its
+ * Origin. Through the socket in the home comes no browser, so any Host will do there, and no Origin.
  */
-export function knownNames(names: Names): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
+export function strangerOf(names: Names, asked: Asked): Problem | null {
+  // An absolute target names a host of its own, which would count instead of the one looked at here.
+  if (!asked.target.startsWith('/'))
+    return new Problem(400, { code: 'BAD_INPUT', message: 'The request target must be a path.' })
+  const host = asked.host?.toLowerCase()
+  const isPublic = host !== undefined && names.public.includes(host)
+  if (!asked.unix && !isPublic && !isLocalName(host, names.port())) {
+    return new Problem(403, {
+      code: 'UNAUTHORIZED',
+      message: 'The Host header names another machine or port.',
+      remedy: `Use http://127.0.0.1:${names.port()}.`,
+    })
+  }
+  if (isPublic && asked.forwardedProto?.toLowerCase() !== 'https') {
+    return new Problem(403, {
+      code: 'UNAUTHORIZED',
+      message: 'By this name ccm is served through TLS only.',
+      remedy: 'The proxy in front must end TLS and send X-Forwarded-Proto: https.',
+    })
+  }
+  const { origin } = asked
+  if (origin !== undefined && origin.toLowerCase() !== `${isPublic ? 'https' : 'http'}://${host}`)
+    return new Problem(403, { code: 'UNAUTHORIZED', message: 'Requests from other websites are refused.' })
+  return null
+}
+
+function isLocalName(host: string | undefined, port: number): boolean {
+  return LOOPBACK_NAMES.some((name) => host === `${name}:${port}` || (port === 80 && host === name))
+}
+
+/** Lets only those in whom `strangerOf` lets in. */
+export function knownNames(names: Names): MiddlewareHandler<{ Bindings: Bindings }> {
   return async (context, next) => {
-    // An absolute one names a host of its own, which would count instead of the one looked at here.
-    const target = context.env?.incoming?.url ?? '/'
-    if (!target.startsWith('/'))
-      throw new Problem(400, { code: 'BAD_INPUT', message: 'The request target must be a path.' })
-    const port = names.port()
-    const local = LOOPBACK_NAMES.flatMap((name) => [`${name}:${port}`, ...(port === 80 ? [name] : [])])
-    const host = context.req.header('host')?.toLowerCase()
-    const isPublic = host !== undefined && names.public.includes(host)
-    if (context.env?.unix !== true && (host === undefined || !(isPublic || local.includes(host)))) {
-      throw new Problem(403, {
-        code: 'UNAUTHORIZED',
-        message: 'The Host header names another machine or port.',
-        remedy: `Use http://127.0.0.1:${port}.`,
-      })
-    }
-    if (isPublic && context.req.header('x-forwarded-proto')?.toLowerCase() !== 'https') {
-      throw new Problem(403, {
-        code: 'UNAUTHORIZED',
-        message: 'By this name ccm is served through TLS only.',
-        remedy: 'The proxy in front must end TLS and send X-Forwarded-Proto: https.',
-      })
-    }
-    const origin = context.req.header('origin')
-    if (origin !== undefined && origin.toLowerCase() !== `${isPublic ? 'https' : 'http'}://${host}`) {
-      throw new Problem(403, { code: 'UNAUTHORIZED', message: 'Requests from other websites are refused.' })
-    }
+    const stranger = strangerOf(names, {
+      target: context.env?.incoming?.url ?? '/',
+      host: context.req.header('host'),
+      origin: context.req.header('origin'),
+      forwardedProto: context.req.header('x-forwarded-proto'),
+      unix: context.env?.unix === true,
+    })
+    if (stranger !== null) throw stranger
     await next()
   }
 }

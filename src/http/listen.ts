@@ -1,8 +1,13 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type Server, type ServerOptions } from 'node:http'
-import { getRequestListener, serve } from '@hono/node-server'
+import type { AddressInfo } from 'node:net'
+import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { App } from './app.ts'
+import type { Lane } from './health-lane.ts'
+
+/** What answers; without a lane everything is for `fetch`. */
+type Served = Pick<App, 'fetch'> & { lane?: Lane }
 
 /** The server while it listens. */
 export type Listening = {
@@ -26,14 +31,8 @@ const LIMITS: ServerOptions = {
  * Serves the app on a socket file that only this user can open; the app sees `unix: true`. A file that is left
  * from before is replaced: the caller holds the home lock.
  */
-export async function listenOnSocket(
-  app: Pick<App, 'fetch'>,
-  path: string,
-): Promise<{ close: () => Promise<void> }> {
-  const answer = getRequestListener((request, env) => app.fetch(request, { ...env, unix: true }), {
-    overrideGlobalObjects: false,
-  })
-  const server = createServer(LIMITS, (request, response) => void answer(request, response))
+export async function listenOnSocket(app: Served, path: string): Promise<{ close: () => Promise<void> }> {
+  const server = serverOf(app, true)
   rmSync(path, { force: true })
   const mask = process.umask(0o177)
   const listening = new Promise<void>((resolve, reject) => {
@@ -49,29 +48,28 @@ export async function listenOnSocket(
 }
 
 /** Serves the app. Resolves when it listens; a port in use throws PORT_TAKEN. */
-export function listen(
-  app: Pick<App, 'fetch'>,
-  { host, port }: { host: string; port: number },
-): Promise<Listening> {
+export function listen(app: Served, { host, port }: { host: string; port: number }): Promise<Listening> {
   return new Promise((resolve, reject) => {
-    const server = serve(
-      {
-        fetch: app.fetch,
-        hostname: host,
-        port,
-        overrideGlobalObjects: false,
-        createServer,
-        serverOptions: LIMITS,
-      },
-      (address) => {
-        server.off('error', refuse)
-        // A client that resets its connection is no fault of the daemon.
-        server.on('clientError', (_error, socket) => socket.destroy())
-        resolve({ port: address.port, close: (graceMs = 250) => close(server, graceMs) })
-      },
-    ) as Server
+    const server = serverOf(app, false)
     const refuse = (error: NodeJS.ErrnoException) => reject(refusal(error, host, port))
     server.once('error', refuse)
+    server.listen({ host, port }, () => {
+      server.off('error', refuse)
+      // A client that resets its connection is no fault of the daemon.
+      server.on('clientError', (_error, socket) => socket.destroy())
+      const address = server.address() as AddressInfo
+      resolve({ port: address.port, close: (graceMs = 250) => close(server, graceMs) })
+    })
+  })
+}
+
+function serverOf(app: Served, unix: boolean): Server {
+  const answer = getRequestListener(
+    (request, env) => app.fetch(request, unix ? { ...env, unix } : (env as HttpBindings)),
+    { overrideGlobalObjects: false },
+  )
+  return createServer(LIMITS, (request, response) => {
+    if (app.lane?.(request, response, unix) !== true) void answer(request, response)
   })
 }
 
