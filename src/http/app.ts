@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { Hono, type Context, type MiddlewareHandler } from 'hono'
 import { getPath } from 'hono/utils/url'
 import { CcmError } from '../core/errors.ts'
@@ -16,6 +15,7 @@ import {
 } from './guards.ts'
 import { HEADERS } from './headers.ts'
 import { createHealthLane, type Lane } from './health-lane.ts'
+import { createRequestIds } from './request-id.ts'
 import { createRateLimit } from './rate-limit.ts'
 import { Problem, answerError } from './problem.ts'
 import { auditRoutes } from './routes/audit.ts'
@@ -93,8 +93,9 @@ export function createApp(deps: AppDeps): App {
     const message = `This route takes ${methods.join(', ')}.`
     return answerError(context, new Problem(405, { code: 'BAD_INPUT', message }), deps.logger)
   })
+  const nextId = createRequestIds()
   app.use(async (context, next) => {
-    const requestId = randomBytes(9).toString('base64url')
+    const requestId = nextId()
     context.set('requestId', requestId)
     const from = performance.now()
     await next()

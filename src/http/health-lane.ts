@@ -1,10 +1,13 @@
-import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { HealthJson } from '../protocol/rest.ts'
 import type { AppDeps } from './deps.ts'
 import { strangerOf } from './guards.ts'
 import { HEADERS } from './headers.ts'
 import type { RateLimit } from './rate-limit.ts'
+import { createRequestIds } from './request-id.ts'
+
+/** As a list: Node takes that as it is. */
+const PLAIN_HEADERS = Object.entries({ 'content-type': 'application/json', ...HEADERS }).flat()
 
 /** Answers a request and is true, or leaves it alone and is false. */
 export type Lane = (request: IncomingMessage, response: ServerResponse, unix: boolean) => boolean
@@ -17,18 +20,15 @@ export function createHealthLane(
   deps: Pick<AppDeps, 'health' | 'names' | 'answered'>,
   limit: RateLimit,
 ): Lane {
+  const requestId = createRequestIds()
   const answer = async (response: ServerResponse) => {
     const from = performance.now()
     const health = await deps.health('all').catch((): HealthJson => ({ status: 'failing' }))
     const status = health.status === 'failing' ? 503 : 200
     const body = JSON.stringify(health)
     deps.answered?.('/health', 'GET', status, performance.now() - from)
-    response.writeHead(status, {
-      'content-type': 'application/json',
-      'content-length': Buffer.byteLength(body),
-      ...HEADERS,
-      'x-request-id': randomBytes(9).toString('base64url'),
-    })
+    const length = String(Buffer.byteLength(body))
+    response.writeHead(status, [...PLAIN_HEADERS, 'content-length', length, 'x-request-id', requestId()])
     response.end(body)
   }
   return ({ url, method, rawHeaders, socket }, response, unix) => {
