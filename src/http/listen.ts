@@ -1,7 +1,7 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type Server, type ServerOptions } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { getRequestListener, type HttpBindings } from '@hono/node-server'
+import { getRequestListener } from '@hono/node-server'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { App } from './app.ts'
 import type { Lane } from './health-lane.ts'
@@ -65,7 +65,7 @@ export function listen(app: Served, { host, port }: { host: string; port: number
 
 function serverOf(app: Served, unix: boolean): Server {
   const answer = getRequestListener(
-    (request, env) => app.fetch(request, unix ? { ...env, unix } : (env as HttpBindings)),
+    (request, env) => app.fetch(request, unix ? { ...env, unix } : env),
     { overrideGlobalObjects: false },
   )
   return createServer(LIMITS, (request, response) => {
