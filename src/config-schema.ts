@@ -46,6 +46,20 @@ const httpUrl = line.refine(
   (text) => text === '' || /^https?:$/.test(URL.parse(text)?.protocol ?? ''),
   'must be an http or https URL',
 )
+
+/** Where a secret comes from, instead of standing here: see secrets.ts. */
+const elsewhere = [
+  z.strictObject({ env: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/) }),
+  z.strictObject({ file: line.regex(/^\//) }),
+  z.strictObject({ credential: line.min(1) }),
+  z.strictObject({ command: z.array(argument).min(1) }),
+] as const
+const ELSEWHERE =
+  'one of { env = "NAME" }, { file = "/absolute/path" }, { credential = "name" } and { command = ["program", "argument"] }'
+/** A secret itself, or where it comes from. */
+const secretOr = (text: z.ZodType<string>) =>
+  z.union([text, ...elsewhere], `must be text, or ${ELSEWHERE}`).default('')
+const secret = secretOr(line)
 const environment = z.record(
   z
     .string()
@@ -53,23 +67,11 @@ const environment = z.record(
       /^[A-Za-z_][A-Za-z0-9_]*$/,
       'must be named with letters, digits and _ only, as an environment variable',
     ),
-  z.union([argument, z.number(), z.boolean()], 'must be text without a NUL character').transform(String),
+  z.union(
+    [z.union([argument, z.number(), z.boolean()]).transform(String), ...elsewhere],
+    `must be text without a NUL character, or ${ELSEWHERE}`,
+  ),
 )
-
-/** A secret itself, or where it comes from: see secrets.ts. */
-const secret = z
-  .union(
-    [
-      line,
-      z.strictObject({ env: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/) }),
-      z.strictObject({ file: line.regex(/^\//) }),
-      z.strictObject({ credential: line.min(1) }),
-      z.strictObject({ command: z.array(argument).min(1) }),
-    ],
-    'must be text, or one of { env = "NAME" }, { file = "/absolute/path" }, { credential = "name" } and { command = ["program", "argument"] }',
-  )
-  .default('')
-/** Of a Supabase project: keys and prompts go there, so nothing but loopback goes without TLS. */
 const projectUrl = z
   .string()
   .regex(
@@ -288,10 +290,10 @@ export const SECTIONS = {
     queue_age: duration('30m'),
     waiting: duration('30m'),
     command: z.array(argument.min(1)).max(100).default([]),
-    webhook: httpUrl.default(''),
+    webhook: secretOr(httpUrl),
     ntfy: httpUrl.default(''),
-    ntfy_token: line.default(''),
-    telegram_token: line.regex(/^[\w:-]*$/, 'is not a token of a Telegram bot').default(''),
+    ntfy_token: secret,
+    telegram_token: secretOr(line.regex(/^[\w:-]*$/)),
     telegram_chat: line.max(100).default(''),
     telegram_api: httpUrl.default('https://api.telegram.org'),
   }),

@@ -106,6 +106,7 @@ test('without a file and variables every value is its default', () => {
     daemon: { onStop: 'keep', restart: true },
     scope: { enabled: true, memoryHigh: '2G', memoryMax: '4G', tasksMax: 4096 },
     redact: { patterns: [] },
+    secretSources: {},
     log: { level: 'info', file: null, maxBytes: 10 * 1024 * 1024, keep: 5, syslog: false },
     limits: { park: true },
     breaker: { failures: 5, windowMs: 600_000, pauseMs: 60_000, maxPauseMs: 900_000 },
@@ -228,7 +229,11 @@ test.each<[string, string, string]>([
     'a name',
     'ccm.toml: claude.env."A B" must be named with letters, digits and _ only, as an environment variable.',
   ],
-  ['[claude.env]\nA = ["secret"]', 'a text', 'ccm.toml: claude.env.A must be text without a NUL character.'],
+  [
+    '[claude.env]\nA = ["secret"]',
+    'a text',
+    'ccm.toml: claude.env.A must be text without a NUL character, or one of { env = "NAME" }, { file = "/absolute/path" }, { credential = "name" } and { command = ["program", "argument"] }.',
+  ],
   [
     '[markers]\ndone = " x"',
     'a marker',

@@ -130,6 +130,8 @@ export type Config = {
     ntfy: { topicUrl: string; token: string | null } | null
     telegram: { baseUrl: string; token: string; chat: string } | null
   }
+  /** Secrets of `[claude.env]` and `[alerts]` that come from elsewhere, by key: their places are empty until `withSecrets`. */
+  secretSources: Record<string, SecretSource>
   /** By key as in the file: `http.port`, `claude.env.FOO`; also `home` and `file`. */
   origins: Record<string, Origin>
   /** Every value by its key as in `origins`; durations as text. May hold secrets: never log it. */
@@ -221,7 +223,11 @@ function toConfig(
       permissionMode: claude.permission_mode,
       allowedTools: claude.allowed_tools,
       disallowedTools: claude.disallowed_tools,
-      env: claude.env,
+      env: Object.fromEntries(
+        Object.entries(claude.env).flatMap(([name, value]) =>
+          typeof value === 'string' ? [[name, value]] : [],
+        ),
+      ),
     },
     outside: {
       permissionMode: data.outside.permission_mode,
@@ -325,6 +331,7 @@ function toConfig(
       waitingMs: data.alerts.waiting,
     },
     notify: toNotify(data.alerts),
+    secretSources: sourcesOf(data),
   }
 }
 
@@ -343,11 +350,28 @@ function toNotify(alerts: z.output<typeof CONFIG_FILE>['alerts']): Config['notif
   const { command, webhook, ntfy, ntfy_token, telegram_token, telegram_chat, telegram_api } = alerts
   return {
     command,
-    webhook: webhook || null,
-    ntfy: ntfy === '' ? null : { topicUrl: ntfy, token: ntfy_token || null },
+    webhook: textOf(webhook) || null,
+    ntfy: ntfy === '' ? null : { topicUrl: ntfy, token: textOf(ntfy_token) || null },
     telegram:
-      telegram_token === '' ? null : { baseUrl: telegram_api, token: telegram_token, chat: telegram_chat },
+      telegram_token === ''
+        ? null
+        : { baseUrl: telegram_api, token: textOf(telegram_token), chat: telegram_chat },
   }
+}
+
+function textOf(secret: SecretSource): string {
+  return typeof secret === 'string' ? secret : ''
+}
+
+function sourcesOf({ claude, alerts }: z.output<typeof CONFIG_FILE>): Record<string, SecretSource> {
+  const { webhook, ntfy_token, telegram_token } = alerts
+  const all = [
+    ...Object.entries(claude.env).map(([name, value]) => [`claude.env.${name}`, value] as const),
+    ...Object.entries({ webhook, ntfy_token, telegram_token }).map(
+      ([key, value]) => [`alerts.${key}`, value] as const,
+    ),
+  ]
+  return Object.fromEntries(all.filter(([, value]) => typeof value !== 'string'))
 }
 
 function toLimits(tokens: number, usd: number): Limits {

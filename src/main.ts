@@ -13,13 +13,14 @@ import type { Audit } from './core/audit.ts'
 import { CcmError, messageOf } from './core/errors.ts'
 import { createMeters } from './core/meters.ts'
 import type { Lease } from './core/queue.ts'
-import { createRedactor, isSecretVariable } from './core/redact.ts'
+import { createRedactor, type Redactor } from './core/redact.ts'
 import type { Task } from './core/task.ts'
 import { createApp, type App } from './http/app.ts'
 import type { AppDeps, TaskView } from './http/deps.ts'
 import { listen, listenOnSocket } from './http/listen.ts'
 import { readOrCreateToken } from './http/token.ts'
 import { openDoor } from './identity.ts'
+import { looseConfig, withSecrets } from './config-secrets.ts'
 import { createHealth } from './health.ts'
 import { createLogger } from './log.ts'
 import { openLogOutput } from './log-output.ts'
@@ -95,14 +96,20 @@ const NEW_TASK = {
  * Runs the daemon until it is told to end, and answers its exit code. Throws what keeps it from starting:
  * LOCKED, PORT_TAKEN, TMUX_MISSING, a database that cannot be used.
  */
-export async function runDaemon(config: Config, options: DaemonOptions): Promise<number> {
-  const { home } = config
+export async function runDaemon(given: Config, options: DaemonOptions): Promise<number> {
+  const { home } = given
   createHome(home)
+  const { config, values: secrets } = await withSecrets(given, process.env)
   const clock = Date.now
   const supabaseKey = await readSupabaseKey(config, process.env)
   const lock = acquireHomeLock(join(home, 'lock.db'))
   const outsideSecrets = await readOutsideSecrets(config, process.env)
-  const redactor = createRedactor(secretsOf(config, [supabaseKey, ...Object.values(outsideSecrets)]))
+  const hidden = [...secrets, supabaseKey, ...Object.values(outsideSecrets)]
+  const patterns = config.redact.patterns.map((source) => new RegExp(source))
+  const redactor = createGrowingRedactor(
+    hidden.filter((secret) => secret !== null),
+    patterns,
+  )
   const output = await openLogOutput(config.log, home, process.env)
   const logger = createLogger({
     level: config.log.level,
@@ -288,6 +295,12 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     ballastBytes: config.store.ballastBytes,
     hold: (hold) => supervisor.pause(hold),
     lift: (kind) => supervisor.lift(kind),
+    turned: (state, what) => {
+      const { recorder } = supervisor
+      if (state === 'ok') return recorder.close('disk', 'There is room again.')
+      const action = 'Make room; what runs goes on, and is recorded as long as the reserve lasts.'
+      recorder.open({ kind: 'disk_full', key: 'disk', what, action, alert: true })
+    },
     logger,
   })
   const { keepMs, maxBytes } = config.store
@@ -302,7 +315,18 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
     clock,
     logger,
   })
-  const mending = setInterval(() => mendDatabase(db, logger), MEND_MS).unref()
+  let told = 0
+  const mending = setInterval(() => {
+    mendDatabase(db, logger)
+    // A write may have put it back too, and the start what it found.
+    for (const what of db.notices.slice(told))
+      supervisor.recorder.note({
+        kind: 'database_moved',
+        what,
+        action: 'The database that is in its place now is used.',
+      })
+    told = db.notices.length
+  }, MEND_MS).unref()
   const timelineOf = createTimelines(db)
   const search = createSearch(db)
   const indexer = createIndexer({ search, logger })
@@ -319,7 +343,7 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       outbox: () => outbox.waiting(),
       spending: () => spending.totals(),
       incidents: () => ({
-        opened: supervisor.incidentCounts(),
+        opened: supervisor.recorder.counts(),
         open: incidents.openOnes().map(({ kind }) => kind),
       }),
       holds: () => supervisor.holds().map(({ kind }) => kind),
@@ -506,10 +530,13 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
       `${greeting}\nNext, in another terminal: ccm run "Fix the failing test" --dir ~/code/app\nCtrl-C ends the daemon; agents at work live on.\n`,
     )
 
+  const loose = looseConfig(config)
+  if (loose !== null) logger.warn({ code: 'LOOSE_CONFIG' }, loose)
   let now = config
   const onSignal = handleSignals({
     end: () => ending.resolve(now.daemon.onStop === 'keep' ? 'keep' : 'end'),
-    reload: () => (now = reload(options.reload, now, settings, logger)),
+    reload: () =>
+      void reload(options.reload, now, settings, redactor.add, logger).then((next) => (now = next)),
     logger,
   })
   await supervisor.begin()
@@ -557,13 +584,22 @@ export async function runDaemon(config: Config, options: DaemonOptions): Promise
   return 0
 }
 
-/** The user's own secrets: values of `[claude.env]` whose names say so, and the patterns of `[redact]`. */
-function secretsOf(config: Config, secrets: (string | null)[]): { values: string[]; patterns: RegExp[] } {
-  const named = Object.entries(config.claude.env).flatMap(([name, value]) =>
-    isSecretVariable(name) ? [value] : [],
-  )
-  const values = [...named, ...secrets.filter((secret) => secret !== null)]
-  return { values, patterns: config.redact.patterns.map((source) => new RegExp(source)) }
+/** Takes in further secrets while the daemon runs; what it knew before stays hidden. */
+function createGrowingRedactor(
+  first: string[],
+  patterns: RegExp[],
+): Redactor & { add: (values: string[]) => void } {
+  let values = first
+  let current = createRedactor({ values, patterns })
+  return {
+    text: (text) => current.text(text),
+    value: (value) => current.value(value),
+    mayHold: (json) => current.mayHold(json),
+    add(more) {
+      values = [...new Set([...values, ...more])]
+      current = createRedactor({ values, patterns })
+    },
+  }
 }
 
 /** What tasks of a project may do at most, where nobody of this machine asked for more. */
@@ -720,10 +756,18 @@ function handleSignals(on: { end: () => void; reload: () => void; logger: Logger
 }
 
 /** The configuration that counts from now on; a faulty one changes nothing and is told. */
-function reload(read: () => Config, before: Config, settings: Settings, logger: Logger): Config {
+async function reload(
+  read: () => Config,
+  before: Config,
+  settings: Settings,
+  hide: (values: string[]) => void,
+  logger: Logger,
+): Promise<Config> {
   let after: Config
   try {
-    after = read()
+    const { config, values } = await withSecrets(read(), process.env)
+    hide(values)
+    after = config
   } catch (err) {
     logger.error({ err, code: 'BAD_CONFIG' }, 'the configuration was not reloaded; the old one counts')
     return before

@@ -26,7 +26,7 @@ const RELOADED = [
 export function changesOf(before: Config, after: Config): { taken: string[]; later: string[] } {
   const changed = Object.entries(after).flatMap(([section, value]) => {
     const old: unknown = before[section as keyof Config]
-    if (section === 'origins' || section === 'file') return []
+    if (['origins', 'file', 'values', 'secretSources'].includes(section)) return []
     if (typeof value !== 'object' || value === null || Array.isArray(value))
       return isDeepStrictEqual(value, old) ? [] : [section]
     return Object.keys({ ...(old as object), ...value })

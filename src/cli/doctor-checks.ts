@@ -100,8 +100,8 @@ async function checkClaude(context: CliContext, config: ConfigView): Promise<Che
 }
 
 /** Only whether something is there: what it says stays unread, but for the names in the user's own state file. */
-function checkLogin(context: CliContext, { claude }: ConfigView): Check {
-  const named = LOGINS.find((name) => (claude.env[name] ?? '') !== '')
+function checkLogin(context: CliContext, { claude, values }: ConfigView): Check {
+  const named = LOGINS.find((name) => claude.env[name] || values[`claude.env.${name}`])
   if (named !== undefined) return ok('login', `${named} in [claude.env]`)
   const home = context.env['HOME'] ?? homedir()
   const folder = claude.env['CLAUDE_CONFIG_DIR'] ?? context.env['CLAUDE_CONFIG_DIR']

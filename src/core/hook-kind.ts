@@ -47,8 +47,8 @@ export type RecordedEvent = HookEvent &
     suspect: Suspicion | null
   }
 
-/** Another session's event, or a file from the future. */
-export type Suspicion = 'foreign-session' | 'future-time'
+/** Another session's event, a file from the future, or one under a name that only ccm itself writes. */
+export type Suspicion = 'foreign-session' | 'future-time' | 'forged'
 
 /** Of a file that a tool read or changed; null where the payload does not say. Hashes are of the text as Claude Code has it. */
 export type FileDetail = {

@@ -280,7 +280,7 @@ export const HookEventJson = z
     /** Bytes of the payload as it came. */
     size: z.int(),
     truncated: z.boolean(),
-    suspect: z.enum(['foreign-session', 'future-time']).nullable(),
+    suspect: z.enum(['foreign-session', 'future-time', 'forged']).nullable(),
   })
   .meta({ id: 'HookEvent' })
 export type HookEventJson = RecordedEvent['payload'] & z.output<typeof HookEventJson>

@@ -1,7 +1,7 @@
 import { CALLS_MAX, FILES_MAX, waitsOf, type Timeline } from '../core/timeline.ts'
 import type { Database } from './database.ts'
 
-/** What the agents of a task spent their time on, from the stored rows; 100,000 events take some 50 ms. */
+/** What the agents of a task spent their time on, from the stored rows. */
 export function createTimelines(db: Database): (taskId: string, now: number) => Timeline {
   // All but the longest calls comes from the index hook_events_ended alone: no payload is read.
   const ENDED = `hook_events INDEXED BY hook_events_ended

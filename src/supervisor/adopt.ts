@@ -30,6 +30,8 @@ export async function adoptAll(options: {
   home: string
   clock: Clock
   logger: Logger
+  /** A window that belonged to nobody was ended; a sentence. */
+  stray?: (what: string) => void
 }): Promise<string[]> {
   const { queue, attempts, runner, tmux, clock, home } = options
   const found: string[] = []
@@ -125,7 +127,9 @@ export async function adoptAll(options: {
   for (const pane of panes) {
     if (open.some((attempt) => isPaneOf(pane, attempt))) continue
     await endStray(pane, pane.marks.task ?? '', Number(pane.marks.attempt))
-    found.push(`Window ${pane.windowName} belonged to no open attempt and was ended.`)
+    const sentence = `Window ${pane.windowName} belonged to no open attempt and was ended.`
+    found.push(sentence)
+    options.stray?.(sentence)
   }
   return found
 

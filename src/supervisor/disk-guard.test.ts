@@ -15,11 +15,13 @@ test('claims stop on a disk that becomes full, the reserve makes room, and both 
   await using mounted = await mountSmall(home, '16m')
   if (mounted === null) return context.skip()
   const held = new Set<string>()
+  const turns: string[] = []
   const guard = createDiskGuard({
     home,
     ballastBytes: 4 * MB,
     hold: ({ kind }) => held.add(kind),
     lift: (kind) => held.delete(kind),
+    turned: (state) => void turns.push(state),
     logger: pino({ level: 'silent' }),
     lookMs: 20,
   })
@@ -48,5 +50,6 @@ test('claims stop on a disk that becomes full, the reserve makes room, and both 
   guard.full()
   expect([guard.state(), existsSync(ballast), held.has('disk')]).toEqual(['full', false, true])
   await becomes('ok')
+  expect(turns).toEqual(['low', 'full', 'ok', 'full', 'ok'])
   await guard.close()
 })

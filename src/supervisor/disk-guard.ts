@@ -29,6 +29,8 @@ export function createDiskGuard(options: {
   ballastBytes: number
   hold: (hold: Hold) => void
   lift: (kind: string) => void
+  /** Hears of each turn, for the record. */
+  turned?: (state: DiskState, sentence: string) => void
   logger: Logger
   lookMs?: number
 }): DiskGuard {
@@ -48,6 +50,7 @@ export function createDiskGuard(options: {
     else options.hold({ kind: 'disk', sentence: sentenceOf(next), until: null })
     if (next === state) return
     state = next
+    options.turned?.(next, sentenceOf(next))
     const free = freeBytes === null ? '' : ` ${Math.floor(freeBytes / 1024 / 1024)} MiB are free.`
     if (next === 'ok') logger.info(`the disk has room again.${free}`)
     else logger.warn({ code: 'DISK_FULL' }, `${sentenceOf(next)}${free}`)

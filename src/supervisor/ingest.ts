@@ -202,7 +202,7 @@ export function createIngest(options: {
     for (const { entry, files, events } of taken) {
       // Before the files are removed: should that fail, the next look finds their names known and tells nobody.
       const own = events.filter(
-        ({ payload, record }) => fresh.has(payload) && record?.suspect !== 'foreign-session',
+        ({ payload, record }) => fresh.has(payload) && (record?.suspect ?? 'future-time') === 'future-time',
       )
       if (own.length > 0) tell(entry, own, stored)
       for (const file of files) {
@@ -249,6 +249,14 @@ export function createIngest(options: {
    */
   function suspicionOf({ sessions, spool }: Entry, payload: HookPayload): Suspicion | null {
     const { session_id: session, hook_event_name: name, source } = payload
+    // Only ccm itself writes those, and not into a spool.
+    if (typeof name === 'string' && name.startsWith('Ccm')) {
+      logger.warn(
+        { taskId: spool.taskId, code: 'FORGED_EVENT' },
+        'an event in the name of ccm was in a spool',
+      )
+      return 'forged'
+    }
     if (sessions === null || typeof name !== 'string') return null
     if (typeof session === 'string') {
       if (sessions.has(session)) return null

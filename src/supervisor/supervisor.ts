@@ -9,7 +9,6 @@ import { occupiesSlot } from '../agent/watcher.ts'
 import type { Clock } from '../core/clock.ts'
 import { isFinal, type NewTask, type Task } from '../core/task.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
-import type { IncidentKind } from '../core/incident.ts'
 import { familyOfModel } from '../core/limit.ts'
 import { createMeters, type Meters } from '../core/meters.ts'
 import type { ProjectSettings } from '../core/project.ts'
@@ -41,6 +40,7 @@ import { createRetention, type Retention } from './retention.ts'
 import { createJoin } from './join.ts'
 import { createLeaseKeeper, endedBy } from './leases.ts'
 import { resumeAgain } from './resume.ts'
+import type { Recorder } from './recorder.ts'
 import { createRecovery, type RecoverySettings } from './recovery.ts'
 import { createRuling } from './ruling.ts'
 import { createRunner, spoolOf, type RunningAgent } from './runner.ts'
@@ -114,8 +114,8 @@ export type Supervisor = {
   addProject: (dir: string | null, name: string | null, trust: boolean) => Project
   agents: () => RunningAgent[]
   holds: () => Hold[]
-  /** Incidents opened by this daemon, by kind. */
-  incidentCounts: () => Readonly<Partial<Record<IncidentKind, number>>>
+  /** Where what goes wrong is written down. */
+  recorder: Recorder
   /** Claims nothing until it is lifted. */
   pause: (hold: Hold) => void
   lift: (kind: string) => void
@@ -373,7 +373,17 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       await desk.tellAll()
       note([
         ...left.splice(0),
-        ...(await adoptAll({ queue, attempts, runner, tmux, clock, logger, home: settings.home })),
+        ...(await adoptAll({
+          queue,
+          attempts,
+          runner,
+          tmux,
+          clock,
+          logger,
+          home: settings.home,
+          stray: (what) =>
+            recovery.recorder.note({ kind: 'stray_ended', what, action: 'Nothing is left of it.' }),
+        })),
       ])
       await leases.renew()
       const closed = await trees.atStart()
@@ -620,7 +630,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
-    incidentCounts: () => recovery.recorder.counts(),
+    recorder: recovery.recorder,
     pause: (hold) => dispatcher.hold(hold),
     lift: (kind) => dispatcher.lift(kind),
     wake: () => dispatcher.nudge(),

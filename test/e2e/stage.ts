@@ -97,7 +97,7 @@ export async function createStage(
     ...Object.entries(claudeEnv).map(([name, value]) => `${name} = ${JSON.stringify(value)}`),
     options.config ?? '',
   ]
-  writeFileSync(join(folder, 'ccm.toml'), toml.join('\n'))
+  writeFileSync(join(folder, 'ccm.toml'), toml.join('\n'), { mode: 0o600 })
   const env = {
     PATH: `${join(ROOT, 'node_modules/.bin')}:/usr/local/bin:/usr/bin:/bin`,
     HOME: join(folder, 'user'),
