@@ -89,6 +89,7 @@ test('a scrape tells what is in the stores and what happened since the start', a
 test('names do not fill the memory: what is new beyond the most series counts as other', async () => {
   const meters = createMeters()
   for (let n = 0; n < 3 * SERIES_MAX; n++) meters.claims.add({ project: `p${n}` })
+  expect(meters.claims.series()).toHaveLength(SERIES_MAX)
   const many = Array.from({ length: 3 * SERIES_MAX }, (_, n) => ({
     project: `p${n}`,
     status: 'queued',
