@@ -49,6 +49,14 @@ test('two tasks for one directory are claimed one after the other', async () => 
   expect(await passedOver()).toEqual({ except: [], busy: [], oneByOne: true })
 })
 
+test('a task that its model keeps holds up nobody else in its directory', async () => {
+  const { passedOver } = prepare([task('t1', { model: 'opus' }), task('t2')], {
+    isLimited: () => true,
+    limitedUntil: ({ model }) => (model === 'opus' ? 9 : null),
+  })
+  expect(await passedOver()).toEqual({ except: ['t1'], busy: [], oneByOne: false })
+})
+
 test.each([false, true])(
   'a task whose model has reached its limit is passed over, in a shared queue too: %s',
   async (isShared) => {

@@ -51,6 +51,7 @@ test('a task that nothing keeps has no reason to wait', async () => {
   expect(await why()).toBe(null)
   const takes = { roles: ['review'], labels: ['gpu', 'eu'], elsewhere: false }
   expect(await why({ task: { labels: ['gpu'], role: 'review' }, deps: { takes } })).toBe(null)
+  expect(await why({ task: { role: 'review' } })).toBe(null)
   expect(await why({ task: { onlyWorker: 'w', resumeWorker: 'w', resumeUntil: LATER } })).toBe(null)
 })
 
