@@ -20,8 +20,8 @@ type Opened = AsyncDisposable & {
 
 /**
  * The embedded queue as the daemon opens it: WAL, synchronous FULL, a file on disk (below CCM_BENCH_DIR when set).
- * The peer is what the same disk does for a commit of one small row, measured in between. CPU does not depend on
- * what else the machine does; everything else does.
+ * The peer is what the same disk does for a commit of one small row, measured in between. On a busy machine the CPU
+ * rows tell more than the clock, best with CCM_BENCH_DIR in memory; caches that others use make them larger too.
  */
 export const bench: Bench = async () => {
   await using fresh = openQueue()
