@@ -171,3 +171,14 @@ test('what systemd reads has its severity in front, and only that', async () => 
     '{"level":"error"',
   ])
 })
+
+test('a pipe that waits for its reader is opened once more, so as not to wait', async () => {
+  const fifo = join(folder(), 'fifo')
+  execFileSync('mkfifo', [fifo])
+  const both = openSync(fifo, 'r+')
+  onTestFinished(() => closeSync(both))
+  const program = join(import.meta.dirname, '../test/log/bare-writer.ts')
+  const child = spawn(process.execPath, [program], { stdio: ['ignore', 'ignore', both], timeout: 5000 })
+  const [code] = (await once(child, 'exit')) as [number | null]
+  expect(code).toBe(0)
+})
