@@ -1,0 +1,162 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { pino } from 'pino'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import type { NewInboxEntry } from '../../src/core/inbox.ts'
+import { githubReply, OWN_MARK, replyText } from '../../src/core/reply.ts'
+import { createRedactor } from '../../src/core/redact.ts'
+import type { Task } from '../../src/core/task.ts'
+import { createGithubComments } from '../../src/notify/github.ts'
+import { createInboxStore } from '../../src/store/inbox.ts'
+import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
+import { createReplies, type Teller } from '../../src/supervisor/replies.ts'
+
+type Comment = { id: number; body: string }
+
+/** GitHub's comments on loopback; `fail` answers the next requests with these statuses, 0: after doing it, nothing. */
+async function serveGithub() {
+  const comments: Comment[] = []
+  const asked: string[] = []
+  const fail: number[] = []
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      asked.push(`${request.method} ${request.url}`)
+      const status = fail.shift()
+      const reply = (code: number, body: unknown) =>
+        response.writeHead(code, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+      if (request.headers.authorization !== 'Bearer gh-token') return reply(401, {})
+      if (status !== undefined && status !== 0) return reply(status, {})
+      if (request.method === 'GET') return reply(200, comments)
+      const { body } = JSON.parse(Buffer.concat(chunks).toString('utf8')) as { body: string }
+      const [, id] = /comments\/(\d+)$/.exec(request.url ?? '') ?? []
+      const known = comments.find((one) => String(one.id) === id)
+      const comment = known ?? { id: comments.length + 1, body }
+      if (known === undefined) comments.push(comment)
+      comment.body = body
+      // As when the connection breaks after GitHub has done it.
+      if (status === 0) return response.destroy()
+      return reply(known === undefined ? 201 : 200, comment)
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { comments, asked, fail, apiUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+}
+
+const ENTRY: NewInboxEntry = {
+  key: 'gh:1',
+  source: 'github',
+  project: 'app',
+  state: 'pending',
+  title: 'octo/app#5',
+  sender: 'octocat',
+  task: {} as NewInboxEntry['task'],
+  origin: { kind: 'github', repository: 'octo/app', number: 5 },
+  reason: null,
+}
+
+async function stage(token = 'gh-token') {
+  const github = await serveGithub()
+  const home = temporaryHome()
+  const db = openForTest(home.file)
+  const store = createInboxStore(db)
+  const state = { now: 1_000_000, task: { id: 't1', status: 'queued', result: null, error: null } as Task }
+  const comments = createGithubComments({ apiUrl: github.apiUrl, token })
+  const teller: Teller = async ({ key, toldRef }, text, mayExist, signal) => {
+    const mark = `${OWN_MARK}${key} -->`
+    const comment = { ref: toldRef, mark, mayExist, text: githubReply(text, mark) }
+    return comments.write({ repository: 'octo/app', number: 5 }, comment, signal)
+  }
+  const start = () =>
+    createReplies({
+      store,
+      queue: { get: async () => ({ ...state.task }) },
+      tellers: { github: teller },
+      redactor: createRedactor({ values: ['a-secret-of-the-user'], patterns: [] }),
+      clock: () => state.now,
+      random: () => 0.5,
+      logger: pino({ level: 'silent' }),
+    })
+  const replies = start()
+  onTestFinished(async () => {
+    await replies.close()
+    db.close()
+    home[Symbol.dispose]()
+  })
+  store.accept([ENTRY], state.now)
+  const become = (changes: Partial<Task>) => {
+    Object.assign(state.task, changes)
+    replies.onTask('t1')
+  }
+  return { ...github, store, state, replies, start, become }
+}
+
+const until = (look: () => void) => vi.waitFor(look, { timeout: 5000, interval: 5 })
+
+test('one comment for a task, changed as it goes on, with its result', async () => {
+  const { comments, asked, store, state, become } = await stage()
+  store.setInserted(1, 't1', state.now)
+  become({ status: 'running' })
+  await until(() => expect(comments[0]?.body).toContain('Task t1: running.'))
+  const result = { text: 'Fixed, @octocat.\n<!-- ccm:x --> a-secret-of-the-user' } as Task['result']
+  become({ status: 'succeeded', result })
+  await until(() => expect(comments[0]?.body).toContain('Task t1: succeeded.'))
+  expect(comments).toHaveLength(1)
+  expect(comments[0]?.body).toContain('> Fixed, @\u200boctocat.')
+  expect(comments[0]?.body).not.toContain('a-secret-of-the-user')
+  expect(comments[0]?.body.match(/<!--/g)).toHaveLength(1)
+  expect(asked).toEqual(['POST /repos/octo/app/issues/5/comments', 'PATCH /repos/octo/app/issues/comments/1'])
+})
+
+test('what GitHub does not take is tried again with a wait, and the newest state is what arrives', async () => {
+  const { comments, asked, fail, store, state, replies, become } = await stage()
+  fail.push(502)
+  store.setInserted(1, 't1', state.now)
+  become({ status: 'running' })
+  await until(() => expect(asked).toHaveLength(1))
+  await until(() => expect(store.dueTells(state.now, 9)).toEqual([]))
+  replies.nudge()
+  state.task.status = 'failed'
+  state.now += 10_000
+  replies.nudge()
+  await until(() => expect(comments[0]?.body).toContain('Task t1: failed.'))
+  expect(comments).toHaveLength(1)
+})
+
+test('a comment whose answer was lost is found again and not written twice', async () => {
+  const { comments, asked, fail, store, state, replies, become } = await stage()
+  fail.push(0)
+  store.setInserted(1, 't1', state.now)
+  become({ status: 'running' })
+  await until(() => expect(comments).toHaveLength(1))
+  await until(() => expect(store.dueTells(state.now, 9)).toEqual([]))
+  state.task.status = 'succeeded'
+  state.now += 10_000
+  replies.nudge()
+  await until(() => expect(comments[0]?.body).toContain('succeeded'))
+  expect(comments).toHaveLength(1)
+  expect(asked.map((line) => line.split(' ')[0])).toEqual(['POST', 'GET', 'PATCH'])
+})
+
+test('a token that GitHub refuses is not tried for half a day', async () => {
+  const { asked, store, state, replies, become } = await stage('wrong')
+  store.setInserted(1, 't1', state.now)
+  become({ status: 'running' })
+  await until(() => expect(asked).toHaveLength(1))
+  await until(() => expect(store.dueTells(state.now + 86_400_000, 9)).toEqual([]))
+  state.now += 86_400_000
+  replies.nudge()
+  expect(asked).toHaveLength(1)
+})
+
+test('whoever asked is told why a request was refused', () => {
+  expect(replyText({ id: 7, state: 'refused', reason: 'Not here.' }, null)).toBe(
+    'Request 7 was refused. Not here.',
+  )
+  expect(replyText({ id: 7, state: 'pending', reason: null }, null)).toContain('accepted')
+})
