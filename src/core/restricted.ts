@@ -2,8 +2,7 @@ import { narrowed, type Rights } from './rights.ts'
 import type { PermissionMode } from './task.ts'
 
 /** Senders of texts that nobody on this machine wrote. */
-export const OUTSIDE_SOURCES = ['github', 'telegram', 'alertmanager'] as const
-export type OutsideSource = (typeof OUTSIDE_SOURCES)[number]
+const OUTSIDE_SOURCES = ['github', 'telegram', 'alertmanager'] as const
 
 const SUFFIX = '-restricted'
 
