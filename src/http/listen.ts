@@ -64,10 +64,9 @@ export function listen(app: Served, { host, port }: { host: string; port: number
 }
 
 function serverOf(app: Served, unix: boolean): Server {
-  const answer = getRequestListener(
-    (request, env) => app.fetch(request, unix ? { ...env, unix } : env),
-    { overrideGlobalObjects: false },
-  )
+  const answer = getRequestListener((request, env) => app.fetch(request, unix ? { ...env, unix } : env), {
+    overrideGlobalObjects: false,
+  })
   return createServer(LIMITS, (request, response) => {
     if (app.lane?.(request, response, unix) !== true) void answer(request, response)
   })
