@@ -254,6 +254,14 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
       const { findClaude } = await import('./agent/claude.ts')
       return findClaude({ command: claude.command ?? '', path: claude.env['PATH'] ?? env['PATH'] ?? '' })
     },
+    async supabase() {
+      const config = await loadConfig()
+      const { readSecret } = await import('./secrets.ts')
+      if (config.supabase === null) return null
+      const { url, system } = config.supabase
+      const secretKey = await readSecret('supabase.secret_key', config.supabase.secretKey, env)
+      return secretKey === null ? null : { url, system, secretKey }
+    },
     claudeCommand: async () => (await loadConfig()).claude.command,
     async runDaemon(options) {
       const { runDaemon } = await import('./main.ts')

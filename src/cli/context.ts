@@ -37,6 +37,8 @@ export type CliContext = {
   launcher: string[]
   /** The effective configuration. Throws CcmError BAD_CONFIG with every fault. */
   config: () => Promise<ConfigView>
+  /** The shared queue as it is configured; null: there is none. Throws BAD_CONFIG where its key cannot be had. */
+  supabase: () => Promise<{ url: string; secretKey: string; system: string } | null>
   /** Claude Code as the daemon would find it. Throws CLAUDE_MISSING or CLAUDE_TOO_OLD. */
   findClaude: (config: ConfigView) => Promise<{ path: string; version: string }>
   /** The configured `claude` program, null for the usual search. Throws CcmError BAD_CONFIG. */

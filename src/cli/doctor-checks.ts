@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { execa } from 'execa'
+import { pino } from 'pino'
 import { CcmError, messageOf } from '../core/errors.ts'
 import { inspectDatabase } from '../store/inspect.ts'
 import type { CliContext, ConfigView } from './context.ts'
@@ -63,7 +64,21 @@ export async function checkAll(context: CliContext): Promise<Check[]> {
     await checkPort(config, daemon !== null),
     await checkHook(),
     checkService(),
+    ...(await checkQueue(context)),
   ]
+}
+
+/** [] where the queue is this machine's own. */
+async function checkQueue(context: CliContext): Promise<Check[]> {
+  try {
+    const access = await context.supabase()
+    if (access === null) return []
+    const { checkSupabase } = await import('../queue/supabase/check.ts')
+    const checks = await checkSupabase(access, { make: false, logger: pino({ level: 'silent' }) })
+    return checks.map((check) => ({ ...check, name: `supabase ${check.name}` }))
+  } catch (error) {
+    return [failed('supabase', messageOf(error), 'Set it up again: ccm supabase init')]
+  }
 }
 
 function checkNode(): Check {

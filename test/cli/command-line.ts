@@ -292,6 +292,7 @@ export function createCommandLine(
     stderr: stream('stderr'),
     launcher: ['false'],
     config: async () => ({ ...CONFIG, home, ...given.config }),
+    supabase: async () => null,
     findClaude: async () => ({ path: '/bin/claude', version: '2.1.328' }),
     claudeCommand: async () => null,
     ...createDaemonAccess(async () => ({ home, configFile: null, launcher: ['false'], env: {} }), {

@@ -1,5 +1,7 @@
 import type { IncomingMessage, Server } from 'node:http'
 import { WebSocketServer, type WebSocket } from 'ws'
+import { Pool } from 'pg'
+import { ignoreBreaks } from './supabase.ts'
 import { followChanges, type Change } from './replication.ts'
 
 /** How the gateway behaves; tests change it while it runs. */
@@ -57,6 +59,8 @@ export async function serveRealtime(
   const frames: Frame[] = []
   const connections = new Set<Connection>()
   const sockets = new WebSocketServer({ noServer: true })
+  const database = new Pool({ connectionString: databaseUrl, max: 1 })
+  ignoreBreaks(database)
   let ids = 0
 
   const onUpgrade = (request: IncomingMessage, socket: import('node:stream').Duplex, head: Buffer): void => {
@@ -80,7 +84,8 @@ export async function serveRealtime(
       frames.push(frame)
       if (frame.topic === 'phoenix' && frame.event === 'heartbeat') {
         if (mood.heartbeat === 'ok') reply(connection, frame, 'ok', {})
-      } else if (frame.event === 'phx_join') join(connection, frame)
+      } else if (frame.event === 'phx_join')
+        join(connection, frame).catch(() => connection.socket.terminate())
       else if (frame.event === 'phx_leave') {
         const channel = connection.channels.get(frame.topic)
         connection.channels.delete(frame.topic)
@@ -90,13 +95,22 @@ export async function serveRealtime(
     })
   }
 
-  function join(connection: Connection, frame: Frame): void {
+  async function join(connection: Connection, frame: Frame): Promise<void> {
     if (mood.join === 'never') return
+    const { rows } = await database.query<{ name: string }>(
+      `SELECT tablename AS name FROM pg_publication_tables WHERE pubname = 'supabase_realtime'`,
+    )
+    const published = rows.map(({ name }) => name)
     if (mood.join === 'refuse')
       return reply(connection, frame, 'error', { reason: 'Unauthorized: you may not read this channel' })
     const config = frame.payload['config'] as
       { postgres_changes?: Binding[]; postgres_changes_options?: { wait?: boolean } } | undefined
     const bindings = (config?.postgres_changes ?? []).map((binding) => ({ ...binding, id: ++ids }))
+    const missing = bindings.find(({ table }) => table !== undefined && !published.includes(table))
+    if (missing !== undefined) {
+      const reason = `RealtimeDisabledForConfiguration: Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the given connect parameters: [schema: public, table: ${missing.table}]`
+      return reply(connection, frame, 'error', { reason })
+    }
     const channel: Channel = { topic: frame.topic, joinRef: frame.ref, isStreaming: false, bindings }
     connection.channels.set(frame.topic, channel)
     const answer = () => reply(connection, frame, 'ok', { postgres_changes: bindings })
@@ -198,6 +212,7 @@ export async function serveRealtime(
       for (const { socket } of connections) socket.terminate()
       sockets.close()
       await changes[Symbol.asyncDispose]()
+      await database.end()
     },
   }
 }

@@ -30,6 +30,8 @@ export type SubscriptionOptions = {
   /** Changes flow from now on; what came before, the caller has to look for. */
   onReady: () => void
   onTask: (notice: TaskNotice) => void
+  /** Why it was lost or did not come about, as words for a person. */
+  onTrouble?: (why: string) => void
   /** Milliseconds; only differences count. */
   clock: () => number
   random: () => number
@@ -135,6 +137,7 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
   }
 
   function fail(why: string): void {
+    options.onTrouble?.(why)
     failures += 1
     const isWorn = failures % limits.channelsPerClient === 0
     const waitMs = Math.min(limits.backoffMs * 2 ** (failures - 1), limits.longestBackoffMs)

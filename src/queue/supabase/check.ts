@@ -1,0 +1,306 @@
+import type { SupabaseClient } from '@supabase/supabase-js'
+import type { Logger } from 'pino'
+import { CcmError, messageOf } from '../../core/errors.ts'
+import { createSupabase, type Supabase } from './client.ts'
+import { createSupabaseQueue } from './queue.ts'
+import { createSubscription } from './subscription.ts'
+
+/** One thing that was looked at; a failed one has the sentence that helps. */
+export type SupabaseCheck = { name: string; state: 'ok' | 'failed'; detail: string; remedy: string | null }
+
+export type SupabaseAccess = { url: string; secretKey: string; system: string }
+
+const READY_MS = 12_000
+const ANSWER_MS = 5000
+/** Its worker and project in the database: always the same, so that trials leave one row and no more. */
+const TRIAL = 'ccm-check'
+
+const ok = (name: string, detail: string): SupabaseCheck => ({ name, state: 'ok', detail, remedy: null })
+const failed = (name: string, detail: string, remedy: string | undefined): SupabaseCheck => ({
+  name,
+  state: 'failed',
+  detail,
+  remedy: remedy ?? 'See docs/supabase.md.',
+})
+
+/** Says what is wrong with a key by its look alone, or null. */
+export function keyFault(secretKey: string): string | null {
+  if (secretKey.startsWith('sb_secret_')) return null
+  if (secretKey.startsWith('sb_publishable_')) return 'This is the publishable key, which everybody may have.'
+  const role = roleOf(secretKey)
+  if (role === 'service_role') return null
+  if (role === null) return 'This is no key of Supabase.'
+  return `This is the key of the role ${role}, which may not work the queue.`
+}
+
+/**
+ * Looks at a Supabase project as a worker needs it, in the order in which things fail; stops at the first that does. With
+ * `make` a missing system is made, which changes nothing where it exists. Throws nothing.
+ */
+export async function checkSupabase(
+  access: SupabaseAccess,
+  options: { make: boolean; logger: Logger; fetch?: typeof fetch },
+): Promise<SupabaseCheck[]> {
+  const { url, secretKey, system } = access
+  const checks: SupabaseCheck[] = []
+  const fault = keyFault(secretKey)
+  if (fault !== null)
+    return [failed('key', fault, 'Copy the secret key (sb_secret_…) from the dashboard: Settings, API keys.')]
+  const supabase = createSupabase({
+    url,
+    secretKey,
+    timeoutMs: ANSWER_MS,
+    ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
+  })
+  const steps: [name: string, look: () => Promise<string>][] = [
+    ['url', () => lookAtUrl(access, options.fetch ?? fetch)],
+    ['key', () => lookAtKey(supabase)],
+    ['tables', () => lookAtFunctions(supabase, system)],
+    ['system', () => lookAtSystem(supabase, system, options.make)],
+    ['realtime', () => lookAtRealtime(supabase, system, options.logger)],
+  ]
+  for (const [name, look] of steps) {
+    try {
+      checks.push(ok(name, await look()))
+    } catch (error) {
+      checks.push(failed(name, messageOf(error), error instanceof CcmError ? error.remedy : undefined))
+      break
+    }
+  }
+  return checks
+}
+
+async function lookAtUrl({ url, secretKey }: SupabaseAccess, ask: typeof fetch): Promise<string> {
+  const remedy = 'Copy the URL of the project from the dashboard: https://REF.supabase.co'
+  const wrong = (why: string) => new CcmError('SUPABASE_UNREACHABLE', why, { remedy })
+  let response: Response
+  try {
+    response = await ask(`${url}/rest/v1/systems?select=id&limit=1`, {
+      headers: { apikey: secretKey },
+      signal: AbortSignal.timeout(ANSWER_MS),
+    })
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+    throw wrong(`Nobody answers at ${url}: ${messageOf(cause)}`)
+  }
+  const text = await response.text().catch(() => '')
+  if (isJson(text)) return url
+  throw wrong(`What answers at ${url} is no Supabase project (status ${response.status}, no JSON).`)
+}
+
+async function lookAtKey({ call, client }: Supabase): Promise<string> {
+  const { error, status } = await client.from('systems').select('id').limit(1)
+  if (status === 401 || status === 403 || error?.code === '42501') {
+    throw new CcmError('SUPABASE_REFUSED', `Supabase refuses the key: ${error?.message ?? status}`, {
+      remedy: 'Copy the secret key (sb_secret_…) from the dashboard again: it may be expired or revoked.',
+    })
+  }
+  if (error !== null && ['PGRST205', 'PGRST204', '42P01'].includes(error.code)) {
+    // A key that is good enough to be told so.
+    return 'the key is accepted'
+  }
+  await call('tasks_count', { p_system: '', p_status: 'queued' }, () => null).catch((error: unknown) => {
+    if (!(error instanceof CcmError && error.remedy?.includes('migrate'))) throw error
+  })
+  return 'the key is accepted'
+}
+
+/** A function of the oldest migration and one of the newest: their names tell how old the database is. */
+async function lookAtFunctions({ client }: Supabase, system: string): Promise<string> {
+  const remedy =
+    'Run `ccm supabase migrate --db-url …`, or `supabase db push` with the files it prints with --print.'
+  const isMissing = (code: string | undefined) =>
+    ['PGRST202', 'PGRST205', '42883', '42P01'].includes(code ?? '')
+  const tables = await client.rpc('tasks_count', { p_system: system, p_status: 'queued' })
+  if (isMissing(tables.error?.code)) {
+    throw new CcmError('SUPABASE_REFUSED', 'The tables of ccm are not in this database.', { remedy })
+  }
+  if (tables.error !== null)
+    throw new CcmError('SUPABASE_REFUSED', `The tables cannot be used: ${tables.error.message}`, { remedy })
+  // No worker of epoch 0 exists: it refuses, and changes nothing.
+  const newest = await client.rpc('worker_describe', {
+    p_system: system,
+    p_worker: TRIAL,
+    p_epoch: 0,
+    p_info: '{}',
+  })
+  if (isMissing(newest.error?.code)) {
+    throw new CcmError('SUPABASE_REFUSED', 'The tables of ccm are those of an older version.', { remedy })
+  }
+  return 'the tables and functions of this version are there'
+}
+
+async function lookAtSystem({ call, client }: Supabase, system: string, make: boolean): Promise<string> {
+  if (make)
+    await call(
+      'configure_system',
+      { p_system: system, p_max_queued: null, p_default_project: null },
+      () => null,
+    )
+  const { data, error } = await client.from('systems').select('id').eq('id', system)
+  if (error !== null)
+    throw new CcmError('SUPABASE_REFUSED', `The systems cannot be read: ${error.message}`, {
+      remedy: 'Run `ccm supabase migrate` again: it sets the rights of the tables.',
+    })
+  if (data.length > 0) return `the system "${system}" is there`
+  if (make)
+    throw new CcmError('SUPABASE_REFUSED', 'Row level security hides the rows of the tables from this key.', {
+      remedy:
+        'Use the secret key of the project itself, whose role service_role bypasses it: alter role service_role bypassrls;',
+    })
+  throw new CcmError('SUPABASE_REFUSED', `There is no system "${system}", or row level security hides it.`, {
+    remedy: 'Run `ccm supabase init` to make it.',
+  })
+}
+
+async function lookAtRealtime(supabase: Supabase, system: string, logger: Logger): Promise<string> {
+  let why = ''
+  await using subscription = await subscribe(supabase, system, logger, (trouble) => (why = trouble))
+  if (await subscription.ready) return 'Realtime tells of new tasks'
+  const isOff = /enabled|publication|RealtimeDisabled/i.test(why)
+  throw new CcmError(
+    'SUPABASE_REFUSED',
+    isOff
+      ? 'Realtime is not enabled for the table tasks.'
+      : `Realtime does not become ready${why === '' ? '' : `: ${why}`}.`,
+    {
+      remedy: isOff
+        ? 'In the SQL editor: alter publication supabase_realtime add table public.tasks;'
+        : 'Tasks are found by looking every 15 s meanwhile. Check Realtime in the dashboard.',
+    },
+  )
+}
+
+/**
+ * Inserts a task, hears of it, claims it and finishes it, all as a worker of its own, and removes it again. Throws
+ * CcmError for what does not work; answers how long it took from the insert to the claim, and by what it was found.
+ */
+export async function tryTask(
+  access: SupabaseAccess,
+  logger: Logger,
+): Promise<{ claimedMs: number; by: 'event' | 'looking' }> {
+  const { url, secretKey, system } = access
+  const supabase = createSupabase({ url, secretKey })
+  const queue = createSupabaseQueue({
+    call: supabase.call,
+    system,
+    worker: TRIAL,
+    info: () => ({ host: '', version: '', capacity: 0, roles: null, labels: [], projects: { [TRIAL]: '/' } }),
+    newKey: () => crypto.randomUUID(),
+  })
+  await queue.register()
+  await using subscription = await subscribe(supabase, system, logger, () => undefined)
+  await subscription.ready
+  const insertedAt = performance.now()
+  const heard = subscription.next()
+  const { task } = await queue.insert({ ...NOTHING, project: TRIAL, onlyWorker: TRIAL })
+  const by = await Promise.race([
+    heard.then(() => 'event' as const),
+    new Promise<'looking'>((resolve) => setTimeout(resolve, 2000, 'looking')),
+  ])
+  const claimed = await queue.claim(100, { projects: [TRIAL], roles: null, labels: [] })
+  const claimedMs = performance.now() - insertedAt
+  for (const { id, attempt } of claimed)
+    await queue.finish({
+      taskId: id,
+      attempt,
+      outcome: 'succeeded',
+      result: null,
+      error: null,
+      retryAfterMs: null,
+      resume: null,
+    })
+  const ended = await queue.get(task.id)
+  if (ended?.status !== 'succeeded') {
+    throw new CcmError(
+      'SUPABASE_REFUSED',
+      `The task of the trial is ${ended?.status ?? 'gone'} and not succeeded.`,
+      {
+        remedy: 'Look at its row in the table tasks.',
+      },
+    )
+  }
+  await removeTrial(supabase.client, system)
+  return { claimedMs, by }
+}
+
+/** What stays behind is one worker. */
+async function removeTrial(client: SupabaseClient, system: string): Promise<void> {
+  await client.from('tasks').delete().eq('system_id', system).eq('project', TRIAL)
+  await client.from('projects').delete().eq('system_id', system).eq('name', TRIAL)
+}
+
+async function subscribe(
+  supabase: Supabase,
+  system: string,
+  logger: Logger,
+  onTrouble: (why: string) => void,
+) {
+  const ready = Promise.withResolvers<boolean>()
+  let next = Promise.withResolvers<void>()
+  const limit = setTimeout(() => ready.resolve(false), READY_MS)
+  const subscription = createSubscription({
+    connect: supabase.connect,
+    system,
+    onReady: () => ready.resolve(true),
+    onTask: () => {
+      next.resolve()
+      next = Promise.withResolvers<void>()
+    },
+    onTrouble(why) {
+      onTrouble(why)
+      // The database's own refusal will be the same the next time.
+      if (why.startsWith('system:') || why.includes('RealtimeDisabled')) ready.resolve(false)
+    },
+    clock: () => performance.now(),
+    random: Math.random,
+    logger,
+  })
+  return {
+    ready: ready.promise,
+    next: async () => next.promise,
+    [Symbol.asyncDispose]: async () => {
+      clearTimeout(limit)
+      await subscription.close()
+    },
+  }
+}
+
+const NOTHING = {
+  prompt: 'A trial of ccm supabase init.',
+  role: null,
+  model: null,
+  priority: 100,
+  timeoutS: null,
+  permissionMode: null,
+  allowedTools: [],
+  disallowedTools: [],
+  dedupeKey: null,
+  dependsOn: [],
+  scheduledAt: null,
+  labels: [],
+  maxTokens: null,
+  maxCostUsd: null,
+  inPlace: null,
+  source: 'cli',
+}
+
+/** The role a legacy key is for; null where it is no such key. Nothing is verified: this is for a message. */
+function roleOf(key: string): string | null {
+  try {
+    const claims = JSON.parse(Buffer.from(key.split('.')[1] ?? '', 'base64url').toString()) as unknown
+    if (typeof claims !== 'object' || claims === null || !('role' in claims)) return null
+    return typeof claims.role === 'string' ? claims.role : null
+  } catch {
+    return null
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,178 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { withSupabase } from '../../src/cli/supabase-init.ts'
+import { loadConfig } from '../../src/config.ts'
+import { checkSupabase } from '../../src/queue/supabase/check.ts'
+import { pino } from 'pino'
+import { createCommandLine } from '../cli/command-line.ts'
+import { openGateway, type TestGateway } from '../support/gateway.ts'
+import { describeOnSupabase } from '../support/on-supabase.ts'
+
+const logger = pino({ level: 'silent' })
+const ACCESS = { url: 'https://ref.supabase.co', secretKey: 'sb_secret_"x"', system: 'team' }
+
+test('the settings of the shared queue are put into a file that keeps all else', () => {
+  expect(withSupabase('', ACCESS)).toBe(
+    '[supabase]\nurl = "https://ref.supabase.co"\nsecret_key = "sb_secret_\\"x\\""\nsystem = "team"\n',
+  )
+  const old = '# mine\n[supabase] # old\nurl = "https://a"\nlabels = ["gpu"]\nsystem="x"\n[http]\nport = 1\n'
+  expect(withSupabase(old, ACCESS)).toBe(
+    '# mine\n[supabase] # old\nurl = "https://ref.supabase.co"\nsecret_key = "sb_secret_\\"x\\""\nsystem = "team"\nlabels = ["gpu"]\n[http]\nport = 1\n',
+  )
+})
+
+describeOnSupabase('ccm supabase init', (supabase) => {
+  let gateway: TestGateway
+  let folder = ''
+  beforeAll(async () => {
+    gateway = await openGateway(supabase())
+  })
+  afterAll(async () => gateway[Symbol.asyncDispose]())
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'ccm-init-'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true }))
+
+  const init = async (more: { url?: string; key?: string; args?: string[] } = {}) => {
+    const env = { HOME: folder, CCM__SUPABASE__SECRET_KEY: more.key ?? supabase().secretKey }
+    return createCommandLine(folder, { env, cwd: folder }).ccm(
+      'supabase',
+      'init',
+      '--url',
+      more.url ?? gateway.url,
+      '--system',
+      'team',
+      ...(more.args ?? []),
+    )
+  }
+  const undo = async (change: string, back: string, work: () => Promise<void>) => {
+    await supabase().asAdmin(change)
+    try {
+      await work()
+    } finally {
+      await supabase().asAdmin(back)
+    }
+  }
+
+  test('a good project: every step is told, a task goes through, the file is 0600 and valid', async () => {
+    const { code, stdout } = await init()
+    expect(stdout).toMatch(
+      /ok +url [^]*ok +key [^]*ok +tables [^]*ok +system [^]*ok +realtime [^]*ok +trial +a task was inserted, heard of by Realtime, claimed after \d+ ms and finished/,
+    )
+    expect(code).toBe(0)
+    const file = join(folder, '.config/ccm/ccm.toml')
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    const config = loadConfig({ CCM_CONFIG: file, HOME: folder }, folder)
+    expect(config.supabase).toMatchObject({
+      url: gateway.url,
+      secretKey: supabase().secretKey,
+      system: 'team',
+    })
+    expect(stdout).not.toContain(supabase().secretKey)
+    expect(await supabase().sql(`SELECT id FROM tasks WHERE system_id = 'team'`)).toEqual([])
+    expect(await supabase().sql(`SELECT name FROM projects WHERE system_id = 'team'`)).toEqual([])
+    expect((await init()).code).toBe(0)
+  })
+
+  test('a file that others could read is only its owner’s afterwards, and keeps its other tables', async () => {
+    const file = join(folder, 'ccm.toml')
+    writeFileSync(file, '[http]\nport = 0\n', { mode: 0o644 })
+    const env = { HOME: folder, CCM_CONFIG: file, CCM__SUPABASE__SECRET_KEY: supabase().secretKey }
+    const line = createCommandLine(folder, { env, cwd: folder, config: { file } })
+    expect(await line.ccm('supabase', 'init', '--url', gateway.url, '--json')).toMatchObject({ code: 0 })
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    expect(readFileSync(file, 'utf8')).toMatch(/^\[http\]\nport = 0\n\n\[supabase\]\n/)
+  })
+
+  const fails = async (given: Parameters<typeof init>[0], message: RegExp, remedy: RegExp) => {
+    const { code, stdout, stderr } = await init(given)
+    expect(stdout + stderr).toMatch(message)
+    expect(stdout + stderr).toMatch(remedy)
+    expect(code).not.toBe(0)
+    expect(() => statSync(join(folder, '.config/ccm/ccm.toml'))).toThrow('ENOENT')
+  }
+
+  test('the publishable key is told as such, without asking anybody', async () => {
+    gateway.calls.length = 0
+    await fails({ key: supabase().publishableKey }, /FAILED +key +This is the publishable key/, /sb_secret_/)
+    await fails({ key: 'hello' }, /This is no key of Supabase/, /sb_secret_/)
+    const anon = `x.${Buffer.from('{"role":"anon"}').toString('base64url')}.x`
+    await fails({ key: anon }, /key of the role anon/, /sb_secret_/)
+    expect(gateway.calls).toEqual([])
+  })
+
+  test('a revoked key', async () => {
+    await fails({ key: 'sb_secret_revoked' }, /FAILED +key +Supabase refuses the key/, /expired or revoked/)
+  })
+
+  test('a URL where nobody answers, and one where something else does', async () => {
+    await fails(
+      { url: 'http://127.0.0.1:1' },
+      /FAILED +url +Nobody answers at http:\/\/127\.0\.0\.1:1/,
+      /https:\/\/REF/,
+    )
+    const other = createServer((_, response) => response.end('<html>Hello</html>')).listen(0, '127.0.0.1')
+    await new Promise((resolve) => other.once('listening', resolve))
+    const { port } = other.address() as AddressInfo
+    await fails(
+      { url: `http://127.0.0.1:${port}` },
+      /is no Supabase project \(status 200, no JSON\)/,
+      /https:\/\/REF/,
+    )
+    other.close()
+    await fails({ url: 'ref.supabase.co' }, /is no https URL/, /https:\/\/REF/)
+  })
+
+  test('functions of an older version, and none at all', async () => {
+    const rename = (name: string, to: string) => `ALTER FUNCTION public.${name} RENAME TO ${to}`
+    await undo(rename('worker_describe', 'gone_describe'), rename('gone_describe', 'worker_describe'), () =>
+      fails({}, /those of an older version/, /ccm supabase migrate/),
+    )
+    await undo(rename('tasks_count', 'gone_count'), rename('gone_count', 'tasks_count'), () =>
+      fails({}, /The tables of ccm are not in this database/, /ccm supabase migrate/),
+    )
+  })
+
+  test('row level security that hides rows', async () => {
+    await undo('ALTER ROLE service_role NOBYPASSRLS', 'ALTER ROLE service_role BYPASSRLS', () =>
+      fails({}, /FAILED +system +Row level security hides/, /bypassrls/),
+    )
+  })
+
+  test('Realtime that is not enabled for the table', async () => {
+    const [drop, add] = ['DROP', 'ADD'].map(
+      (word) => `ALTER PUBLICATION supabase_realtime ${word} TABLE public.tasks`,
+    )
+    await undo(drop ?? '', add ?? '', () =>
+      fails(
+        {},
+        /FAILED +realtime +Realtime is not enabled for the table tasks/,
+        /alter publication supabase_realtime add table/,
+      ),
+    )
+  })
+
+  test('doctor looks and makes nothing', async () => {
+    const { secretKey } = supabase()
+    const access = { url: gateway.url, secretKey, system: 'nowhere' }
+    const checks = await checkSupabase(access, { make: false, logger })
+    expect(checks.at(-1)).toMatchObject({
+      name: 'system',
+      state: 'failed',
+      detail: expect.stringContaining('There is no system "nowhere"'),
+    })
+    expect(await supabase().sql(`SELECT id FROM systems WHERE id = 'nowhere'`)).toEqual([])
+  })
+
+  test('--db-url brings the tables up to date; --print prints them', async () => {
+    const { code, stdout } = await init({ args: ['--db-url', supabase().databaseUrl] })
+    expect(stdout).toMatch(/ok +migrations +up to date/)
+    expect(code).toBe(0)
+    const printed = await createCommandLine(folder, {}).ccm('supabase', 'init', '--print')
+    expect(printed.stdout).toContain('create table public.tasks')
+  })
+})
