@@ -49,10 +49,10 @@ describeOnSupabase('ccm supabase init', (supabase) => {
       ...(more.args ?? []),
     )
   }
-  const undo = async (change: string, back: string, work: () => Promise<void>) => {
+  const undo = async <T>(change: string, back: string, work: () => Promise<T>): Promise<T> => {
     await supabase().asAdmin(change)
     try {
-      await work()
+      return await work()
     } finally {
       await supabase().asAdmin(back)
     }
@@ -94,66 +94,83 @@ describeOnSupabase('ccm supabase init', (supabase) => {
     expect(stdout + stderr).toMatch(remedy)
     expect(code).not.toBe(0)
     expect(() => statSync(join(folder, '.config/ccm/ccm.toml'))).toThrow('ENOENT')
+    return code
   }
 
   test('the publishable key is told as such, without asking anybody', async () => {
     gateway.calls.length = 0
-    await fails({ key: supabase().publishableKey }, /FAILED +key +This is the publishable key/, /sb_secret_/)
-    await fails({ key: 'hello' }, /This is no key of Supabase/, /sb_secret_/)
+    await expect(
+      fails({ key: supabase().publishableKey }, /FAILED +key +This is the publishable key/, /sb_secret_/),
+    ).resolves.toBe(1)
+    await expect(fails({ key: 'hello' }, /This is no key of Supabase/, /sb_secret_/)).resolves.toBe(1)
     const anon = `x.${Buffer.from('{"role":"anon"}').toString('base64url')}.x`
-    await fails({ key: anon }, /key of the role anon/, /sb_secret_/)
+    await expect(fails({ key: anon }, /key of the role anon/, /sb_secret_/)).resolves.toBe(1)
     expect(gateway.calls).toEqual([])
   })
 
   test('a revoked key', async () => {
-    await fails({ key: 'sb_secret_revoked' }, /FAILED +key +Supabase refuses the key/, /expired or revoked/)
+    await expect(
+      fails({ key: 'sb_secret_revoked' }, /FAILED +key +Supabase refuses the key/, /expired or revoked/),
+    ).resolves.toBe(1)
   })
 
   test('a URL where nobody answers, and one where something else does', async () => {
-    await fails(
-      { url: 'http://127.0.0.1:1' },
-      /FAILED +url +Nobody answers at http:\/\/127\.0\.0\.1:1/,
-      /https:\/\/REF/,
-    )
+    await expect(
+      fails(
+        { url: 'http://127.0.0.1:1' },
+        /FAILED +url +Nobody answers at http:\/\/127\.0\.0\.1:1/,
+        /https:\/\/REF/,
+      ),
+    ).resolves.toBe(1)
     const other = createServer((_, response) => response.end('<html>Hello</html>')).listen(0, '127.0.0.1')
     await new Promise((resolve) => other.once('listening', resolve))
     const { port } = other.address() as AddressInfo
-    await fails(
-      { url: `http://127.0.0.1:${port}` },
-      /is no Supabase project \(status 200, no JSON\)/,
-      /https:\/\/REF/,
-    )
+    await expect(
+      fails(
+        { url: `http://127.0.0.1:${port}` },
+        /is no Supabase project \(status 200, no JSON\)/,
+        /https:\/\/REF/,
+      ),
+    ).resolves.toBe(1)
     other.close()
-    await fails({ url: 'ref.supabase.co' }, /is no https URL/, /https:\/\/REF/)
+    await expect(fails({ url: 'ref.supabase.co' }, /is no https URL/, /https:\/\/REF/)).resolves.toBe(2)
   })
 
   test('functions of an older version, and none at all', async () => {
     const rename = (name: string, to: string) => `ALTER FUNCTION public.${name} RENAME TO ${to}`
-    await undo(rename('worker_describe', 'gone_describe'), rename('gone_describe', 'worker_describe'), () =>
-      fails({}, /those of an older version/, /ccm supabase migrate/),
-    )
-    await undo(rename('tasks_count', 'gone_count'), rename('gone_count', 'tasks_count'), () =>
-      fails({}, /The tables of ccm are not in this database/, /ccm supabase migrate/),
-    )
+    await expect(
+      undo(rename('worker_describe', 'gone_describe'), rename('gone_describe', 'worker_describe'), () =>
+        fails({}, /those of an older version/, /ccm supabase migrate/),
+      ),
+    ).resolves.toBe(1)
+    await expect(
+      undo(rename('tasks_count', 'gone_count'), rename('gone_count', 'tasks_count'), () =>
+        fails({}, /The tables of ccm are not in this database/, /ccm supabase migrate/),
+      ),
+    ).resolves.toBe(1)
   })
 
   test('row level security that hides rows', async () => {
-    await undo('ALTER ROLE service_role NOBYPASSRLS', 'ALTER ROLE service_role BYPASSRLS', () =>
-      fails({}, /FAILED +system +Row level security hides/, /bypassrls/),
-    )
+    await expect(
+      undo('ALTER ROLE service_role NOBYPASSRLS', 'ALTER ROLE service_role BYPASSRLS', () =>
+        fails({}, /FAILED +system +Row level security hides/, /bypassrls/),
+      ),
+    ).resolves.toBe(1)
   })
 
   test('Realtime that is not enabled for the table', async () => {
     const [drop, add] = ['DROP', 'ADD'].map(
       (word) => `ALTER PUBLICATION supabase_realtime ${word} TABLE public.tasks`,
     )
-    await undo(drop ?? '', add ?? '', () =>
-      fails(
-        {},
-        /FAILED +realtime +Realtime is not enabled for the table tasks/,
-        /alter publication supabase_realtime add table/,
+    await expect(
+      undo(drop ?? '', add ?? '', () =>
+        fails(
+          {},
+          /FAILED +realtime +Realtime is not enabled for the table tasks/,
+          /alter publication supabase_realtime add table/,
+        ),
       ),
-    )
+    ).resolves.toBe(1)
   })
 
   test('doctor looks and makes nothing', async () => {
