@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs'
 import { makeWorkerUtils, run, Logger } from 'graphile-worker'
-import { Pool } from 'pg'
+import { Client, Pool } from 'pg'
 import { PgBoss } from 'pg-boss'
 import { migratePostgres, readPostgresMigrations } from '../src/queue/supabase/migrate.ts'
 import type { TestPostgres } from '../test/support/postgres.ts'
@@ -12,66 +13,125 @@ const WORKERS = 4
 const SINGLE = 1_500
 const BATCHED = 10_000
 const BATCH = 100
+/** How graphile-worker takes and completes many at once. */
+const LOCAL_QUEUE = {
+  concurrentJobs: WORKERS,
+  localQueue: {
+    size: BATCH,
+    ttl: 60_000,
+    refetchDelay: { durationMs: 1, threshold: 0, maxAbortThreshold: BATCH },
+  },
+  completeJobBatchDelay: 1,
+  failJobBatchDelay: 1,
+}
 
 /**
  * Claim and finish of tasks that wait already, on one real PostgreSQL with its own durability settings, the peers in
- * turn with ours: one at a time beside graphile-worker as it comes, a hundred at a time beside pg-boss. All over the
+ * turn with ours: one at a time and a hundred at a time, each peer in the modes it has. Speed depends on what else the
+ * machine does, so the CPU time of the server's connections is told too, where the system counts it. All over the
  * database's own protocol, from one process. Tables are analysed after loading, as autovacuum would.
  */
 export const bench: Bench = async () => {
   await using postgres = await startDatabase(['shared_buffers=256MB', 'max_wal_size=4GB'])
   await migratePostgres(postgres.url('postgres'), readPostgresMigrations(MIGRATIONS))
-  const ours = await createOurs(postgres)
-  const graphile = await createGraphile(postgres)
-  const boss = await createBoss(postgres)
-  const times = {
-    single: [] as number[],
-    graphile: [] as number[],
-    batched: [] as number[],
-    boss: [] as number[],
-  }
+  const meter = await createMeter(postgres)
+  const ours = await createOurs(postgres, meter.measure)
+  const graphile = await createGraphile(postgres, meter.measure)
+  const boss = await createBoss(postgres, meter.measure)
+  const pairs = [
+    {
+      name: 'one at a time (peer: graphile-worker)',
+      count: SINGLE,
+      batch: 1,
+      peer: graphile,
+      goal: 'at least the peer',
+    },
+    { name: 'one at a time (peer: pg-boss)', count: SINGLE, batch: 1, peer: boss, goal: 'at least the peer' },
+    {
+      name: '100 at a time (peer: graphile-worker)',
+      count: BATCHED,
+      batch: BATCH,
+      peer: graphile,
+      goal: 'at least 30,000 a second',
+    },
+    {
+      name: '100 at a time (peer: pg-boss)',
+      count: BATCHED,
+      batch: BATCH,
+      peer: boss,
+      goal: 'at least 30,000 a second',
+    },
+  ].map((pair) => ({ ...pair, theirs: [] as Work[], own: [] as Work[] }))
   try {
     for (let round = 0; round < ROUNDS; round += 1) {
-      times.graphile.push(await graphile.work(SINGLE))
-      times.single.push(await ours.work(SINGLE, 1))
-      times.boss.push(await boss.work(BATCHED))
-      times.batched.push(await ours.work(BATCHED, BATCH))
+      for (const { count, batch, peer, theirs, own } of pairs) {
+        theirs.push(await peer.work(count, batch))
+        own.push(await ours.work(count, batch))
+      }
     }
   } finally {
-    await Promise.all([ours.close(), graphile.close(), boss.close()])
+    await Promise.all([ours.close(), graphile.close(), boss.close(), meter.close()])
   }
-  return [
-    rowOf(
-      'claim + finish, one at a time (peer: graphile-worker)',
-      times.graphile,
-      times.single,
-      'at least the peer',
-    ),
-    rowOf(
-      'claim + finish, 100 at a time (peer: pg-boss)',
-      times.boss,
-      times.batched,
-      'at least 30,000 a second',
-    ),
-  ]
+  return pairs.flatMap(({ name, goal, theirs, own }) => {
+    const speeds = rowOf(`claim + finish, ${name}`, 'tasks/s', theirs, own, ({ speed }) => speed, goal)
+    const cpu = rowOf(`server CPU, ${name}`, 'us/task', theirs, own, ({ cpuUs }) => cpuUs, 'told only')
+    return Number.isNaN(cpu.ours) ? [speeds] : [speeds, cpu]
+  })
 }
 
-/** In tasks a second, so that more is better; the ratio is ours to the peer's. */
-function rowOf(name: string, peer: number[], ours: number[], goal: string): Row {
-  const [theirs, own] = [median(peer), median(ours)]
-  return { name, peer: theirs, ours: own, ratio: own / theirs, unit: 'tasks/s', goal }
+/** Medians of the rounds; the ratio is ours to the peer's. */
+function rowOf(
+  name: string,
+  unit: string,
+  peer: Work[],
+  ours: Work[],
+  pick: (work: Work) => number,
+  goal: string,
+): Row {
+  const [theirs, own] = [median(peer.map(pick)), median(ours.map(pick))]
+  return { name, peer: theirs, ours: own, ratio: own / theirs, unit, goal }
 }
 
-/** Does `count` tasks and answers how many that were in a second. */
-type Contender = { work: (count: number) => Promise<number>; close: () => Promise<void> }
+/** Of one round: tasks a second, and CPU time of the server a task, NaN where the system does not tell. */
+type Work = { speed: number; cpuUs: number }
 
-async function perSecond(count: number, work: () => Promise<unknown>): Promise<number> {
-  const startedAt = performance.now()
-  await work()
-  return (count * 1_000) / (performance.now() - startedAt)
+/** Reads what the connections that live before and after a piece of work have used of the CPU in between. */
+async function createMeter(postgres: TestPostgres) {
+  const client = new Client({ connectionString: postgres.url() })
+  await client.connect()
+  const read = async (): Promise<Map<number, number>> => {
+    const { rows } = await client.query<{ pid: number }>(
+      `SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`,
+    )
+    return new Map(rows.map(({ pid }) => [pid, cpuNsOf(pid)]))
+  }
+  return {
+    measure: async (count: number, work: () => Promise<unknown>): Promise<Work> => {
+      const before = await read()
+      const startedAt = performance.now()
+      await work()
+      const speed = (count * 1_000) / (performance.now() - startedAt)
+      const used = [...(await read())].map(([pid, ns]) => ns - (before.get(pid) ?? 0))
+      return { speed, cpuUs: used.reduce((sum, ns) => sum + ns, 0) / 1_000 / count }
+    },
+    close: async () => client.end(),
+  }
 }
 
-async function createOurs(postgres: TestPostgres) {
+function cpuNsOf(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0])
+  } catch {
+    return NaN
+  }
+}
+
+/** Loads `count` tasks and answers what doing them took. */
+type Contender = { work: (count: number, batch: number) => Promise<Work>; close: () => Promise<void> }
+
+type Measure = (count: number, work: () => Promise<unknown>) => Promise<Work>
+
+async function createOurs(postgres: TestPostgres, measure: Measure): Promise<Contender> {
   const pool = new Pool({ connectionString: postgres.url('postgres'), max: WORKERS })
   const admin = new Pool({ connectionString: postgres.url(), max: 1 })
   await pool.query(
@@ -124,7 +184,7 @@ async function createOurs(postgres: TestPostgres) {
       loaded += count
       const workers = Array.from({ length: WORKERS }, (_, index) => `w${index}`)
       const done: number[] = []
-      const speed = await perSecond(count, async () => {
+      const speed = await measure(count, async () => {
         done.push(...(await Promise.all(workers.map(async (worker) => runWorker(worker, batch)))))
       })
       const sum = done.reduce((total, one) => total + one, 0)
@@ -137,14 +197,14 @@ async function createOurs(postgres: TestPostgres) {
   }
 }
 
-async function createGraphile(postgres: TestPostgres): Promise<Contender> {
+async function createGraphile(postgres: TestPostgres, measure: Measure): Promise<Contender> {
   const pgPool = new Pool({ connectionString: postgres.url(), max: WORKERS })
   ignoreBreaks(pgPool)
   const logger = new Logger(() => () => {})
   const utils = await makeWorkerUtils({ pgPool, logger })
   await utils.migrate()
   return {
-    work: async (count) => {
+    work: async (count, batch) => {
       await utils.addJobs(
         Array.from({ length: count }, (_, n) => ({ identifier: 'nothing', payload: { n } })),
       )
@@ -156,12 +216,13 @@ async function createGraphile(postgres: TestPostgres): Promise<Contender> {
         if (done === count) finished.resolve(null)
       }
       let runner: Awaited<ReturnType<typeof run>> | null = null
-      const speed = await perSecond(count, async () => {
+      const speed = await measure(count, async () => {
         runner = await run({
           pgPool,
           logger,
           taskList: { nothing },
           concurrency: WORKERS,
+          ...(batch === 1 ? {} : { preset: { worker: LOCAL_QUEUE } }),
           noHandleSignals: true,
         })
         await finished.promise
@@ -176,7 +237,7 @@ async function createGraphile(postgres: TestPostgres): Promise<Contender> {
   }
 }
 
-async function createBoss(postgres: TestPostgres): Promise<Contender> {
+async function createBoss(postgres: TestPostgres, measure: Measure): Promise<Contender> {
   const boss = new PgBoss({
     connectionString: postgres.url(),
     max: WORKERS,
@@ -186,9 +247,9 @@ async function createBoss(postgres: TestPostgres): Promise<Contender> {
   boss.on('error', () => {})
   await boss.start()
   await boss.createQueue('bench')
-  const runWorker = async (): Promise<void> => {
+  const runWorker = async (batchSize: number): Promise<void> => {
     for (;;) {
-      const jobs = await boss.fetch('bench', { batchSize: BATCH })
+      const jobs = await boss.fetch('bench', { batchSize })
       if (jobs.length === 0) return
       await boss.complete(
         'bench',
@@ -197,12 +258,14 @@ async function createBoss(postgres: TestPostgres): Promise<Contender> {
     }
   }
   return {
-    work: async (count) => {
+    work: async (count, batch) => {
       await boss.insert(
         'bench',
         Array.from({ length: count }, (_, n) => ({ data: { n } })),
       )
-      return perSecond(count, async () => Promise.all(Array.from({ length: WORKERS }, runWorker)))
+      return measure(count, async () =>
+        Promise.all(Array.from({ length: WORKERS }, async () => runWorker(batch))),
+      )
     },
     close: async () => boss.stop({ graceful: false }),
   }

@@ -136,7 +136,8 @@ create function public.tasks_claim(
   p_projects text[], p_roles text[], p_labels text[], p_except text[] default '{}'
 ) returns setof ccm.task_rows
 language plpgsql security definer set search_path = ''
-  set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set enable_hashjoin = 'off' set enable_mergejoin = 'off'
+  set plan_cache_mode = 'force_generic_plan' set enable_seqscan = 'off' set enable_bitmapscan = 'off' set enable_sort = 'off'
+  set enable_hashjoin = 'off' set enable_mergejoin = 'off'
 as $$
 declare
   room integer := least(p_limit, 1000);
@@ -153,13 +154,12 @@ begin
   done := pg_catalog.pg_advisory_xact_lock_shared(ccm.lock_key('worker ' || p_worker, p_system))::text;
   -- A worker of one project without a limit: nothing is counted and nobody takes turns, so claims need not wait for
   -- each other. A limit that is set now waits for this claim, and one that was set just before leaves it empty.
-  select w.epoch, w.draining, line.only_name, line.is_last into newest_epoch, draining, only_project, is_last
-  from public.workers as w cross join lateral (
-    select case when count(*) = 1 and bool_and(p.max_running is null) then min(p.name) end as only_name,
-      coalesce(min(p.turn) > 0 and min(p.turn) = (
-        select max(q.turn) from public.projects as q where q.system_id = p_system), false) as is_last
-    from public.projects as p
-    where p.system_id = p_system and p.name = any (p_projects) and not p.paused) as line
+  select w.epoch, w.draining, p.name, p.turn > 0 and not exists (
+      select from public.projects as q where q.system_id = p_system and q.turn > p.turn)
+  into newest_epoch, draining, only_project, is_last
+  from public.workers as w
+    left join public.projects as p on p.system_id = p_system and p.name = p_projects[1] and cardinality(p_projects) = 1
+      and not p.paused and p.max_running is null
   where w.system_id = p_system and w.id = p_worker;
   if newest_epoch is distinct from p_epoch or p_epoch is null then
     perform ccm.fence(p_system, p_worker, p_epoch);
