@@ -15,15 +15,30 @@ export function createQueueCounts(db: QueueDatabase, system: string): QueueCount
      UNION ALL
      SELECT project, status, count(*) FROM tasks WHERE system = :system AND status = 'running' GROUP BY project
      UNION ALL
-     SELECT project, status, count(*) FROM tasks WHERE system = :system AND status IN ('succeeded', 'failed', 'cancelled', 'dead')
-     GROUP BY project, status`,
+     SELECT project, status, count(*) FROM tasks
+     WHERE system = :system AND status IN ('failed', 'cancelled', 'dead') GROUP BY project, status
+     UNION ALL
+     SELECT project, 'all', count(*) FROM tasks WHERE system = :system GROUP BY project`,
   )
   const oldest = db.prepare<{ system: string; now: number }, { at: number | null }>(
     `SELECT min(max(created_at, scheduled_at)) AS at FROM tasks
      WHERE system = :system AND status = 'queued' AND scheduled_at <= :now`,
   )
   return {
-    byProject: async () => byProject.all({ system }),
+    byProject: async () => {
+      const rows = byProject.all({ system })
+      const sumOf = (name: string): number =>
+        rows.reduce((sum, { project, status, count }) => {
+          if (project !== name) return sum
+          return status === 'all' ? sum + count : sum - count
+        }, 0)
+      // What succeeded is most of all, and counted as the rest.
+      return rows
+        .map((row) =>
+          row.status === 'all' ? { ...row, status: 'succeeded', count: sumOf(row.project) } : row,
+        )
+        .filter(({ count }) => count > 0)
+    },
     oldestQueuedAt: async (now) => oldest.get({ system, now })?.at ?? null,
   }
 }
