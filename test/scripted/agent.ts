@@ -97,6 +97,7 @@ async function turn(text: string): Promise<void> {
 async function endTurn(message: string, outcome: string): Promise<void> {
   const content = [{ type: 'text', text: message }]
   const id = `msg_${randomUUID()}`
+  note({ kind: 'saying', outcome })
   write({
     type: 'assistant',
     message: { id, role: 'assistant', model: 'scripted', content, stop_reason: 'end_turn' },

@@ -10,7 +10,8 @@ import {
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Sqlite from 'better-sqlite3'
-import { createStage, daemonLog, isAlive, type Stage } from '../e2e/stage.ts'
+import { execa } from 'execa'
+import { createStage, daemonLog, isAlive, type Ran, type Stage } from '../e2e/stage.ts'
 import { signal } from '../support/signal.ts'
 import { judge, type Remains } from './judge.ts'
 import { readLedger, type Entry } from './ledger.ts'
@@ -44,6 +45,7 @@ export type ScriptedFleet = {
   [Symbol.asyncDispose]: () => Promise<void>
 }
 
+const CCM = resolve(import.meta.dirname, '../../bin/ccm.js')
 const AGENT = resolve(import.meta.dirname, 'agent.ts')
 
 /** As many agents work side by side as there are `dirs`. */
@@ -52,6 +54,8 @@ export async function createScriptedFleet(options: {
   config?: string
   /** The folder of another fleet's ledger, to share it; default: one of its own. */
   ledgerFolder?: string
+  /** Runs the daemon as this user; for root only. */
+  asUser?: number
 }): Promise<ScriptedFleet> {
   const stage = await createStage(() => ({ kind: 'message', text: 'Nobody asks.\n[DONE]' }), {
     git: false,
@@ -87,6 +91,16 @@ export async function createScriptedFleet(options: {
   for (const dir of dirs) mkdirSync(dir)
   const holdFile = join(folder, 'hold')
   let added = 0
+
+  async function start(): Promise<Pick<Ran, 'code' | 'stderr'>> {
+    if (options.asUser === undefined) return stage.ccm(['start'])
+    const uid = String(options.asUser)
+    await execa('chown', ['-R', `${uid}:${uid}`, stage.folder])
+    const as = ['--reuid', uid, '--regid', uid, '--clear-groups', process.execPath, CCM, 'start']
+    const { env } = stage
+    const ran = await execa('setpriv', as, { env, extendEnv: false, cwd: stage.work, reject: false })
+    return { code: ran.exitCode ?? -1, stderr: ran.stderr }
+  }
 
   const address = () =>
     JSON.parse(readFileSync(join(stage.home, 'daemon.json'), 'utf8')) as { pid: number; port: number }
@@ -181,7 +195,7 @@ export async function createScriptedFleet(options: {
       }),
     async up() {
       const from = performance.now()
-      const { code, stderr } = await stage.ccm(['start'])
+      const { code, stderr } = await start()
       if (code !== 0) throw new Error(`ccm start: ${code}: ${stderr}\n${daemonLog(stage.home)}`)
       return performance.now() - from
     },

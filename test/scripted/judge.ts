@@ -36,7 +36,7 @@ export function judge(ledger: Entry[], remains: Remains, poisoned: string[] = []
     if (
       status === 'succeeded' &&
       !poisoned.includes(id) &&
-      !ledger.some((entry) => entry.task === id && isSuccess(entry))
+      !ledger.some((entry) => entry.task === id && (isSuccess(entry) || isSaying(entry)))
     )
       say(`task ${id} is succeeded, and no agent said so`)
   if (remains.openAttempts > 0) say(`${remains.openAttempts} attempts are open`)
@@ -90,6 +90,11 @@ function judgeEvents(name: string, own: Entry[], stored: number[], say: (text: s
   if (strange.length > 0) say(`${name}: the events ${strange.join(' ')} are stored and were never sent`)
   if (new Set(stored).size < stored.length) say(`${name}: an event is stored twice`)
   if (stored.some((seq, index) => seq < (stored[index - 1] ?? 0))) say(`${name}: its events are out of order`)
+}
+
+/** Its hook may have failed, or it was killed before it could note more: its transcript says so all the same. */
+function isSaying(entry: Entry): boolean {
+  return entry.kind === 'saying' && entry.outcome === 'done'
 }
 
 function isSuccess(entry: Entry): boolean {

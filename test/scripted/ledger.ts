@@ -9,7 +9,8 @@ export type Entry = { task: string; attempt: number; pid: number; at: number } &
   | { kind: 'child'; child: number }
   /** A hook event is given to the hook, and: the hook has ended well. */
   | { kind: 'sending' | 'sent'; seq: number; name: string }
-  | { kind: 'outcome'; outcome: string }
+  /** It is about to say how its work ended, in its transcript and by a hook, and: it has. */
+  | { kind: 'saying' | 'outcome'; outcome: string }
   | { kind: 'end' }
 )
 
