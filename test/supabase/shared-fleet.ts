@@ -24,7 +24,7 @@ export type SharedFleet = Fleet & {
 /** One home on a system that exists; `queue` are lines of `[queue]`. */
 export async function createSharedFleet(
   supabase: TestSupabase,
-  options: { url: string; system: string; worker: string; queue?: string; supabase?: string },
+  options: { url: string; system: string; worker: string; queue?: string; agents?: string },
 ): Promise<SharedFleet> {
   const fleet = await createFleet()
   const file = join(fleet.folder, 'ccm.toml')
@@ -36,11 +36,11 @@ export async function createSharedFleet(
       `secret_key = "${supabase.secretKey}"`,
       `system = "${options.system}"`,
       `worker = "${options.worker}"`,
-      options.supabase ?? '',
       '[queue]',
       options.queue ?? '',
       '[agents]',
       'min_free_memory_mb = 0',
+      options.agents ?? '',
     ].join('\n'),
   )
   const config = loadConfig({ CCM_CONFIG: file, CCM_HOME: fleet.home, HOME: fleet.folder }, fleet.folder)
