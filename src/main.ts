@@ -1,22 +1,22 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { homedir, hostname } from 'node:os'
+import { createHmac } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Logger } from 'pino'
 import { inheritedEnvironment } from './agent/environment.ts'
 import { createGuard } from './agent/guard.ts'
 import { attemptFiles } from './agent/launch.ts'
 import { costOf } from './agent/price.ts'
 import { findPackageRoot } from './cli/package-root.ts'
 import type { Config } from './config.ts'
-import type { Audit } from './core/audit.ts'
-import { CcmError, messageOf } from './core/errors.ts'
+import { CcmError } from './core/errors.ts'
 import { createMeters } from './core/meters.ts'
 import type { Lease } from './core/queue.ts'
-import { createRedactor, type Redactor } from './core/redact.ts'
-import type { Task } from './core/task.ts'
 import { createApp, type App } from './http/app.ts'
-import type { AppDeps, TaskView } from './http/deps.ts'
+import { createApiDeps } from './api.ts'
+import { limitOf, host, scopeFinder, toSettings } from './daemon-settings.ts'
+import { leaveTmux, mendDatabase, recordHang, tmuxState, whySick } from './fitness.ts'
+import { createGrowingRedactor } from './growing-redactor.ts'
+import { createHome, socketIn, writeWhole } from './home.ts'
+import { EXIT_FORCED, handleSignals } from './signals.ts'
 import { listen, listenOnSocket } from './http/listen.ts'
 import { readOrCreateToken } from './http/token.ts'
 import { openDoor } from './identity.ts'
@@ -30,49 +30,39 @@ import { createNotifiers } from './notify/notifiers.ts'
 import { chooseQueue, readSupabaseKey } from './queue-choice.ts'
 import { countsOfShared, createQueueCounts } from './queue/counts.ts'
 import { createApiKeys } from './store/api-keys.ts'
-import { createAuditLog, type AuditLog } from './store/audit.ts'
+import { createAuditLog } from './store/audit.ts'
 import { createAttempts } from './store/attempts.ts'
-import { openDatabase, type Database } from './store/database.ts'
+import { openDatabase } from './store/database.ts'
 import { createHookEvents } from './store/hook-events.ts'
 import { acquireHomeLock } from './store/lock.ts'
-import { createIncidents, type Incidents } from './store/incidents.ts'
+import { createIncidents } from './store/incidents.ts'
 import { createNotes } from './store/notes.ts'
 import { createInboxStore } from './store/inbox.ts'
-import { createIdempotency } from './store/idempotency.ts'
 import { createOutbox } from './store/outbox.ts'
 import { createPermissionRules } from './store/permission-rules.ts'
-import { createProjects, type Project } from './store/projects.ts'
+import { createProjects } from './store/projects.ts'
 import { createExpiry } from './store/expiry.ts'
 import { createSearch } from './store/search.ts'
 import { createSpending } from './store/spending.ts'
-import { createTimelines } from './store/timeline.ts'
 import { createBudgets } from './supervisor/budgets.ts'
-import { changesOf, takeOver } from './reload.ts'
+import { reload } from './reload.ts'
 import { createServiceNotifier, keeperOf } from './service/notify.ts'
-import { probeScope } from './service/scope-probe.ts'
-import { createBeats, createPulse, type Beats, type StartPulse } from './supervisor/beats.ts'
+import { createBeats, createPulse, type StartPulse } from './supervisor/beats.ts'
 import { createSchedules } from './store/schedules.ts'
 import { createScheduler } from './supervisor/schedules.ts'
 import { createWorktrees } from './store/worktrees.ts'
 import { createDiskGuard, giveUpBallast, type DiskGuard } from './supervisor/disk-guard.ts'
 import { createExpirer } from './supervisor/expire.ts'
 import { createIndexer } from './supervisor/indexer.ts'
-import type { RightsLimit } from './supervisor/shared-queue.ts'
 import { createSupervisor } from './supervisor/supervisor.ts'
-import { hangSentence, startWatchdog, takeHang, type Hang } from './supervisor/watchdog.ts'
+import { hangSentence, startWatchdog, takeHang } from './supervisor/watchdog.ts'
 import type { Settings } from './supervisor/settings.ts'
-import { listPanes } from './tmux/pane.ts'
-import { openTmuxServer, type TmuxServer } from './tmux/server.ts'
+import { openTmuxServer } from './tmux/server.ts'
 import { createTelegramDesk } from './telegram-desk.ts'
 import { tmuxFolder, tmuxHost } from './tmux-host.ts'
 
 /** How often the path of the database is looked at. */
 const MEND_MS = 2000
-
-const TMUX_ANSWERS_MS = 500
-
-/** Ended at once, or out of time, but on purpose: whoever restarts daemons leaves it be. */
-const EXIT_FORCED = 143
 
 /** Fewer beats than that would make a loop's limit inexact; more would only cost. */
 const PULSE_MS = 5000
@@ -327,7 +317,6 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
       })
     told = db.notices.length
   }, MEND_MS).unref()
-  const timelineOf = createTimelines(db)
   const search = createSearch(db)
   const indexer = createIndexer({ search, logger })
   indexer.nudge()
@@ -355,7 +344,6 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
 
   const ending = Promise.withResolvers<'keep' | 'end'>()
   const startedAt = clock()
-  const viewOf = async (task: Task): Promise<TaskView> => ({ task, agent: await supervisor.factsOf(task) })
   const health = createHealth({
     database: () => db.isStillThere(),
     tmux: async () => (await tmuxState(tmux)) === 'ok',
@@ -366,138 +354,38 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     supabase: chosen.shared === null ? null : async () => chosen.supabase() === 'ok',
     clock,
   })
-  const deps: AppDeps = {
-    authenticate,
-    keys,
-    idempotency: createIdempotency(db),
-    audit: createAuditor(auditLog, logger),
-    audits: async (query) => auditLog.list(query),
-    scrape,
-    answered: (route, method, status, tookMs) => {
-      meters.requests.add({ route, method, status: `${Math.floor(status / 100)}xx` })
-      meters.requestTime.observe({ route }, tookMs / 1000)
-    },
-    names: { port: () => port, public: config.http.names },
-    rate: config.http.rate,
+  const deps = createApiDeps({
+    config,
+    settings,
+    db,
+    chosen,
+    supervisor,
+    scheduler,
+    outside,
+    inboxStore,
+    projects,
+    rules,
+    attempts,
+    hookEvents,
+    incidents,
+    spending,
+    auditLog,
+    search,
+    indexer,
+    meters,
+    tmux,
     clock,
     logger,
-    tasks: {
-      insert: async (request) => {
-        const { task, ...more } = await supervisor.insert(request)
-        return { view: await viewOf(task), ...more }
-      },
-      get: async (id) => {
-        const task = await queue.get(id)
-        return task === null ? null : viewOf(task)
-      },
-      idsByPrefix: (prefix) => queue.idsByPrefix(prefix),
-      list: async (filter) => Promise.all((await queue.list(filter)).map(viewOf)),
-      cancel: (id, reason) => supervisor.cancel(id, reason),
-      retry: (id) => supervisor.retry(id),
-      approve: (id, ask) => supervisor.answer(id, (answers) => answers.approve(ask), 'granted'),
-      deny: (id, reason, ask) => supervisor.answer(id, (answers) => answers.deny(reason, ask), 'denied'),
-      send: (id, text, ask) => supervisor.answer(id, (answers) => answers.send(text, ask), null),
-      screen: (id) => supervisor.screen(id),
-    },
-    work: supervisor.work,
-    events: async ({ taskId, after, limit, ...narrowed }) =>
-      taskId === null
-        ? hookEvents.after(after, null, limit)
-        : hookEvents.ofTask(taskId, { afterId: after, limit, ...narrowed }),
-    changes: async ({ taskId, after, limit }) => attempts.changesAfter(after, taskId, limit),
-    lastIds: async () => ({ hookEventId: hookEvents.lastId(), stateChangeId: attempts.lastChangeId() }),
-    subscribe: (listener) => supervisor.subscribe(listener),
-    projects: {
-      list: async () => projects.list(),
-      add: async ({ dir, name, trust }) => supervisor.addProject(dir, name, trust),
-      update: async (name, changes) => supervisor.updateProject(name, changes),
-      remove: (name) => {
-        scheduler.refuseRemoval(name)
-        return supervisor.removeProject(name)
-      },
-      trust: async (name) => supervisor.trustProject(name),
-    },
-    record: {
-      timeline: async (taskId) => timelineOf(taskId, clock()),
-      search: async (filter) => {
-        await indexer.caughtUp()
-        return search.find(filter)
-      },
-    },
-    rules: {
-      of: async (name) => rules.of(name),
-      change: async (name, changes) => rules.change(name, changes),
-    },
-    schedules: {
-      list: async () => scheduler.list(),
-      add: async ({ dir, project, ...request }) => {
-        const found = supervisor.addProject(dir, project, false)
-        return scheduler.viewOf(scheduler.add({ ...request, project: found.name }))
-      },
-      setPaused: async (schedule, paused) => scheduler.setPaused(schedule, paused),
-      remove: async (schedule) => scheduler.remove(schedule),
-      run: async (schedule) => viewOf(await scheduler.runNow(schedule)),
-    },
-    inbox: {
-      list: async (filter) => inboxStore.list(filter),
-      get: async (id) => inboxStore.get(id),
-      approve: async (id, by) => outside.inbox.approve(id, by),
-      refuse: async (id, by, reason) => outside.inbox.refuse(id, by, reason),
-    },
-    templates: config.templates,
-    webhooks: outside.webhooks,
-    worker,
-    rightsOf: (project) => limitOf(project, settings.claude),
-    agents: async () => Promise.all(supervisor.agents().map(({ task }) => viewOf(task))),
-    workers: async () =>
-      chosen.workers === null
-        ? [
-            {
-              id: worker,
-              host: hostname(),
-              version: root.version,
-              capacity: settings.maxConcurrent,
-              running: supervisor.agents().length,
-              roles: null,
-              labels: [],
-              projects: Object.fromEntries(projects.list().map(({ name, dir }) => [name, dir])),
-              draining: false,
-              seenAt: clock(),
-            },
-          ]
-        : chosen.workers(),
-    systems: async () => [
-      { id: chosen.system, queued: await queue.count('queued'), running: await queue.count('running') },
-    ],
-    usage: async (range) => spending.byModel(range),
-    status: async () => ({
-      pid: process.pid,
-      port,
-      home,
-      version: root.version,
-      worker,
-      uptime_s: Math.round((clock() - startedAt) / 1000),
-      agents: supervisor.agents().length,
-      max_concurrent: settings.maxConcurrent,
-      queued: await queue.count('queued'),
-      running: await queue.count('running'),
-      holds: supervisor.holds().map(({ kind, sentence }) => `${kind}: ${sentence}`),
-      tmux: await tmuxState(tmux),
-      tmux_socket: tmux.socketPath,
-      claude: await supervisor.claude().catch((error: unknown) => ({ problem: messageOf(error) })),
-      kept_by: keptBy,
-      events: hookEvents.oddOnes(),
-      shared: chosen.state(),
-      found_at_start: [...hung, ...db.notices, ...supervisor.foundAtStart()],
-    }),
+    authenticate,
+    scrape,
     health,
-    incidents: async (filter) => incidents.list(filter),
-    askPermission: async (taskId, attempt, secret, payload, signal) => {
-      if (!isSame(secret, secretOf({ taskId, attempt }))) return 'unauthorized'
-      return { answer: await supervisor.hold(taskId, attempt, payload, signal) }
-    },
     shutdown: (agents) => ending.resolve(agents),
-  }
+    secretOf,
+    port,
+    version: root.version,
+    keptBy,
+    hung,
+  })
 
   const telegram = await createTelegramDesk({
     config: config.telegram,
@@ -582,234 +470,4 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   onSignal.dispose()
   clearTimeout(limit)
   return 0
-}
-
-/** Takes in further secrets while the daemon runs; what it knew before stays hidden. */
-function createGrowingRedactor(
-  first: string[],
-  patterns: RegExp[],
-): Redactor & { add: (values: string[]) => void } {
-  let values = first
-  let current = createRedactor({ values, patterns })
-  return {
-    text: (text) => current.text(text),
-    value: (value) => current.value(value),
-    mayHold: (json) => current.mayHold(json),
-    add(more) {
-      values = [...new Set([...values, ...more])]
-      current = createRedactor({ values, patterns })
-    },
-  }
-}
-
-/** What tasks of a project may do at most, where nobody of this machine asked for more. */
-function limitOf(project: Project | null, claude: Settings['claude']): RightsLimit {
-  return {
-    permissionMode: project?.permissionMode ?? claude.permissionMode,
-    allowedTools: [...claude.allowedTools, ...(project?.allowedTools ?? [])],
-    inPlace: project?.inPlace ?? false,
-  }
-}
-
-/** A tmux that hangs must not hold up whoever asks how the daemon is. */
-async function tmuxState(tmux: TmuxServer): Promise<'ok' | 'down'> {
-  const asked = tmux.run([['display-message', '-p', '']], { readOnly: true })
-  const answered = asked.then(
-    ([reply]) => reply?.ok === true,
-    () => false,
-  )
-  const late = new Promise<boolean>((resolve) => setTimeout(resolve, TMUX_ANSWERS_MS, false))
-  return (await Promise.race([answered, late])) ? 'ok' : 'down'
-}
-
-/** After a start that failed: a server without agents ends, one with agents waits for the next start. */
-async function leaveTmux(tmux: TmuxServer): Promise<void> {
-  const panes = await listPanes(tmux)
-  await (panes.some(({ marks }) => marks.task !== undefined) ? tmux.close() : tmux.kill())
-}
-
-function createHome(home: string): void {
-  try {
-    mkdirSync(home, { recursive: true, mode: 0o700 })
-  } catch (error) {
-    throw new CcmError(
-      'BAD_CONFIG',
-      `The folder of all state, ${home}, cannot be made: ${messageOf(error)}.`,
-      {
-        remedy: 'Set CCM_HOME to a folder that can be written.',
-        cause: error,
-      },
-    )
-  }
-}
-
-/** Beside the tmux folder where the home is too deep for a socket. */
-function socketIn(home: string, name: string): string {
-  const inHome = join(home, name)
-  return Buffer.byteLength(inHome) <= 100 ? inHome : join(tmuxFolder(home), name)
-}
-
-function toSettings(
-  config: Config,
-  inherited: Record<string, string>,
-  hookScript: string,
-  worker: string,
-): Omit<Settings, 'ask'> {
-  const { timeouts, agents } = config
-  return {
-    home: config.home,
-    userHome: inherited['HOME'] ?? homedir(),
-    hookScript,
-    inherited,
-    claude: config.claude,
-    outside: {
-      ...config.outside,
-      templateTools: config.templates.flatMap(({ allowedTools }) => allowedTools),
-    },
-    maxConcurrent: agents.maxConcurrent,
-    minFreeMemoryMb: agents.minFreeMemoryMb,
-    takes: { roles: agents.roles, labels: agents.labels },
-    markers: config.markers,
-    deadlines: {
-      startMs: timeouts.startMs,
-      noActivityMs: timeouts.noActivityMs,
-      totalMs: timeouts.taskMs,
-      waitingMs: timeouts.waitingMs,
-    },
-    exitMs: timeouts.exitMs,
-    askMs: timeouts.askMs,
-    heartbeatMs: config.queue.heartbeatMs,
-    sweepMs: config.queue.sweepMs,
-    worker,
-    keepMs: config.queue.keepMs,
-    look: config.sweep,
-  }
-}
-
-/** A write does it too; this is for the hours without one. */
-function mendDatabase(db: Database, logger: Logger): void {
-  try {
-    if (db.mend()) logger.error({ code: 'DATABASE_MENDED' }, db.notices.at(-1) ?? 'the database was put back')
-  } catch (err) {
-    logger.error({ err }, 'the database is gone and cannot be put back')
-  }
-}
-
-/** In the database, and in the log under the task; where the database cannot take it, all of it is in the log. */
-function createAuditor(log: AuditLog, logger: Logger): Audit {
-  return (entry) => {
-    const { action, kind, who, origin, status, taskId, requestId } = entry
-    const about = taskId === null ? {} : { taskId }
-    try {
-      log.add(entry)
-      logger.info({ ...about, requestId, code: status }, `${action} by ${kind} ${who} from ${origin}`)
-    } catch (err) {
-      logger.error({ err, ...about, requestId, entry }, 'a change could not be written to the audit log')
-    }
-  }
-}
-
-/** Closed at once: the daemon that hung is gone, and this one serves. */
-function recordHang(incidents: Incidents, hang: Hang, now: number, logger: Logger): void {
-  const key = `daemon_hung:${hang.at}`
-  const about = { what: hangSentence(hang), evidence: hang.stack.join('\n'), alert: false }
-  const openedAt = hang.at - hang.limitMs
-  const action = 'The watchdog ended it, and it was started again.'
-  try {
-    const who = { taskId: null, attempt: null }
-    incidents.open({ kind: 'daemon_hung', key, ...about, action, ...who, openedAt }, [])
-    incidents.close(key, now, null)
-  } catch (err) {
-    logger.error({ err }, 'an incident could not be recorded')
-  }
-}
-
-/** Asks systemd once whether agents can have scopes, when the first agent needs to know. */
-function scopeFinder(config: Config, logger: Logger): () => Promise<string[] | null> {
-  let known: Promise<string[] | null> | null = null
-  const find = async () => {
-    if (!config.scope.enabled) return null
-    const { argv, reason } = await probeScope(config.scope, process.env, process.getuid?.() === 0)
-    if (argv === null) logger.info(`agents run without a scope of their own: ${reason}`)
-    return argv
-  }
-  return () => (known ??= find())
-}
-
-/** The first TERM or INT ends in order, a second at once; HUP reads the configuration again. */
-function handleSignals(on: { end: () => void; reload: () => void; logger: Logger }): { dispose: () => void } {
-  let signals = 0
-  const onEnd = (signal: NodeJS.Signals) => {
-    if (++signals > 1) process.exit(EXIT_FORCED)
-    on.logger.info({ code: signal }, 'ending')
-    on.end()
-  }
-  const ends = ['SIGINT', 'SIGTERM'] as const
-  for (const signal of ends) process.on(signal, onEnd)
-  process.on('SIGHUP', on.reload)
-  return {
-    dispose: () => {
-      for (const signal of ends) process.off(signal, onEnd)
-      process.off('SIGHUP', on.reload)
-    },
-  }
-}
-
-/** The configuration that counts from now on; a faulty one changes nothing and is told. */
-async function reload(
-  read: () => Config,
-  before: Config,
-  settings: Settings,
-  hide: (values: string[]) => void,
-  logger: Logger,
-): Promise<Config> {
-  let after: Config
-  try {
-    const { config, values } = await withSecrets(read(), process.env)
-    hide(values)
-    after = config
-  } catch (err) {
-    logger.error({ err, code: 'BAD_CONFIG' }, 'the configuration was not reloaded; the old one counts')
-    return before
-  }
-  const { taken, later } = changesOf(before, after)
-  takeOver(settings, after)
-  logger.level = after.log.level
-  logger.info(`configuration reloaded; changed: ${taken.join(', ') || 'nothing'}`)
-  if (later.length > 0) logger.warn(`these changes need a restart (ccm restart): ${later.join(', ')}`)
-  return after
-}
-
-/** Why systemd should end this process; null while loops, tmux and the database are fresh. */
-async function whySick(of: {
-  beats: Beats
-  loopMs: number
-  tmux: TmuxServer
-  db: Database
-}): Promise<string | null> {
-  const [silent] = of.beats.silent(of.loopMs)
-  if (silent !== undefined) return `the ${silent} stands still`
-  // While no agent works nobody else looks; one that is gone is started again.
-  if ((await tmuxState(of.tmux)) === 'down')
-    await of.tmux.start().catch((error: unknown) => {
-      throw new CcmError('TMUX_FAILED', `tmux does not answer: ${messageOf(error)}`)
-    })
-  // A real write with its fsync that changes nothing.
-  of.db.prepare('PRAGMA application_id = 6513517').run({})
-  return null
-}
-
-function host(config: Config): string {
-  return config.http.host.includes(':') ? `[${config.http.host}]` : config.http.host
-}
-
-function isSame(a: string, b: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest()
-  return timingSafeEqual(digest(a), digest(b))
-}
-
-/** Beside it and renamed: a reader sees all of it or nothing. */
-function writeWhole(file: string, text: string): void {
-  writeFileSync(`${file}.part`, text, { mode: 0o600 })
-  renameSync(`${file}.part`, file)
 }

@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
+import type { Logger } from 'pino'
 import type { Config } from './config.ts'
+import { withSecrets } from './config-secrets.ts'
 import type { Settings } from './supervisor/settings.ts'
 
 /** What of the configuration counts for a running daemon from the next attempt on. */
@@ -52,4 +54,29 @@ export function takeOver(settings: Settings, config: Config): void {
     waitingMs: timeouts.waitingMs,
   }
   settings.claude = { ...claude, command: settings.claude.command }
+}
+
+/** The configuration that counts from now on; a faulty one changes nothing and is told. */
+export async function reload(
+  read: () => Config,
+  before: Config,
+  settings: Settings,
+  hide: (values: string[]) => void,
+  logger: Logger,
+): Promise<Config> {
+  let after: Config
+  try {
+    const { config, values } = await withSecrets(read(), process.env)
+    hide(values)
+    after = config
+  } catch (err) {
+    logger.error({ err, code: 'BAD_CONFIG' }, 'the configuration was not reloaded; the old one counts')
+    return before
+  }
+  const { taken, later } = changesOf(before, after)
+  takeOver(settings, after)
+  logger.level = after.log.level
+  logger.info(`configuration reloaded; changed: ${taken.join(', ') || 'nothing'}`)
+  if (later.length > 0) logger.warn(`these changes need a restart (ccm restart): ${later.join(', ')}`)
+  return after
 }

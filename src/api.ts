@@ -1,0 +1,232 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { Logger } from 'pino'
+import type { Config } from './config.ts'
+import type { Audit } from './core/audit.ts'
+import type { Clock } from './core/clock.ts'
+import { messageOf } from './core/errors.ts'
+import type { Meters } from './core/meters.ts'
+import type { Lease } from './core/queue.ts'
+import type { Task } from './core/task.ts'
+import { limitOf } from './daemon-settings.ts'
+import { tmuxState } from './fitness.ts'
+import type { AppDeps, TaskView } from './http/deps.ts'
+import type { Outside } from './outside.ts'
+import type { ChosenQueue } from './queue-choice.ts'
+import { createApiKeys } from './store/api-keys.ts'
+import type { Attempts } from './store/attempts.ts'
+import type { AuditLog } from './store/audit.ts'
+import type { Database } from './store/database.ts'
+import type { HookEvents } from './store/hook-events.ts'
+import { createIdempotency } from './store/idempotency.ts'
+import type { InboxStore } from './store/inbox.ts'
+import type { Incidents } from './store/incidents.ts'
+import type { PermissionRules } from './store/permission-rules.ts'
+import type { Projects } from './store/projects.ts'
+import type { Search } from './store/search.ts'
+import type { Spending } from './store/spending.ts'
+import { createTimelines } from './store/timeline.ts'
+import type { Indexer } from './supervisor/indexer.ts'
+import type { Scheduler } from './supervisor/schedules.ts'
+import type { Settings } from './supervisor/settings.ts'
+import type { Supervisor } from './supervisor/supervisor.ts'
+import type { TmuxServer } from './tmux/server.ts'
+
+/** The parts of a running daemon that its API speaks to, and what it is told of the process. */
+type Parts = {
+  config: Config
+  settings: Settings
+  db: Database
+  chosen: ChosenQueue
+  supervisor: Supervisor
+  scheduler: Scheduler
+  outside: Outside
+  inboxStore: InboxStore
+  projects: Projects
+  rules: PermissionRules
+  attempts: Attempts
+  hookEvents: HookEvents
+  incidents: Incidents
+  spending: Spending
+  auditLog: AuditLog
+  search: Search
+  indexer: Indexer
+  meters: Meters
+  tmux: TmuxServer
+  clock: Clock
+  logger: Logger
+  authenticate: AppDeps['authenticate']
+  scrape: AppDeps['scrape']
+  health: AppDeps['health']
+  shutdown: AppDeps['shutdown']
+  /** What an attempt's permission requests are signed with. */
+  secretOf: (lease: Lease) => string
+  port: number
+  version: string
+  keptBy: Awaited<ReturnType<AppDeps['status']>>['kept_by']
+  /** What the start found of a daemon that hung. */
+  hung: string[]
+}
+
+/** Everything the HTTP side needs of the daemon, each answer in one line. */
+export function createApiDeps(of: Parts): AppDeps {
+  const { config, settings, db, chosen, supervisor, scheduler, outside, inboxStore, projects } = of
+  const { rules, attempts, hookEvents, search, indexer, meters, tmux, clock, logger } = of
+  const { queue, worker } = chosen
+  const timelineOf = createTimelines(db)
+  const startedAt = clock()
+  const viewOf = async (task: Task): Promise<TaskView> => ({ task, agent: await supervisor.factsOf(task) })
+
+  return {
+    authenticate: of.authenticate,
+    keys: createApiKeys(db),
+    idempotency: createIdempotency(db),
+    audit: createAuditor(of.auditLog, logger),
+    audits: async (query) => of.auditLog.list(query),
+    scrape: of.scrape,
+    answered: (route, method, status, tookMs) => {
+      meters.requests.add({ route, method, status: `${Math.floor(status / 100)}xx` })
+      meters.requestTime.observe({ route }, tookMs / 1000)
+    },
+    names: { port: () => of.port, public: config.http.names },
+    rate: config.http.rate,
+    clock,
+    logger,
+    tasks: {
+      insert: async (request) => {
+        const { task, ...more } = await supervisor.insert(request)
+        return { view: await viewOf(task), ...more }
+      },
+      get: async (id) => {
+        const task = await queue.get(id)
+        return task === null ? null : viewOf(task)
+      },
+      idsByPrefix: (prefix) => queue.idsByPrefix(prefix),
+      list: async (filter) => Promise.all((await queue.list(filter)).map(viewOf)),
+      cancel: (id, reason) => supervisor.cancel(id, reason),
+      retry: (id) => supervisor.retry(id),
+      approve: (id, ask) => supervisor.answer(id, (answers) => answers.approve(ask), 'granted'),
+      deny: (id, reason, ask) => supervisor.answer(id, (answers) => answers.deny(reason, ask), 'denied'),
+      send: (id, text, ask) => supervisor.answer(id, (answers) => answers.send(text, ask), null),
+      screen: (id) => supervisor.screen(id),
+    },
+    work: supervisor.work,
+    events: async ({ taskId, after, limit, ...narrowed }) =>
+      taskId === null
+        ? hookEvents.after(after, null, limit)
+        : hookEvents.ofTask(taskId, { afterId: after, limit, ...narrowed }),
+    changes: async ({ taskId, after, limit }) => attempts.changesAfter(after, taskId, limit),
+    lastIds: async () => ({ hookEventId: hookEvents.lastId(), stateChangeId: attempts.lastChangeId() }),
+    subscribe: (listener) => supervisor.subscribe(listener),
+    projects: {
+      list: async () => projects.list(),
+      add: async ({ dir, name, trust }) => supervisor.addProject(dir, name, trust),
+      update: async (name, changes) => supervisor.updateProject(name, changes),
+      remove: (name) => {
+        scheduler.refuseRemoval(name)
+        return supervisor.removeProject(name)
+      },
+      trust: async (name) => supervisor.trustProject(name),
+    },
+    record: {
+      timeline: async (taskId) => timelineOf(taskId, clock()),
+      search: async (filter) => {
+        await indexer.caughtUp()
+        return search.find(filter)
+      },
+    },
+    rules: {
+      of: async (name) => rules.of(name),
+      change: async (name, changes) => rules.change(name, changes),
+    },
+    schedules: {
+      list: async () => scheduler.list(),
+      add: async ({ dir, project, ...request }) => {
+        const found = supervisor.addProject(dir, project, false)
+        return scheduler.viewOf(scheduler.add({ ...request, project: found.name }))
+      },
+      setPaused: async (schedule, paused) => scheduler.setPaused(schedule, paused),
+      remove: async (schedule) => scheduler.remove(schedule),
+      run: async (schedule) => viewOf(await scheduler.runNow(schedule)),
+    },
+    inbox: {
+      list: async (filter) => inboxStore.list(filter),
+      get: async (id) => inboxStore.get(id),
+      approve: async (id, by) => outside.inbox.approve(id, by),
+      refuse: async (id, by, reason) => outside.inbox.refuse(id, by, reason),
+    },
+    templates: config.templates,
+    webhooks: outside.webhooks,
+    worker,
+    rightsOf: (project) => limitOf(project, settings.claude),
+    agents: async () => Promise.all(supervisor.agents().map(({ task }) => viewOf(task))),
+    workers: async () =>
+      chosen.workers === null
+        ? [
+            {
+              id: worker,
+              host: hostname(),
+              version: of.version,
+              capacity: settings.maxConcurrent,
+              running: supervisor.agents().length,
+              roles: null,
+              labels: [],
+              projects: Object.fromEntries(projects.list().map(({ name, dir }) => [name, dir])),
+              draining: false,
+              seenAt: clock(),
+            },
+          ]
+        : chosen.workers(),
+    systems: async () => [
+      { id: chosen.system, queued: await queue.count('queued'), running: await queue.count('running') },
+    ],
+    usage: async (range) => of.spending.byModel(range),
+    status: async () => ({
+      pid: process.pid,
+      port: of.port,
+      home: config.home,
+      version: of.version,
+      worker,
+      uptime_s: Math.round((clock() - startedAt) / 1000),
+      agents: supervisor.agents().length,
+      max_concurrent: settings.maxConcurrent,
+      queued: await queue.count('queued'),
+      running: await queue.count('running'),
+      holds: supervisor.holds().map(({ kind, sentence }) => `${kind}: ${sentence}`),
+      tmux: await tmuxState(tmux),
+      tmux_socket: tmux.socketPath,
+      claude: await supervisor.claude().catch((error: unknown) => ({ problem: messageOf(error) })),
+      kept_by: of.keptBy,
+      events: hookEvents.oddOnes(),
+      shared: chosen.state(),
+      found_at_start: [...of.hung, ...db.notices, ...supervisor.foundAtStart()],
+    }),
+    health: of.health,
+    incidents: async (filter) => of.incidents.list(filter),
+    askPermission: async (taskId, attempt, secret, payload, signal) => {
+      if (!isSame(secret, of.secretOf({ taskId, attempt }))) return 'unauthorized'
+      return { answer: await supervisor.hold(taskId, attempt, payload, signal) }
+    },
+    shutdown: of.shutdown,
+  }
+}
+
+/** In the database, and in the log under the task; where the database cannot take it, all of it is in the log. */
+function createAuditor(log: AuditLog, logger: Logger): Audit {
+  return (entry) => {
+    const { action, kind, who, origin, status, taskId, requestId } = entry
+    const about = taskId === null ? {} : { taskId }
+    try {
+      log.add(entry)
+      logger.info({ ...about, requestId, code: status }, `${action} by ${kind} ${who} from ${origin}`)
+    } catch (err) {
+      logger.error({ err, ...about, requestId, entry }, 'a change could not be written to the audit log')
+    }
+  }
+}
+
+/** Compares secrets in constant time. */
+function isSame(a: string, b: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest()
+  return timingSafeEqual(digest(a), digest(b))
+}
