@@ -53,6 +53,8 @@ describeOnSupabase('many machines', (supabase) => {
           }),
         ),
       )
+      await using stack = new AsyncDisposableStack()
+      for (const fleet of fleets) stack.use(fleet)
       const [one, two] = fleets
       if (one === undefined || two === undefined) throw new Error('there are two')
       const ledger = join(one.folder, 'ledger')
@@ -106,7 +108,6 @@ describeOnSupabase('many machines', (supabase) => {
       })
       expect(doubles).toEqual([])
       expect(daemons[0]?.chosen.state()).toMatchObject({ realtime: 'ready', supabase: 'ok' })
-      for (const fleet of fleets) await fleet[Symbol.asyncDispose]()
     },
   )
 
