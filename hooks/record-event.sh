@@ -27,9 +27,12 @@ sleep 0.8 &
 timer=$!
 (
   cat=
-  trap 'kill $cat; lost "$@"; rm -f "$part"; exit' TERM
+  trap 'trap - EXIT; kill $cat; lost "$@"; rm -f "$part"; exit' TERM
+  # A shell that may start no process ends at once.
+  trap 'lost "$@"' EXIT
   cat <&3 >"$part" &
   cat=$!
+  trap - EXIT
   if wait "$cat" && mv -f "$part" "$file"; then
     kill "$timer"
     exit
