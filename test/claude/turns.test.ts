@@ -192,49 +192,45 @@ test(
   },
 )
 
-test(
-  'agents at the same time do not mix, in one project or in two',
-  { timeout: 2 * LIMIT_MS },
-  async () => {
-    const names = ['alpha', 'beta', 'gamma']
-    const nameOf = (request: ModelRequest) =>
-      names.find((name) => request.userBlocks.some((block) => block.includes(`You are ${name}`))) ?? ''
-    const scripts = Object.fromEntries(
-      names.map((name) => [
-        name,
-        inTurn(
-          // None goes on before all three are there: they do run at the same time.
-          runs(`touch STAGE/here.${name}; until [ "$(ls STAGE/here.* | wc -l)" = 3 ]; do sleep 0.1; done`),
-          runs(`echo ${name}`),
-          says(`I was ${name}.\n[DONE]`),
-        ),
-      ]),
-    )
-    await using stage = await createStage(async (request) => {
-      const reply = await scripts[nameOf(request)]?.(request)
-      return JSON.parse(JSON.stringify(reply).replaceAll('STAGE', stage.folder))
-    })
-    const other = join(stage.folder, 'other')
-    mkdirSync(other)
-    const tasks = [
-      await stage.add('You are alpha', ...BYPASS),
-      await stage.add('You are beta', ...BYPASS),
-      await stage.add('You are gamma', '--dir', other, ...BYPASS),
-    ]
-    const ended = await Promise.all(tasks.map(({ id }) => stage.end(id, 80_000)))
-    expect(ended.map(({ status, result }) => [status, result?.text])).toEqual(
-      names.map((name) => ['succeeded', `I was ${name}.`]),
-    )
-    expect(ended.map(({ result }) => result?.tools[1]?.command)).toEqual(names.map((name) => `echo ${name}`))
-    for (const { id, claude_session_id, dir } of ended) {
-      const events = await stage.events(id)
-      expect(new Set(events.map((event) => event.session_id))).toEqual(new Set([claude_session_id]))
-      expect(new Set(events.map((event) => event.cwd))).toEqual(new Set([dir]))
-      expect(events.filter((event) => event.hook_event_name === 'UserPromptSubmit')).toHaveLength(1)
-    }
-    expect(new Set(ended.map(({ claude_session_id }) => claude_session_id)).size).toBe(3)
-  },
-)
+test('agents at the same time do not mix, in one project or in two', { timeout: 2 * LIMIT_MS }, async () => {
+  const names = ['alpha', 'beta', 'gamma']
+  const nameOf = (request: ModelRequest) =>
+    names.find((name) => request.userBlocks.some((block) => block.includes(`You are ${name}`))) ?? ''
+  const scripts = Object.fromEntries(
+    names.map((name) => [
+      name,
+      inTurn(
+        // None goes on before all three are there: they do run at the same time.
+        runs(`touch STAGE/here.${name}; until [ "$(ls STAGE/here.* | wc -l)" = 3 ]; do sleep 0.1; done`),
+        runs(`echo ${name}`),
+        says(`I was ${name}.\n[DONE]`),
+      ),
+    ]),
+  )
+  await using stage = await createStage(async (request) => {
+    const reply = await scripts[nameOf(request)]?.(request)
+    return JSON.parse(JSON.stringify(reply).replaceAll('STAGE', stage.folder))
+  })
+  const other = join(stage.folder, 'other')
+  mkdirSync(other)
+  const tasks = [
+    await stage.add('You are alpha', ...BYPASS),
+    await stage.add('You are beta', ...BYPASS),
+    await stage.add('You are gamma', '--dir', other, ...BYPASS),
+  ]
+  const ended = await Promise.all(tasks.map(({ id }) => stage.end(id, 80_000)))
+  expect(ended.map(({ status, result }) => [status, result?.text])).toEqual(
+    names.map((name) => ['succeeded', `I was ${name}.`]),
+  )
+  expect(ended.map(({ result }) => result?.tools[1]?.command)).toEqual(names.map((name) => `echo ${name}`))
+  for (const { id, claude_session_id, dir } of ended) {
+    const events = await stage.events(id)
+    expect(new Set(events.map((event) => event.session_id))).toEqual(new Set([claude_session_id]))
+    expect(new Set(events.map((event) => event.cwd))).toEqual(new Set([dir]))
+    expect(events.filter((event) => event.hook_event_name === 'UserPromptSubmit')).toHaveLength(1)
+  }
+  expect(new Set(ended.map(({ claude_session_id }) => claude_session_id)).size).toBe(3)
+})
 
 test(
   "model, permission mode and tool rules reach Claude Code, and the daemon's secrets do not",
