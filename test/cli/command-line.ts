@@ -331,7 +331,8 @@ export function createCommandLine(
 /** A folder that is gone after the test. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'ccm-cli-'))
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  // A shell or a server that is just ending may write one more file while its folder goes.
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }))
   return folder
 }
 

@@ -94,7 +94,13 @@ async function openShell(shell: (typeof SHELLS)[number], home: string) {
   })
   const script = join(folder, `ccm.${shell}`)
   writeFileSync(script, (await createCommandLine(home).ccm('completion', shell)).stdout)
-  const env = { PATH: `${bin}:/usr/local/bin:/usr/bin:/bin`, HOME: folder, CCM_HOME: home, LANG: 'C.UTF-8' }
+  const env = {
+    PATH: `${bin}:/usr/local/bin:/usr/bin:/bin`,
+    HOME: folder,
+    CCM_HOME: home,
+    LANG: 'C.UTF-8',
+    HISTFILE: '/dev/null',
+  }
   const tmux = (...args: string[]) =>
     execa('tmux', ['-S', join(folder, 't'), '-f', '/dev/null', ...args], { env, extendEnv: false })
   await tmux('new-session', '-d', '-x', '120', '-y', '40', START[shell])
