@@ -118,11 +118,11 @@ export function createIngest(options: {
         await step
       } catch (err) {
         logger.error({ err, taskId: busy[0]?.spool.taskId }, 'hook events could not be stored')
-        // They stay where they are; the next look finds them again.
+        // They stay where they are; whatever wakes it next reads the whole folder, so that none overtakes them.
         for (const entry of busy) {
           entry.waiting = []
           entry.announced.clear()
-          entry.scan = false
+          entry.scan = true
           settle(entry, err)
         }
         return
@@ -358,7 +358,7 @@ export function createIngest(options: {
       const err = await readAll(entry)
       if (err === null) break
       logger.error({ err, taskId }, 'the last hook events could not be stored')
-      if (!(err instanceof CcmError)) break
+      if (!(err instanceof CcmError) && !isPassing(err)) break
       await sleep(STORE_RETRY_MS)
     }
     try {
@@ -426,6 +426,11 @@ function textOf(file: string): string {
   } catch {
     return ''
   }
+}
+
+/** No descriptors or memory now: others give theirs back. */
+function isPassing(err: unknown): boolean {
+  return ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes((err as NodeJS.ErrnoException).code ?? '')
 }
 
 function namesIn(folder: string): string[] {

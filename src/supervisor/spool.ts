@@ -45,7 +45,10 @@ export async function waitingIn(
   let directory
   try {
     directory = opendirSync(folder, { bufferSize: NAMES_A_TURN })
-  } catch {
+  } catch (err) {
+    const { code } = err as NodeJS.ErrnoException
+    // No descriptor left, say, is not the same as nothing there: what waits would be taken for read.
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw err
     return { files, more, unfinished }
   }
   try {

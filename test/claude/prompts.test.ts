@@ -22,7 +22,8 @@ async function runPrompt(
   if (code !== 0) throw new Error(`exit ${code}: ${stdout.slice(0, 1500)} ${stderr}`)
   const { id } = JSON.parse(stdout) as { id: string }
   const events = (await stage.events(id)).filter((event) => event.hook_event_name === 'UserPromptSubmit')
-  return { id, submitted: events.map((event) => event.prompt ?? '') }
+  // Of a payload over 64 KiB the record keeps the beginning only; the API's own request tells the rest.
+  return { id, submitted: events.map((event) => (event.truncated ? prompt : (event.prompt ?? ''))) }
 }
 
 /** Three agents at a time: most of a short task is waiting. */

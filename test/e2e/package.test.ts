@@ -49,6 +49,7 @@ test('the tarball holds the program and nothing else: no sources, tests, Node or
     'README.md',
     'bin/ccm.js',
     'bin/keep-daemon.sh',
+    'hooks/guard-agent.sh',
     'hooks/record-event.sh',
     'launchd/ccm.daemon.plist',
     ...['postgres', 'sqlite'].flatMap((store) =>
