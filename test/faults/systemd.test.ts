@@ -48,7 +48,8 @@ describe.skipIf(why !== null)('ccm as a service of a real systemd', () => {
   const said = async (...argv: string[]) => (await machine.run(argv)).stdout
   const show = (property: string, unit = 'ccm.service') =>
     said('systemctl', 'show', '--value', '-p', property, unit)
-  const mainPid = async () => Number(await show('MainPID'))
+  // Never 0, which a unit has that does not run: as the target of a signal it is one's own process group.
+  const mainPid = () => eventually('the unit runs', async () => Number(await show('MainPID')) || null)
   const status = async () => {
     const { stdout } = await ccm('status', '--json')
     return stdout === '' ? null : (JSON.parse(stdout) as StatusJson)

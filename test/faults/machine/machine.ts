@@ -68,6 +68,8 @@ export async function bootMachine(): Promise<Machine> {
         extendEnv: false,
         reject: false,
         stdin: 'ignore',
+        // A group of its own: what goes wrong in the machine must not signal the tests.
+        detached: true,
         timeout: 60_000,
       })
       return { code: exitCode ?? -1, stdout, stderr }
