@@ -36,7 +36,7 @@ async function demo(context: CliContext, json: boolean): Promise<number> {
   // Short, because the path of a socket may have only 107 bytes.
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'ccm-demo-')))
   const spawned: number[] = []
-  const model = await serveScriptedModel(createDemoScript(join(folder, 'project')))
+  const model = await serveScriptedModel(createDemoScript())
   const env = demoEnvironment(context.env, folder)
   const home = join(folder, 'home')
   const configFile = join(folder, 'ccm.toml')

@@ -26,11 +26,11 @@ fi
 }
 
 /**
- * The script that takes the place of the model: reads the program in `dir`, repairs it, runs the test and is
- * done, or says that it failed when the test says so.
+ * The script that takes the place of the model: reads the program in its own directory, wherever that is, repairs
+ * it, runs the test and is done, or says that it failed when the test says so.
  */
-export function createDemoScript(dir: string): ModelScript {
-  const file = `${dir}/total.sh`
+export function createDemoScript(): ModelScript {
+  const file = 'total.sh'
   return ({ turn, toolResults }) => {
     switch (turn) {
       case 0:
