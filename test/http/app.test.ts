@@ -129,7 +129,10 @@ test.each([
 test('an unknown dependency is refused before anything is added', async () => {
   const { ask, calls } = start()
   const refused = await ask('POST', '/api/tasks', { prompt: 'x', dir: '/x', depends_on: ['nobody'] })
-  expect(refused).toMatchObject({ status: 404, body: { detail: 'There is no task nobody.' } })
+  expect(refused).toMatchObject({
+    status: 404,
+    body: { detail: 'There is no task nobody.', remedy: 'List them: ccm tasks' },
+  })
   expect(calls).toEqual([])
 })
 

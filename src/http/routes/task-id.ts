@@ -59,5 +59,6 @@ function otherKind(given: string, kind: string, command: string): CcmError {
 
 /** There is no such task. */
 export function notFound(id: string): CcmError {
-  return new CcmError('NOT_FOUND', id === '' ? 'That is not the id of a task.' : `There is no task ${id}.`)
+  const message = id === '' ? 'That is not the id of a task.' : `There is no task ${id}.`
+  return new CcmError('NOT_FOUND', message, { remedy: 'List them: ccm tasks' })
 }
