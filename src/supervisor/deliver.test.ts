@@ -95,7 +95,7 @@ test('where many wait, a hundred go in one step, and all of them without another
   expect(pending).toEqual([])
 })
 
-test('a report that the queue cannot take holds up none of those before it', async () => {
+test('a report that the queue cannot take holds up no other', async () => {
   const takes = async ({ taskId }: Report): Promise<FinishReply> => {
     if (taskId === 'c') throw new Error('too odd')
     return 'succeeded'
@@ -103,8 +103,22 @@ test('a report that the queue cannot take holds up none of those before it', asy
   const { delivery, delivered, pending } = prepare(takes, ['a', 'b', 'c', 'd'].map(report))
   delivery.nudge()
   await delivery.close()
-  expect(delivered).toEqual(['a', 'b'])
-  expect(pending.map(({ taskId }) => taskId)).toEqual(['c', 'd'])
+  expect(delivered).toEqual(['a', 'b', 'd'])
+  expect(pending.map(({ taskId }) => taskId)).toEqual(['c'])
+})
+
+test('a hundred that cannot be taken do not hide those behind them for longer than they are refused', async () => {
+  const takes = async ({ taskId }: Report): Promise<FinishReply> => {
+    if (taskId.startsWith('odd')) throw new Error('too odd')
+    return 'succeeded'
+  }
+  const waiting = Array.from({ length: 250 }, (_, index) =>
+    report(index % 3 === 0 ? `odd${index}` : `t${index}`),
+  )
+  const { delivery, delivered } = prepare(takes, waiting)
+  delivery.nudge()
+  await delivery.close()
+  expect(delivered).toEqual(waiting.map(({ taskId }) => taskId).filter((id) => id.startsWith('t')))
 })
 
 test('a queue that is away is not asked again for each report', async () => {

@@ -10,8 +10,10 @@ export type Delivery = { nudge: () => void; close: () => Promise<void> }
 
 const RETRY_MS = 5000
 const AT_ONCE = 100
-/** What a single report would be answered too. */
+/** What every other report would be answered too. */
 const ALL_ALIKE = new Set(['SUPABASE_UNREACHABLE', 'STALE_LEASE', 'DISK_FULL'])
+
+const isOfAll = (error: unknown): boolean => error instanceof CcmError && ALL_ALIKE.has(error.code)
 
 /** Resending is safe: the queue answers `duplicate` to a report it has. `onDelivered` hears of each answer. */
 export function createDelivery(options: {
@@ -32,31 +34,47 @@ export function createDelivery(options: {
     for (;;) {
       const waiting = outbox.pending(AT_ONCE)
       if (waiting.length === 0) return
-      const replies = await send(waiting)
-      const answered = waiting.slice(0, replies.length)
-      for (const [index, { taskId, attempt }] of answered.entries()) {
-        const reply = replies[index]
+      const { answered, refusal } = await send(waiting)
+      for (const [{ taskId, attempt }, reply] of answered) {
         if (reply === 'stale' || reply === 'not_yours' || reply === 'unknown') {
           logger.warn({ taskId, attempt, code: reply.toUpperCase() }, 'the queue refused a report')
         }
       }
-      outbox.markDelivered(answered, clock())
-      for (const { taskId } of answered) options.onDelivered(taskId)
+      const leases = answered.map(([report]) => report)
+      outbox.markDelivered(leases, clock())
+      for (const { taskId } of leases) options.onDelivered(taskId)
+      if (refusal !== null && answered.length === 0) throw refusal
     }
   }
 
-  /** All in one step. Where the queue does not take one of them, the first goes alone: nothing behind it holds it up. */
-  async function send(reports: Report[]): Promise<FinishReply[]> {
-    const [first] = reports
-    if (first === undefined) return []
+  /**
+   * All in one step. Where the queue does not take them together each goes alone: the one that it cannot take stays, and
+   * holds up no other. Throws where the queue is away.
+   */
+  async function send(reports: Report[]): Promise<{ answered: [Report, FinishReply][]; refusal: unknown }> {
+    const answered: [Report, FinishReply][] = []
+    let refusal: unknown = null
     if (reports.length > 1) {
       try {
-        return await queue.finishMany(reports)
+        const replies = await queue.finishMany(reports)
+        for (const [index, reply] of replies.entries()) {
+          const report = reports[index]
+          if (report !== undefined) answered.push([report, reply])
+        }
+        return { answered, refusal }
       } catch (error) {
-        if (error instanceof CcmError && ALL_ALIKE.has(error.code)) throw error
+        if (isOfAll(error)) throw error
       }
     }
-    return [await queue.finish(first)]
+    for (const report of reports) {
+      try {
+        answered.push([report, await queue.finish(report)])
+      } catch (error) {
+        refusal = error
+        if (isOfAll(error)) break
+      }
+    }
+    return { answered, refusal }
   }
 
   function nudge(): void {
