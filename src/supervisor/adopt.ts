@@ -5,7 +5,7 @@ import { attemptFiles, cleanLaunch } from '../agent/launch.ts'
 import { killTree } from '../agent/process-tree.ts'
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
-import type { Queue } from '../core/queue.ts'
+import type { Lease, Queue, Report } from '../core/queue.ts'
 import type { Task } from '../core/task.ts'
 import type { Attempts } from '../store/attempts.ts'
 import { listPanes, type Pane } from '../tmux/pane.ts'
@@ -49,32 +49,17 @@ export async function adoptAll(options: {
     if (pane === undefined && !attempt.folder.startsWith(home + sep)) {
       // A copied home: folder and processes of this attempt are the original's, and none of our business.
       const error = `It belongs to the home that this one was copied from (${attempt.folder}).`
-      const lease = { taskId: attempt.taskId, attempt: attempt.attempt }
-      attempts.settle(
-        { ...lease, outcome: 'released', result: null, error, retryAfterMs: 0, resume: null },
-        clock(),
-      )
+      attempts.settle(released(attempt, error, 0), clock())
       found.push(
         `Task ${attempt.taskId}: its agent belongs to the home that this one was copied from; it is queued again here.`,
       )
       continue
     }
     if (task === null || task.attempt !== attempt.attempt || task.status !== 'running') {
-      const error = 'The queue has gone on without it.'
-      attempts.settle(
-        {
-          taskId: attempt.taskId,
-          attempt: attempt.attempt,
-          outcome: 'released',
-          result: null,
-          error,
-          retryAfterMs: null,
-          resume: null,
-        },
-        clock(),
-      )
+      // Its processes first: of an attempt that is settled the next start would not look for them.
       if (pane !== undefined) await endStray(pane, attempt.taskId, attempt.attempt)
       else await killTree({ rootPid: null, taskId: attempt.taskId, attempt: attempt.attempt })
+      attempts.settle(released(attempt, 'The queue has gone on without it.', null), clock())
       cleanLaunch(attempt.folder)
       rmSync(attemptFiles(attempt.folder).spool, { recursive: true, force: true })
       found.push(`Task ${attempt.taskId}: its attempt ${attempt.attempt} was out of date and was ended.`)
@@ -89,19 +74,7 @@ export async function adoptAll(options: {
     } else if (attempt.phase === 'claimed' || attempt.phase === 'starting') {
       await killTree({ rootPid: null, taskId: task.id, attempt: attempt.attempt })
       cleanLaunch(attempt.folder)
-      const error = 'The daemon ended before its agent was started.'
-      attempts.settle(
-        {
-          taskId: task.id,
-          attempt: attempt.attempt,
-          outcome: 'released',
-          result: null,
-          error,
-          retryAfterMs: 0,
-          resume: null,
-        },
-        clock(),
-      )
+      attempts.settle(released(attempt, 'The daemon ended before its agent was started.', 0), clock())
       found.push(`Task ${task.id}: its agent was never started; it is queued again.`)
     } else {
       void runner.adopt(task, attempt, null)
@@ -111,16 +84,8 @@ export async function adoptAll(options: {
 
   for (const task of await queue.mine()) {
     if (attempts.get({ taskId: task.id, attempt: task.attempt }) !== null) continue
-    const error = 'The daemon ended right after it claimed the task.'
-    await queue.finish({
-      taskId: task.id,
-      attempt: task.attempt,
-      outcome: 'released',
-      result: null,
-      error,
-      retryAfterMs: 0,
-      resume: null,
-    })
+    const lease = { taskId: task.id, attempt: task.attempt }
+    await queue.finish(released(lease, 'The daemon ended right after it claimed the task.', 0))
     found.push(`Task ${task.id}: claimed but not begun; it is queued again.`)
   }
 
@@ -172,6 +137,10 @@ function takeBack(
   const { pid, startedAt } = tmux.identity()
   attempts.setStarted(attempt, { serverPid: pid, serverStartedAt: startedAt, windowId, paneId, windowName })
   void runner.adopt(task, attempts.get(attempt) ?? attempt, panePid)
+}
+
+function released({ taskId, attempt }: Lease, error: string, retryAfterMs: number | null): Report {
+  return { taskId, attempt, outcome: 'released', result: null, error, retryAfterMs, resume: null }
 }
 
 function isPaneOf({ marks }: Pane, attempt: Attempt): boolean {
