@@ -111,7 +111,9 @@ export async function createTelegramDesk(options: {
         const { task } = await find(given)
         return decided(task.id, await deps.tasks.deny(task.id, `${by} denied it.`, ask), 'Denied.')
       },
-      async decide(id, approved, by) {
+      async decide(id, approved, by, chat) {
+        // What a press says is made by the client that sends it, whether or not it was ever shown that button.
+        if (!config.operators.includes(chat)) return 'Only the operators decide on requests.'
         const entry = approved
           ? await deps.inbox.approve(id, by)
           : await deps.inbox.refuse(id, by, 'A person refused it.')

@@ -19,8 +19,8 @@ export type TelegramPorts = {
   cancel: (id: string, by: string) => Promise<string>
   approve: (id: string, ask: string | null, by: string) => Promise<string>
   deny: (id: string, ask: string | null, by: string) => Promise<string>
-  /** Decides a request that waits in the inbox. */
-  decide: (id: number, approved: boolean, by: string) => Promise<string>
+  /** Decides a request that waits in the inbox, where this chat may. */
+  decide: (id: number, approved: boolean, by: string, chat: string) => Promise<string>
   status: () => Promise<string>
 }
 
@@ -130,7 +130,8 @@ export function createTelegramBot(options: {
   bot.on('callback_query:data', async (context) => {
     const [act = '', id = '', ask = ''] = context.callbackQuery.data.split(':')
     const by = whoIs(context)
-    const said = await decided(act, id, ask === '' ? null : ask, by).catch((error: unknown) =>
+    const chat = String(context.chat?.id)
+    const said = await decided(act, id, ask === '' ? null : ask, by, chat).catch((error: unknown) =>
       messageOf(error),
     )
     await context.answerCallbackQuery(clip(said, 190))
@@ -141,11 +142,17 @@ export function createTelegramBot(options: {
     logger.error({ err: withoutToken(error, options.token) }, 'an update of Telegram could not be dealt with')
   })
 
-  async function decided(act: string, id: string, ask: string | null, by: string): Promise<string> {
+  async function decided(
+    act: string,
+    id: string,
+    ask: string | null,
+    by: string,
+    chat: string,
+  ): Promise<string> {
     if (act === 'a') return ports.approve(id, ask, by)
     if (act === 'd') return ports.deny(id, ask, by)
     if ((act === 'ia' || act === 'ir') && /^\d{1,15}$/.test(id))
-      return ports.decide(Number(id), act === 'ia', by)
+      return ports.decide(Number(id), act === 'ia', by, chat)
     return 'That button means nothing any more.'
   }
 

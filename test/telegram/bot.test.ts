@@ -197,6 +197,8 @@ test('a request that waits is announced to the operators with buttons that decid
   await until(() => expect(telegram.textsTo(OPERATOR)[0]).toContain('Request 7 for app waits for approval'))
   telegram.push(press(OPERATOR, 'ia:7'))
   await until(() => expect(telegram.textsTo(OPERATOR)).toContain('There is no request 7.'))
+  telegram.push(press(ADA, 'ia:7'))
+  await until(() => expect(telegram.textsTo(ADA)).toEqual(['Only the operators decide on requests.']))
 })
 
 test('the webhook wants its secret token, and answers after the request is stored', async () => {
