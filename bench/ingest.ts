@@ -156,7 +156,7 @@ function storeOneByOne(home: Home): number {
 }
 
 const INSERT = `INSERT INTO hook_events (file_name, task_id, attempt, session, hook_event_name, at, payload)
-  VALUES (:file, 't', 1, :session, :name, :at, :text) ON CONFLICT (file_name) DO NOTHING RETURNING id`
+  VALUES (:file, 't', 1, :session, :name, :at, :text) ON CONFLICT (file_name) DO NOTHING`
 
 function rowOf(file: string, text: string) {
   const { session_id, hook_event_name } = JSON.parse(text) as Record<string, string>
@@ -171,7 +171,7 @@ function storeRaw(home: Home): number {
   const insert = db.prepare(INSERT)
   const group = db.transaction((from: number) => {
     for (let number = from; number < from + GROUP; number++)
-      insert.get({
+      insert.run({
         file: `${number}`,
         session: 's',
         name: 'PostToolUse',

@@ -20,7 +20,10 @@ declare module 'better-sqlite3' {
   namespace Database {
     type Value = string | number | null
     type Statement = {
-      run(params?: Record<string, Value>): { changes: number }
+      run(params?: Record<string, Value> | readonly Value[]): {
+        changes: number
+        lastInsertRowid: number | bigint
+      }
       get(params?: Record<string, Value>): unknown
       all(params?: Record<string, Value>): unknown[]
     }

@@ -25,6 +25,11 @@ export type Database = {
   notices: readonly string[]
   /** Prepares once per text; `Row` is trusted, so it must match the columns. */
   prepare: <P extends Params, Row = never>(sql: string) => Statement<P, Row>
+  /**
+   * An INSERT of one row with `?` for its values: answers the new row's id, or null where ON CONFLICT left it out. A
+   * row of 21 columns takes two thirds of the time it takes with names and RETURNING.
+   */
+  prepareInsert: (sql: string) => (values: readonly (string | number | null)[]) => number | null
   /** Runs `work` under the write lock and commits, or rolls all of it back when it throws. Never async. */
   transaction: <T>(work: () => T) => T
   /** False once the path no longer leads to the open file; the next write puts it back. */
@@ -198,6 +203,14 @@ function wrap(
     file,
     notices,
     prepare: prepare as Database['prepare'],
+    prepareInsert: (sql) => {
+      guarded(() => current(sql))
+      return (values) =>
+        guarded(() => {
+          const { changes, lastInsertRowid } = mended(sql).run(values)
+          return changes === 0 ? null : Number(lastInsertRowid)
+        })
+    },
     transaction: <T>(work: () => T): T => {
       // Refused before it starts: what follows its first await would run outside the transaction.
       if (work.constructor.name === 'AsyncFunction') {

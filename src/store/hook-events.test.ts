@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { EventColumns } from '../core/hook-kind.ts'
 import { createHookEvents, type NewHookEvent } from './hook-events.ts'
 import { openForTest, temporaryHome } from './temporary-database.ts'
 
@@ -82,5 +83,29 @@ test('a cursor never meets an id for the second time', () => {
   const last = events.lastId()
   db.prepare('DELETE FROM hook_events').run({})
   expect(events.insertBatch([eventOf('c')])[0]?.id).toBe(last + 1)
+  db.close()
+})
+
+test('each column of a record is read back as it was given', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const events = createHookEvents(db)
+  const columns: EventColumns = {
+    agentId: 'a1',
+    kind: 'bash_output',
+    phase: 'tool_use_complete',
+    tool: 'Bash',
+    toolUseId: 'toolu_1',
+    path: '/x',
+    started: 3,
+    durationMs: 2,
+    exitCode: 7,
+    detail: { command: 'true', cwd: '/c', stdout: 'out', stderr: null },
+  }
+  const rest = { size: 70_000, truncated: true, sha256: 'ab', suspect: 'future-time' as const }
+  const { fileName, ...event } = eventOf('a', { attempt: 4, hookEventName: 'PostToolUse' })
+  events.insertBatch([{ ...event, fileName, record: { text: '{"whole":false}', columns, ...rest } }])
+  const [row] = events.ofTask('t1', { limit: 1 })
+  expect(row).toEqual({ ...event, ...columns, ...rest, id: events.lastId(), payload: { whole: false } })
   db.close()
 })

@@ -77,21 +77,39 @@ type Row = {
   suspect: string | null
 }
 
-const COLUMNS = `id, task_id, attempt, session, hook_event_name, at, payload, agent_id, kind, phase, tool, tool_use_id,
-  path, started, duration_ms, exit_code, detail, size, truncated, sha256, suspect`
+/** In the order of `valuesOf`. */
+const WRITTEN = [
+  'task_id',
+  'attempt',
+  'session',
+  'hook_event_name',
+  'at',
+  'payload',
+  'agent_id',
+  'kind',
+  'phase',
+  'tool',
+  'tool_use_id',
+  'path',
+  'started',
+  'duration_ms',
+  'exit_code',
+  'detail',
+  'size',
+  'truncated',
+  'sha256',
+  'suspect',
+] as const satisfies (keyof Row)[]
+const COLUMNS = `id, ${WRITTEN.join(', ')}`
 
 /** Nothing is redacted: for tests and tools that store what is known to be harmless. */
 const PLAIN: Pick<Redactor, 'value'> = { value: (value) => value }
 
 /** Hook events on the local database; what comes without a `record` of its own is redacted here. */
 export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'> = PLAIN): HookEvents {
-  const insert = db.prepare<Omit<Row, 'id'> & { file_name: string }, { id: number }>(
-    `INSERT INTO hook_events
-       (file_name, task_id, attempt, session, hook_event_name, at, payload, agent_id, kind, phase, tool, tool_use_id,
-        path, started, duration_ms, exit_code, detail, size, truncated, sha256, suspect)
-     VALUES (:file_name, :task_id, :attempt, :session, :hook_event_name, :at, :payload, :agent_id, :kind, :phase,
-        :tool, :tool_use_id, :path, :started, :duration_ms, :exit_code, :detail, :size, :truncated, :sha256, :suspect)
-     ON CONFLICT (file_name) DO NOTHING RETURNING id`,
+  const insert = db.prepareInsert(
+    `INSERT INTO hook_events (file_name, ${WRITTEN.join(', ')}) VALUES (?${', ?'.repeat(WRITTEN.length)})
+     ON CONFLICT (file_name) DO NOTHING`,
   )
   const ofTask = db.prepare<{ taskId: string; id: number; limit: number }, Row>(
     `SELECT ${COLUMNS} FROM hook_events WHERE task_id = :taskId AND id > :id ORDER BY id LIMIT :limit`,
@@ -138,8 +156,8 @@ export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'>
     insertBatch: (events) =>
       db.transaction(() =>
         events.flatMap(({ fileName, record, ...event }) => {
-          const row = insert.get({ ...toRow(event, record, redactor), file_name: fileName })
-          return row === undefined ? [] : [{ ...event, id: row.id }]
+          const id = insert([fileName, ...valuesOf(event, record, redactor)])
+          return id === null ? [] : [{ ...event, id }]
         }),
       ),
     ofTask: (taskId, { afterId = 0, limit, name, kind, tool, since, until }) =>
@@ -181,36 +199,37 @@ export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'>
   }
 }
 
-function toRow(
+/** As in `WRITTEN`. */
+function valuesOf(
   event: Omit<HookEvent, 'id'>,
   given: NewHookEvent['record'],
   redactor: Pick<Redactor, 'value'>,
-): Omit<Row, 'id'> {
+): (string | number | null)[] {
   const payload = given === undefined ? redactor.value(event.payload) : event.payload
   const text = given?.text ?? JSON.stringify(payload)
   const columns = given?.columns ?? columnsOf(payload, event.at, null)
-  return {
-    task_id: event.taskId,
-    attempt: event.attempt,
-    session: event.claudeSessionId,
-    hook_event_name: event.hookEventName,
-    at: event.at,
-    payload: text,
-    agent_id: columns.agentId,
-    kind: columns.kind,
-    phase: columns.phase,
-    tool: columns.tool,
-    tool_use_id: columns.toolUseId,
-    path: columns.path,
-    started: columns.started,
-    duration_ms: columns.durationMs,
-    exit_code: columns.exitCode,
-    detail: columns.detail === null ? null : JSON.stringify(columns.detail),
-    size: given?.size ?? text.length,
-    truncated: given?.truncated === true ? 1 : 0,
-    sha256: given?.sha256 ?? null,
-    suspect: given?.suspect ?? null,
-  }
+  return [
+    event.taskId,
+    event.attempt,
+    event.claudeSessionId,
+    event.hookEventName,
+    event.at,
+    text,
+    columns.agentId,
+    columns.kind,
+    columns.phase,
+    columns.tool,
+    columns.toolUseId,
+    columns.path,
+    columns.started,
+    columns.durationMs,
+    columns.exitCode,
+    columns.detail === null ? null : JSON.stringify(columns.detail),
+    given?.size ?? text.length,
+    given?.truncated === true ? 1 : 0,
+    given?.sha256 ?? null,
+    given?.suspect ?? null,
+  ]
 }
 
 function toRecorded(row: Row): RecordedEvent {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { messageOf } from '../core/errors.ts'
 import type { HookPayload } from '../core/hook-event.ts'
 import { columnsOf, type EventColumns, type Suspicion } from '../core/hook-kind.ts'
@@ -15,7 +15,7 @@ const STORED = { text: 4096, total: 24 * 1024 }
 /** Clocks of one machine differ by less; a file dated later than this was dated by hand. */
 const FUTURE_MS = 2000
 
-const sha256 = (text: string | Uint8Array): string => createHash('sha256').update(text).digest('hex')
+const sha256 = (text: string): string => hash('sha256', text, 'hex')
 
 /**
  * An event from what its file held. Total: what is no JSON object becomes an `Unreadable` event with the start of

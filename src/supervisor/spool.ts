@@ -1,7 +1,6 @@
 import { constants, closeSync, fstatSync, lstatSync, opendirSync, openSync, readSync } from 'node:fs'
 import { createReadStream } from 'node:fs'
 import { createHash } from 'node:crypto'
-import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createSkimmer } from '../core/skim-json.ts'
 
@@ -72,7 +71,7 @@ export async function waitingIn(
 
 /** What waits under that name; null when it is gone. */
 export function lookAt(folder: string, name: string): Waiting | null {
-  const stat = lstatSync(join(folder, name), { throwIfNoEntry: false })
+  const stat = lstatSync(`${folder}/${name}`, { throwIfNoEntry: false })
   if (stat === undefined) return null
   return { name, at: stat.mtimeMs, cameAt: stat.ctimeMs, size: stat.size, regular: stat.isFile() }
 }
