@@ -39,15 +39,20 @@ export async function removeTree(
   if (off.length > 0) reply = await git(top, ['worktree', 'remove', '--', tree], off)
   if (/containing submodules/.test(reply.stderr) && (await isClean(off)))
     reply = await git(top, ['worktree', 'remove', '--force', '--', tree], off)
-  if (reply.code !== 0 && (await treeState(worktree)) === 'ours')
-    return `git did not remove it: ${firstLine(reply.stderr)}`
-  // Folders without write permission, as some package caches have them: git has forgotten the tree by now.
   if ((await lstat(tree).catch(() => null)) !== null) {
+    // A git that could not do or tell anything just now is no reason to delete what it would have kept.
+    if (await isListed()) return `git did not remove it: ${firstLine(reply.stderr)}`
+    // Folders without write permission, as some package caches have them: git has forgotten the tree by now.
     await execa('chmod', ['-R', 'u+rwX', '--', tree], { reject: false, stdio: 'ignore' })
     await rm(tree, { recursive: true, force: true, maxRetries: 3 })
   }
   await rmdir(dirname(tree)).catch(() => undefined)
   return null
+
+  async function isListed(): Promise<boolean> {
+    const { code, stdout } = await git(top, ['worktree', 'list', '--porcelain'])
+    return code !== 0 || stdout.split('\n').includes(`worktree ${tree}`)
+  }
 
   async function isClean(config: string[]): Promise<boolean> {
     const args = ['status', '--porcelain', '--ignore-submodules=none']

@@ -11,9 +11,19 @@ export type TreePlace = { top: string; tree: string; branch: string }
 const CHECKOUT_MS = 10 * 60_000
 const CALL_MS = 20_000
 
-/** `ours`: a work tree of this repository. `gone`: nothing is there. `foreign`: something else is. */
+/**
+ * `ours`: a work tree of this repository. `gone`: nothing is there. `foreign`: something else is. Throws where that
+ * cannot be told: a path that cannot be read now is not gone.
+ */
 export async function treeState({ top, tree }: TreePlace): Promise<'ours' | 'gone' | 'foreign'> {
-  if ((await stat(tree).catch(() => null)) === null) return 'gone'
+  const isGone = await stat(tree).then(
+    () => false,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return true
+      throw error
+    },
+  )
+  if (isGone) return 'gone'
   const ask = (dir: string, what: string) =>
     runGit(dir, ['rev-parse', '--path-format=absolute', what], { timeoutMs: CALL_MS })
   const [own, common, source] = await Promise.all([

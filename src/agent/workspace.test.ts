@@ -115,6 +115,31 @@ test('a tree is made, changed, committed to its branch and removed; the source s
   expect(git(top, 'worktree', 'list').split('\n')).toHaveLength(1)
 })
 
+test('a tree whose git fails at everything for a moment stays, with all that is in it', async () => {
+  const { folder, place } = repository()
+  await addTree(place)
+  await commit(place)
+  write(place.tree, 'late.txt', 'x\n')
+  const bin = join(folder, 'bin')
+  mkdirSync(bin)
+  const real = execFileSync('sh', ['-c', 'command -v git'], { encoding: 'utf8' }).trim()
+  const broken = join(folder, 'broken')
+  writeFileSync(
+    join(bin, 'git'),
+    `#!/bin/sh\ncase "$*" in *"worktree remove"*) : > ${broken} ;; esac\n[ ! -e ${broken} ] || exit 128\nexec ${real} "$@"\n`,
+    { mode: 0o755 },
+  )
+  vi.stubEnv('PATH', `${bin}:${process.env['PATH']}`)
+  expect(await removeTree(place, [])).toMatch(/^git did not remove it/)
+  expect(readFileSync(join(place.tree, 'late.txt'), 'utf8')).toBe('x\n')
+})
+
+test('a path that cannot be looked at is not taken for gone', async () => {
+  const { folder, place } = repository()
+  symlinkSync('loop', join(folder, 'loop'))
+  await expect(treeState({ ...place, tree: join(folder, 'loop', 'tree') })).rejects.toThrow('ELOOP')
+})
+
 test('no hook, file system monitor or signing program of the repository runs, at no step', async () => {
   const { folder, top, place } = repository()
   const ran = join(folder, 'ran')
