@@ -162,7 +162,7 @@ export function loadConfig(env: Environment, cwd: string): Config {
   overlayEnvironment(tree, env, origins, faults)
   if (file !== null) readTemplateFiles(file, tree, origins, faults)
 
-  const parsed = CONFIG_FILE.safeParse(tree)
+  const parsed = CONFIG_FILE.safeParse(tree, { jitless: true })
   const issues = parsed.success ? [] : faultsOf(parsed.error.issues, keysAt)
   const where = (path: string[]) => {
     for (let length = path.length; length > 0; length--) {

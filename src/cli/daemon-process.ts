@@ -26,7 +26,7 @@ export type DaemonStart = {
   home: string
   /** The configuration file in use; the daemon runs elsewhere, where `./ccm.toml` would be another. */
   configFile: string | null
-  /** Program and arguments, `node bin/ccm.js` say. */
+  /** Node and the program, `node bin/ccm.js` say. */
   launcher: string[]
   /** The script that starts the daemon again when it died; null: nothing does. */
   keeper?: string | null
@@ -39,6 +39,12 @@ export type DaemonStart = {
 
 /** A daemon that lost the race for its home ends with this; the winner is the one to use. */
 export const EXIT_HOME_TAKEN = 75
+
+/**
+ * What Node is told for a daemon; the service files say the same. The start alone grows the space of V8 for what is new
+ * to 8 MB, which an idle daemon keeps: at most 2 MB saves 5 MB, and costs 5 % of what only parses and drops JSON.
+ */
+export const NODE_FLAGS = ['--max-semi-space-size=2']
 
 const READY_MS = 10_000
 const ANSWER_MS = 2000
@@ -130,7 +136,8 @@ export function notRunning(home: string): CcmError {
 
 function spawnDaemon(start: DaemonStart, logFile: string, service: string[] | null) {
   const keeper = start.keeper ?? null
-  const run = [...start.launcher, 'daemon', '--background']
+  const [node = process.execPath, ...ccm] = start.launcher
+  const run = [node, ...NODE_FLAGS, ...ccm, 'daemon', '--background']
   const kept = keeper === null ? run : ['/bin/sh', keeper, start.home, ...run]
   const [program = process.execPath, ...args] = service ?? kept
   let log: number

@@ -133,7 +133,13 @@ test('the launchd agent is well-formed, restarts what died, and leaves the agent
   )
   expect(JSON.parse(stdout)).toEqual({
     Label: 'ccm.daemon',
-    ProgramArguments: [process.execPath, '/opt/c c/bin/ccm.js', 'daemon', '--background'],
+    ProgramArguments: [
+      process.execPath,
+      '--max-semi-space-size=2',
+      '/opt/c c/bin/ccm.js',
+      'daemon',
+      '--background',
+    ],
     EnvironmentVariables: { CCM_HOME: '/Users/a & b <c>', CCM_SERVICE: 'launchd' },
     WorkingDirectory: '/Users/a & b <c>',
     RunAtLoad: true,

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { startDaemon } from '../../src/cli/daemon-process.ts'
+import { NODE_FLAGS, startDaemon } from '../../src/cli/daemon-process.ts'
 import { isAlive, waitUntilGone } from '../../src/cli/stop.ts'
 import { temporaryFolder } from './command-line.ts'
 
@@ -20,7 +20,7 @@ const server = createServer((request, response) => {
 // Later than the losers of the race are gone.
 setTimeout(() => server.listen(0, '127.0.0.1', () => {
   writeFileSync(home + '/token', 'secret')
-  writeFileSync(home + '/started', JSON.stringify({ cwd: process.cwd(), config: CCM_CONFIG ?? null, argv: process.argv.slice(2) }))
+  writeFileSync(home + '/started', JSON.stringify({ cwd: process.cwd(), config: CCM_CONFIG ?? null, argv: process.argv.slice(2), flags: process.execArgv }))
   writeFileSync(home + '/daemon.json', JSON.stringify({ pid: process.pid, host: '127.0.0.1', port: server.address().port, version: '1' }))
 }), 400)
 setTimeout(() => process.exit(), 30000)
@@ -56,7 +56,12 @@ test('a daemon is started in the background, in its home, with the same configur
     cwd: home,
     config: '/etc/ccm.toml',
     argv: ['daemon', '--background'],
+    flags: NODE_FLAGS,
   })
+  for (const file of ['systemd/ccm.service', 'launchd/ccm.daemon.plist']) {
+    const text = readFileSync(resolve(import.meta.dirname, '../..', file), 'utf8')
+    for (const flag of NODE_FLAGS) expect(text).toMatch(new RegExp(`@NODE@\\W.*?${flag}\\b.*?@CCM@`, 's'))
+  }
 })
 
 test('of many that start at once one lives, and all get that one', async () => {
