@@ -3,7 +3,7 @@ import { CcmError, messageOf } from './core/errors.ts'
 import type { Database } from './store/database.ts'
 import type { Incidents } from './store/incidents.ts'
 import type { Beats } from './supervisor/beats.ts'
-import { hangSentence, type Hang } from './supervisor/watchdog.ts'
+import { forgetHang, hangSentence, type Hang } from './supervisor/watchdog.ts'
 import { listPanes } from './tmux/pane.ts'
 import type { TmuxServer } from './tmux/server.ts'
 
@@ -54,8 +54,14 @@ export function mendDatabase(db: Database, logger: Logger): void {
   }
 }
 
-/** Closed at once: the daemon that hung is gone, and this one serves. */
-export function recordHang(incidents: Incidents, hang: Hang, now: number, logger: Logger): void {
+/** Closed at once: the daemon that hung is gone, and this one serves. Its report goes when it is in the database. */
+export function recordHang(
+  incidents: Incidents,
+  hang: Hang,
+  now: number,
+  reportFile: string,
+  logger: Logger,
+): void {
   const key = `daemon_hung:${hang.at}`
   const about = { what: hangSentence(hang), evidence: hang.stack.join('\n'), alert: false }
   const openedAt = hang.at - hang.limitMs
@@ -64,6 +70,7 @@ export function recordHang(incidents: Incidents, hang: Hang, now: number, logger
     const who = { taskId: null, attempt: null }
     incidents.open({ kind: 'daemon_hung', key, ...about, action, ...who, openedAt }, [])
     incidents.close(key, now, null)
+    forgetHang(reportFile)
   } catch (err) {
     logger.error({ err }, 'an incident could not be recorded')
   }

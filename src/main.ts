@@ -55,7 +55,7 @@ import { createDiskGuard, giveUpBallast, type DiskGuard } from './supervisor/dis
 import { createExpirer } from './supervisor/expire.ts'
 import { createIndexer } from './supervisor/indexer.ts'
 import { createSupervisor } from './supervisor/supervisor.ts'
-import { hangSentence, startWatchdog, takeHang } from './supervisor/watchdog.ts'
+import { hangSentence, readHang, startWatchdog } from './supervisor/watchdog.ts'
 import type { Settings } from './supervisor/settings.ts'
 import { openTmuxServer } from './tmux/server.ts'
 import { createTelegramDesk } from './telegram-desk.ts'
@@ -109,7 +109,8 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   })
   const { token, notice } = readOrCreateToken(join(home, 'token'))
   if (notice !== null) logger.warn(notice)
-  const hang = takeHang(join(home, 'hang.json'))
+  const reportFile = join(home, 'hang.json')
+  const hang = readHang(reportFile)
   const hung = hang === null ? [] : [hangSentence(hang)]
   for (const sentence of hung) logger.error({ code: 'HANG' }, sentence)
   const notifier = createServiceNotifier(process.env, process.pid)
@@ -201,12 +202,12 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   // Only from here: opening a large database, or migrating it, may rightly take longer than a hang.
   const beats = createBeats()
   const { eventLoopMs, loopMs } = config.watchdog
-  const watchdog = startWatchdog({ beats, eventLoopMs, loopMs, reportFile: join(home, 'hang.json'), logger })
+  const watchdog = startWatchdog({ beats, eventLoopMs, loopMs, reportFile, logger })
   const hookEvents = createHookEvents(db, redactor)
   const attempts = createAttempts(db, redactor)
   const rules = createPermissionRules(db)
   const incidents = createIncidents(db, redactor)
-  if (hang !== null) recordHang(incidents, hang, clock(), logger)
+  if (hang !== null) recordHang(incidents, hang, clock(), reportFile, logger)
   const spending = createSpending(db)
   const worktrees = createWorktrees(db, clock)
   const auditLog = createAuditLog(db, clock)

@@ -63,8 +63,8 @@ export function startWatchdog(options: {
   }
 }
 
-/** The hang that ended the daemon before, told once: the record is removed. Null when there is none. */
-export function takeHang(reportFile: string): Hang | null {
+/** The hang that ended a daemon before; null when none is recorded. It stays until `forgetHang`. */
+export function readHang(reportFile: string): Hang | null {
   try {
     const found = JSON.parse(readFileSync(reportFile, 'utf8')) as Partial<Hang>
     const { at, pid, loop, limitMs } = found
@@ -73,9 +73,12 @@ export function takeHang(reportFile: string): Hang | null {
     return { at, pid, loop: String(loop), limitMs, stack }
   } catch {
     return null
-  } finally {
-    rmSync(reportFile, { force: true })
   }
+}
+
+/** To be called once the hang is in the database: a daemon that dies before that leaves it to the next one. */
+export function forgetHang(reportFile: string): void {
+  rmSync(reportFile, { force: true })
 }
 
 /** A hang as one sentence. */

@@ -132,6 +132,7 @@ test('what an agent said while no daemon ran counts, also when its window is gon
   await eventually('its agent is gone', () => stage.processesOf(id).length === 0)
   await stage.ccm(['start'])
   expect((await stage.status()).found_at_start).toEqual([
+    'Events were left in 1 spool; they are stored now.',
     `Task ${id}: its agent is gone; what it left decides.`,
   ])
   const task = await stage.end(id)

@@ -27,7 +27,12 @@ test.for([
     const line = JSON.parse(hung.output.stderr) as Record<string, unknown>
     expect(line).toMatchObject({ level: 'fatal', code: 'HANG', msg: 'the daemon hangs and is ended' })
     expect(JSON.stringify(line)).toContain(culprit)
-    // Told once.
-    expect(hung.report()).toBeNull()
   },
 )
+
+test('twelve that hang at once on a busy machine are each recorded', async (context) => {
+  const hung = Array.from({ length: 12 }, () => hang('an endless query', context))
+  for (const { ended } of hung) expect((await ended).signal).toBe('SIGKILL')
+  expect(hung.map(({ report, child }) => report()?.pid === child.pid)).toEqual(hung.map(() => true))
+  for (const { output } of hung) expect(output.stderr).toContain('the daemon hangs and is ended')
+})

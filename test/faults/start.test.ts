@@ -13,6 +13,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
+import type { IncidentJson } from '../../src/protocol/incident.ts'
 import { createStage, type Stage } from '../e2e/stage.ts'
 import { eventually, fakeClaude, mountSmall, pathOf, program } from './fixture.ts'
 
@@ -50,6 +51,27 @@ test('a port that is taken is named with its setting, and nothing stays behind',
   expect(run.code).toBe(69)
   expect(run.stderr).toContain('[http] port')
   expect(await tmuxServers(stage)).toEqual([])
+})
+
+test('a hang is an incident also when the daemon that first read of it could not start', async () => {
+  const other = createServer().listen(0, '127.0.0.1')
+  await using _ = { [Symbol.asyncDispose]: async () => void other.close() }
+  await eventually('the other program listens', () => other.listening)
+  await using stage = await createStage(silent, { claude: sleeper() })
+  mkdirSync(stage.home, { mode: 0o700 })
+  const hang = { at: Date.now(), pid: 4711, loop: 'event loop', limitMs: 10_000, stack: ['spinForEver'] }
+  writeFileSync(join(stage.home, 'hang.json'), JSON.stringify(hang))
+  const env = { CCM__HTTP__PORT: String((other.address() as AddressInfo).port) }
+  expect((await stage.ccm(['daemon'], { env })).code).toBe(69)
+  const hangs = async () =>
+    (await stage.json<IncidentJson[]>(['incidents'])).filter(({ kind }) => kind === 'daemon_hung')
+  await stage.ccm(['start'])
+  expect((await stage.status()).found_at_start.join()).toContain('(pid 4711) hung and was ended')
+  expect(await hangs()).toMatchObject([{ evidence: 'spinForEver' }])
+  // And once only.
+  await stage.ccm(['restart'])
+  expect((await stage.status()).found_at_start).toEqual([])
+  expect(await hangs()).toHaveLength(1)
 })
 
 test('a home that cannot be made or written is said with the way out', async () => {

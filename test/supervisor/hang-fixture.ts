@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'vitest'
-import { takeHang } from '../../src/supervisor/watchdog.ts'
+import { readHang } from '../../src/supervisor/watchdog.ts'
 
 /** How long the program's loops may be silent. */
 export const LIMIT_MS = 1500
@@ -33,5 +33,5 @@ export function hang(way: string, { onTestFinished }: Pick<TestContext, 'onTestF
     child.kill('SIGKILL')
     rmSync(folder, { recursive: true, force: true })
   })
-  return { child, output, ended, report: () => takeHang(reportFile) }
+  return { child, output, ended, report: () => readHang(reportFile) }
 }
