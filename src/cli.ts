@@ -6,7 +6,7 @@ import { createDaemonAccess } from './cli/daemon-access.ts'
 import { reportError, usageError } from './cli/report.ts'
 import { EXIT } from './cli/exit-code.ts'
 import { findPackageRoot } from './cli/package-root.ts'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 import { nearestName } from './protocol/faults.ts'
 
 const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
@@ -223,7 +223,8 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
   const { env, stdin, stdout, stderr } = process
   const cwd = process.cwd()
   let config: Promise<Config> | null = null
-  const loadConfig = () => (config ??= import('./config.ts').then((module) => module.loadConfig(env, cwd)))
+  const loadConfig = () =>
+    (config ??= import('./config/config.ts').then((module) => module.loadConfig(env, cwd)))
   const listeners = new Set<() => void>()
   const interrupt = () => listeners.forEach((listener) => listener())
   const launcher = [process.execPath, join(findPackageRoot(import.meta.url).folder, 'bin', 'ccm.js')]
@@ -256,7 +257,7 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
     },
     async supabase() {
       const config = await loadConfig()
-      const { readSecret } = await import('./secrets.ts')
+      const { readSecret } = await import('./config/secrets.ts')
       if (config.supabase === null) return null
       const { url, system } = config.supabase
       const secretKey = await readSecret('supabase.secret_key', config.supabase.secretKey, env)
@@ -266,11 +267,11 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
     async runDaemon(options) {
       const { runDaemon } = await import('./main.ts')
       const first = await loadConfig()
-      const { loadConfig: read } = await import('./config.ts')
+      const { loadConfig: read } = await import('./config/config.ts')
       return runDaemon(first, { ...options, reload: () => read(env, cwd) })
     },
     async hostTmux() {
-      const { hostTmux } = await import('./tmux-host.ts')
+      const { hostTmux } = await import('./daemon/tmux-host.ts')
       return hostTmux(await loadConfig())
     },
     async homeOf(user) {
@@ -280,7 +281,7 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
         return { home, configFile: file }
       }
       // The caller's own folders are not that user's; what was named on purpose is.
-      const { loadConfig: read } = await import('./config.ts')
+      const { loadConfig: read } = await import('./config/config.ts')
       const { CCM_HOME, CCM_CONFIG } = env
       const { home, file } = read({ HOME: other, CCM_HOME, CCM_CONFIG }, other)
       return { home, configFile: file }

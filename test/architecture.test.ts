@@ -20,6 +20,23 @@ const MAY_IMPORT: Record<string, string[]> = {
   cli: ['client', 'protocol', 'core', 'tmux', 'store', 'queue', 'demo', 'service'],
   demo: ['core'],
   service: ['core'],
+  log: ['core'],
+  config: ['core', 'protocol'],
+  daemon: [
+    'core',
+    'protocol',
+    'agent',
+    'tmux',
+    'store',
+    'queue',
+    'supervisor',
+    'http',
+    'notify',
+    'telegram',
+    'service',
+    'log',
+    'config',
+  ],
 }
 /** Folders that stay free of node: and of packages, but for those named. */
 const MAY_USE: Record<string, string[]> = { core: [], protocol: ['zod', 'fastest-levenshtein'], client: [] }
@@ -73,15 +90,34 @@ test('every folder of src has a row in the table', () => {
   expect([...folders].filter((folder) => !(folder !== undefined && folder in MAY_IMPORT))).toEqual([])
 })
 
+test('CONTRIBUTING.md shows the same table', () => {
+  const text = readFileSync(join(SRC, '../CONTRIBUTING.md'), 'utf8')
+  const shown = text.matchAll(/^\| (?!folder of src)([a-z][a-z, ]*?) +\|.*\| ([a-z][a-z, ]*?) +\|$/gm)
+  const names = (list: string) => (list === 'nothing' ? [] : list.split(', '))
+  const table = [...shown].flatMap(([, folders = '', list = '']) => {
+    const [, allBut] = /^all but (.*)$/.exec(list) ?? []
+    return names(folders).map((folder): [string, string[]] => [
+      folder,
+      allBut === undefined
+        ? names(list)
+        : Object.keys(MAY_IMPORT).filter((name) => name !== folder && !names(allBut).includes(name)),
+    ])
+  })
+  const sorted = (rows: [string, string[]][]) =>
+    Object.fromEntries(rows.map(([folder, list]) => [folder, list.toSorted()]))
+  expect(sorted(table)).toEqual(sorted(Object.entries(MAY_IMPORT)))
+})
+
 test('a planted wrong import is found', () => {
   const planted = [
     importsOf('core/planted.ts', `import { readFileSync } from 'node:fs'`),
     importsOf('store/planted.ts', `import type { Queue } from '../queue/sqlite.ts'`),
-    importsOf('http/planted.ts', `import { loadConfig } from '../config.ts'`),
+    importsOf('http/planted.ts', `import { runDaemon } from '../main.ts'`),
+    importsOf('supervisor/planted.ts', `import type { Config } from '../config/config.ts'`),
     importsOf('client/planted.ts', `const later = await import('../store/database.ts')`),
     importsOf('agent/planted.ts', `export {\n  a,\n} from '../supervisor/runner.ts'`),
   ]
-  expect(planted.map((imports) => faultsOf(imports).length)).toEqual([1, 1, 1, 1, 1])
+  expect(planted.map((imports) => faultsOf(imports).length)).toEqual([1, 1, 1, 1, 1, 1])
 })
 
 test('core reads no clock and waits for nothing', () => {

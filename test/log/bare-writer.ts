@@ -1,4 +1,4 @@
-import { createLineWriter } from '../../src/log-writer.ts'
+import { createLineWriter } from '../../src/log/writer.ts'
 
 // Nothing here touches process.stderr, which would make the pipe one that does not wait.
 const writer = createLineWriter(2)

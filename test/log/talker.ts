@@ -1,5 +1,5 @@
-import { createLogger } from '../../src/log.ts'
-import { openLogOutput } from '../../src/log-output.ts'
+import { createLogger } from '../../src/log/log.ts'
+import { openLogOutput } from '../../src/log/output.ts'
 
 // Logs many lines as the daemon would, and says on stdout that it is still alive. Arguments: settings as JSON, home, lines.
 const [settings = '{}', home = '/', lines = '0'] = process.argv.slice(2)

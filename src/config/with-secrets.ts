@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import type { Config } from './config.ts'
-import { isSecretVariable } from './core/redact.ts'
+import { isSecretVariable } from '../core/redact.ts'
 import { readSecret } from './secrets.ts'
 
 /**

@@ -1,11 +1,11 @@
 import type { Logger } from 'pino'
-import { CcmError, messageOf } from './core/errors.ts'
-import type { Database } from './store/database.ts'
-import type { Incidents } from './store/incidents.ts'
-import type { Beats } from './supervisor/beats.ts'
-import { forgetHang, hangSentence, type Hang } from './supervisor/watchdog.ts'
-import { listPanes } from './tmux/pane.ts'
-import type { TmuxServer } from './tmux/server.ts'
+import { CcmError, messageOf } from '../core/errors.ts'
+import type { Database } from '../store/database.ts'
+import type { Incidents } from '../store/incidents.ts'
+import type { Beats } from '../supervisor/beats.ts'
+import { forgetHang, hangSentence, type Hang } from '../supervisor/watchdog.ts'
+import { listPanes } from '../tmux/pane.ts'
+import type { TmuxServer } from '../tmux/server.ts'
 
 const TMUX_ANSWERS_MS = 500
 

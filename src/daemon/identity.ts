@@ -1,9 +1,9 @@
-import type { Config } from './config.ts'
-import type { Clock } from './core/clock.ts'
-import { createAuthenticate, type Authenticate } from './http/identity/authenticate.ts'
-import type { TokenSource } from './http/identity/user-token.ts'
-import { readSecret } from './secrets.ts'
-import type { ApiKeys } from './store/api-keys.ts'
+import type { Config } from '../config/config.ts'
+import type { Clock } from '../core/clock.ts'
+import { createAuthenticate, type Authenticate } from '../http/identity/authenticate.ts'
+import type { TokenSource } from '../http/identity/user-token.ts'
+import { readSecret } from '../config/secrets.ts'
+import type { ApiKeys } from '../store/api-keys.ts'
 
 /** Who may use the API, from the configuration. Throws BAD_CONFIG for a secret that cannot be had. */
 export async function openDoor(deps: {
@@ -19,7 +19,7 @@ export async function openDoor(deps: {
   const source = await tokenSource(config, deps.env)
   if (source === null) return createAuthenticate({ token, keys, users: null, memberOf, clock })
   // Loaded where users are configured only: it is 200 kB of code.
-  const { createUserTokens } = await import('./http/identity/user-token.ts')
+  const { createUserTokens } = await import('../http/identity/user-token.ts')
   return createAuthenticate({ token, keys, users: createUserTokens(source, clock), memberOf, clock })
 }
 

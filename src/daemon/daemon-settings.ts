@@ -1,10 +1,10 @@
 import { homedir } from 'node:os'
 import type { Logger } from 'pino'
-import type { Config } from './config.ts'
-import { probeScope } from './service/scope-probe.ts'
-import type { Project } from './store/projects.ts'
-import type { Settings } from './supervisor/settings.ts'
-import type { RightsLimit } from './supervisor/shared-queue.ts'
+import type { Config } from '../config/config.ts'
+import { probeScope } from '../service/scope-probe.ts'
+import type { Project } from '../store/projects.ts'
+import type { Settings } from '../supervisor/settings.ts'
+import type { RightsLimit } from '../supervisor/shared-queue.ts'
 
 /** What the supervisor is told of the configuration. */
 export function toSettings(

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { CcmError } from './core/errors.ts'
+import { CcmError } from '../core/errors.ts'
 
 /**
  * Where a secret comes from: written in the config, a variable of the daemon's environment, a file only its

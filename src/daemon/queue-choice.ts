@@ -1,24 +1,24 @@
 import { hostname, uptime } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import type { Config } from './config.ts'
-import type { Clock } from './core/clock.ts'
-import type { Queue } from './core/queue.ts'
-import { createSqliteQueue } from './queue/sqlite.ts'
-import type { WorkerInfo } from './queue/supabase/queue.ts'
-import { readSecret } from './secrets.ts'
-import type { Database } from './store/database.ts'
-import type { Notes } from './store/notes.ts'
-import type { Projects } from './store/projects.ts'
-import type { SharedState, Worker } from './core/worker.ts'
-import type { Subscription } from './queue/supabase/subscription.ts'
-import { createSharedLog } from './store/shared-log.ts'
-import { createSharedTasks } from './store/shared-tasks.ts'
-import { createArrivals } from './supervisor/arrivals.ts'
-import { createTeller, type Teller } from './supervisor/teller.ts'
-import { createFence } from './supervisor/fence.ts'
-import { createSharedQueue, isAway, type RightsLimit } from './supervisor/shared-queue.ts'
-import type { SharedDeps } from './supervisor/supervisor.ts'
+import type { Config } from '../config/config.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Queue } from '../core/queue.ts'
+import { createSqliteQueue } from '../queue/sqlite.ts'
+import type { WorkerInfo } from '../queue/supabase/queue.ts'
+import { readSecret } from '../config/secrets.ts'
+import type { Database } from '../store/database.ts'
+import type { Notes } from '../store/notes.ts'
+import type { Projects } from '../store/projects.ts'
+import type { SharedState, Worker } from '../core/worker.ts'
+import type { Subscription } from '../queue/supabase/subscription.ts'
+import { createSharedLog } from '../store/shared-log.ts'
+import { createSharedTasks } from '../store/shared-tasks.ts'
+import { createArrivals } from '../supervisor/arrivals.ts'
+import { createTeller, type Teller } from '../supervisor/teller.ts'
+import { createFence } from '../supervisor/fence.ts'
+import { createSharedQueue, isAway, type RightsLimit } from '../supervisor/shared-queue.ts'
+import type { SharedDeps } from '../supervisor/supervisor.ts'
 
 /** The queue this daemon works from, and who it is there. */
 export type ChosenQueue = {
@@ -115,13 +115,13 @@ async function chooseShared(
 ): Promise<ChosenQueue> {
   const { config, logger, projects } = deps
   // Loaded where it is configured only: it is 400 kB of code.
-  const { createSupabase } = await import('./queue/supabase/client.ts')
-  const { createLink } = await import('./queue/supabase/link.ts')
-  const { createSupabaseQueue } = await import('./queue/supabase/queue.ts')
+  const { createSupabase } = await import('../queue/supabase/client.ts')
+  const { createLink } = await import('../queue/supabase/link.ts')
+  const { createSupabaseQueue } = await import('../queue/supabase/queue.ts')
   const listeners = new Set<(word: 'ok' | 'down') => void>()
-  const { createSubscription } = await import('./queue/supabase/subscription.ts')
-  const { createSharedRecords } = await import('./queue/supabase/records.ts')
-  const { listWorkers } = await import('./queue/supabase/workers.ts')
+  const { createSubscription } = await import('../queue/supabase/subscription.ts')
+  const { createSharedRecords } = await import('../queue/supabase/records.ts')
+  const { listWorkers } = await import('../queue/supabase/workers.ts')
   const { call, client, connect } = createSupabase({ url: settings.url, secretKey })
   const link = createLink(call, (word, err) => {
     if (word === 'ok') logger.info('Supabase answers again')

@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util'
 import { pino, type DestinationStream, type Logger } from 'pino'
-import { createRedactor, type Redactor } from './core/redact.ts'
+import { createRedactor, type Redactor } from '../core/redact.ts'
 
 /**
  * A logger that writes JSON lines, each at once; on a terminal short readable ones. Credentials are blotted out. A

@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isatty } from 'node:tty'
-import { createLineWriter, type LineWriter } from './log-writer.ts'
+import { createLineWriter, type LineWriter } from './writer.ts'
 
 /** Where the log goes, besides stderr: see `[log]`. */
 export type LogSettings = {

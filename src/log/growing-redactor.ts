@@ -1,4 +1,4 @@
-import { createRedactor, type Redactor } from './core/redact.ts'
+import { createRedactor, type Redactor } from '../core/redact.ts'
 
 /** Takes in further secrets while the daemon runs; what it knew before stays hidden. */
 export function createGrowingRedactor(

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { TomlError, parse as parseToml } from 'smol-toml'
 import type { z } from 'zod'
-import type { TEMPLATE } from './config-schema.ts'
-import type { Template } from './core/template.ts'
+import type { TEMPLATE } from './schema.ts'
+import type { Template } from '../core/template.ts'
 
 type Origins = Record<
   string,

@@ -2,12 +2,12 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { SERIES_MAX } from './core/meter.ts'
-import { createMeters } from './core/meters.ts'
+import { SERIES_MAX } from '../core/meter.ts'
+import { createMeters } from '../core/meters.ts'
 import { createScrape, NUMBERS, TIMINGS, type MetricSources } from './metrics.ts'
 
 const NOW = 1_000_000
-const ALERTS = fileURLToPath(new URL('../docs/alerts.yml', import.meta.url))
+const ALERTS = fileURLToPath(new URL('../../docs/alerts.yml', import.meta.url))
 const PROMTOOL = process.env['PROMTOOL'] ?? 'promtool'
 const hasPromtool = spawnSync(PROMTOOL, ['--version']).status === 0
 if (!hasPromtool)
@@ -114,7 +114,7 @@ test('a source that fails leaves out its own metric and nothing else', async () 
 })
 
 test('docs/metrics.md has a row for each metric, with its kind, labels and sentence', () => {
-  const rows = readFileSync(new URL('../docs/metrics.md', import.meta.url), 'utf8')
+  const rows = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8')
     .split('\n')
     .filter((line) => line.startsWith('| `'))
     .map((line) =>
@@ -131,7 +131,7 @@ test('docs/metrics.md has a row for each metric, with its kind, labels and sente
 })
 
 test('docs/alerts.yml speaks only of metrics that exist', () => {
-  const text = readFileSync(new URL('../docs/alerts.yml', import.meta.url), 'utf8')
+  const text = readFileSync(new URL('../../docs/alerts.yml', import.meta.url), 'utf8')
   const known = new Set([...NUMBERS, ...TIMINGS].map(({ name }) => name))
   const named = [...text.matchAll(/\b(?:ccm|process)_[a-z_]+/g)].map(([name]) => name.replace(/_bucket$/, ''))
   expect(named.length).toBeGreaterThan(8)

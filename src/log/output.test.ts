@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 
-const TALKER = join(import.meta.dirname, '../test/log/talker.ts')
+const TALKER = join(import.meta.dirname, '../../test/log/talker.ts')
 const STUCK_MS = 15_000
 
 function folder(): string {
@@ -177,7 +177,7 @@ test('a pipe that waits for its reader is opened once more, so as not to wait', 
   execFileSync('mkfifo', [fifo])
   const both = openSync(fifo, 'r+')
   onTestFinished(() => closeSync(both))
-  const program = join(import.meta.dirname, '../test/log/bare-writer.ts')
+  const program = join(import.meta.dirname, '../../test/log/bare-writer.ts')
   const child = spawn(process.execPath, [program], { stdio: ['ignore', 'ignore', both], timeout: 5000 })
   const [code] = (await once(child, 'exit')) as [number | null]
   expect(code).toBe(0)

@@ -1,6 +1,6 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { CcmError, messageOf } from './core/errors.ts'
+import { CcmError, messageOf } from '../core/errors.ts'
 import { tmuxFolder } from './tmux-host.ts'
 
 /** Makes the folder of all state; throws BAD_CONFIG where it cannot be made. */

@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import type { Config } from './config.ts'
-import { clip } from './core/clip.ts'
-import { CcmError } from './core/errors.ts'
-import { outsideTask, plainTemplate, titleOf } from './core/outside-task.ts'
-import type { Redactor } from './core/redact.ts'
-import { isFinal } from './core/task.ts'
-import type { AppDeps, AnswerReply, Notice, TaskView } from './http/deps.ts'
+import type { Config } from '../config/config.ts'
+import { clip } from '../core/clip.ts'
+import { CcmError } from '../core/errors.ts'
+import { outsideTask, plainTemplate, titleOf } from '../core/outside-task.ts'
+import type { Redactor } from '../core/redact.ts'
+import { isFinal } from '../core/task.ts'
+import type { AppDeps, AnswerReply, Notice, TaskView } from '../http/deps.ts'
 import type { OutsideSecrets, Outside } from './outside.ts'
-import type { TelegramPorts } from './telegram/bot.ts'
+import type { TelegramPorts } from '../telegram/bot.ts'
 
 const PLAIN = plainTemplate(
   'telegram',
@@ -33,7 +33,7 @@ export async function createTelegramDesk(options: {
   const { config, secrets, deps, redactor, logger } = options
   const { telegramToken: token } = secrets
   if (token === null) return null
-  const { createTelegramBot } = await import('./telegram/bot.ts')
+  const { createTelegramBot } = await import('../telegram/bot.ts')
   const secret = secrets.telegramSecret ?? randomBytes(24).toString('hex')
   const webhook = config.url === '' ? null : { url: config.url, secret }
   const chats = [...new Set([...config.chats, ...config.operators])]

@@ -4,12 +4,12 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { inheritedEnvironment } from './agent/environment.ts'
-import type { Config } from './config.ts'
-import { CcmError } from './core/errors.ts'
-import { UNITS } from './service/units.ts'
-import { listPanes } from './tmux/pane.ts'
-import { openTmuxServer, type TmuxServer } from './tmux/server.ts'
+import { inheritedEnvironment } from '../agent/environment.ts'
+import type { Config } from '../config/config.ts'
+import { CcmError } from '../core/errors.ts'
+import { UNITS } from '../service/units.ts'
+import { listPanes } from '../tmux/pane.ts'
+import { openTmuxServer, type TmuxServer } from '../tmux/server.ts'
 
 /** systemd starts its unit again within a fraction of that. */
 const UNIT_COMES_MS = 5000

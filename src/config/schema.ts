@@ -1,9 +1,9 @@
 import { z } from 'zod'
-import { SCOPES } from './core/principal.ts'
-import { PERMISSION_MODES, promptFault } from './core/task.ts'
-import { GITHUB_EVENTS } from './core/github-event.ts'
-import { patternFault } from './core/redact.ts'
-import type { Fault } from './protocol/faults.ts'
+import { SCOPES } from '../core/principal.ts'
+import { PERMISSION_MODES, promptFault } from '../core/task.ts'
+import { GITHUB_EVENTS } from '../core/github-event.ts'
+import { patternFault } from '../core/redact.ts'
+import type { Fault } from '../protocol/faults.ts'
 
 /** What `log.level` may be, most talkative first. */
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const

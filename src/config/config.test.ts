@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'nod
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { SECTIONS } from './config-schema.ts'
+import { SECTIONS } from './schema.ts'
 import { loadConfig } from './config.ts'
-import { CcmError } from './core/errors.ts'
+import { CcmError } from '../core/errors.ts'
 
 function thrownBy(act: () => unknown): unknown {
   try {

@@ -1,8 +1,8 @@
 import type { Metric, Registry } from 'prom-client'
-import type { Counter, Series, Timing } from './core/meter.ts'
-import { SERIES_MAX } from './core/meter.ts'
-import type { Meters } from './core/meters.ts'
-import type { SpendingTotal } from './store/spending.ts'
+import type { Counter, Series, Timing } from '../core/meter.ts'
+import { SERIES_MAX } from '../core/meter.ts'
+import type { Meters } from '../core/meters.ts'
+import type { SpendingTotal } from '../store/spending.ts'
 
 /** What is looked up at each scrape. */
 export type MetricSources = {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from './config.ts'
-import { looseConfig, withSecrets } from './config-secrets.ts'
+import { looseConfig, withSecrets } from './with-secrets.ts'
 
 function place(toml: (folder: string) => string) {
   const folder = mkdtempSync(join(tmpdir(), 'ccm-secrets-'))
