@@ -4,35 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import { isAlive } from '../e2e/stage.ts'
-import { createScriptedFleet, sizeOf, type ScriptedFleet } from '../scripted/fleet.ts'
+import { createScriptedFleet, sizeOf } from '../scripted/fleet.ts'
 import { signal } from '../support/signal.ts'
+import { atWork, pidsOf, prompted } from './at-work.ts'
 import { eventually } from './fixture.ts'
-
-/** Adds tasks that work until `letGo`, and waits until each has its agent. */
-async function atWork(fleet: ScriptedFleet, count: number, more: object = {}): Promise<string[]> {
-  fleet.hold()
-  const ids: string[] = []
-  for (let index = 0; index < count; index++)
-    ids.push(await fleet.add(`work${index}`, { holdFile: fleet.holdFile, workMs: 100, ...more }))
-  await eventually('all work', () => prompted(fleet) >= count, 90_000)
-  return ids
-}
-
-/** How many agents have begun their turn and live. */
-function prompted(fleet: ScriptedFleet): number {
-  const begun = new Set(
-    fleet
-      .ledger()
-      .flatMap((entry) => (entry.kind === 'sent' && entry.name === 'PostToolUse' ? [entry.pid] : [])),
-  )
-  return fleet.living().filter(({ pid }) => begun.has(pid)).length
-}
-
-const pidsOf = (fleet: ScriptedFleet) =>
-  fleet
-    .living()
-    .map(({ task, pid }) => `${task} ${pid}`)
-    .toSorted()
 
 test('a tmux server killed under 20 agents is noticed within 5 s; each task goes on once, at no cost', async () => {
   await using fleet = await createScriptedFleet({ dirs: 20 })
@@ -71,27 +46,6 @@ test('agents that are killed cost their own attempt; a child that is killed cost
   expect(fleet.counts()).toEqual({ succeeded: 4 })
   const failures = fleet.ask<{ id: string }>('SELECT id FROM tasks WHERE failures = 1 AND attempt = 2')
   expect(failures).toEqual([{ id: first?.task }])
-})
-
-test('a daemon that was stopped for longer than its lease goes on with the same agents', async () => {
-  // By default 12 s with a lease of 8: the rule is one of proportion. CCM_FAULT_STOP_S=90 with the lease of 10 minutes.
-  const stopS = Number(process.env['CCM_FAULT_STOP_S'] ?? 12)
-  const lease = stopS < 60 ? 'lease = "8s"\nheartbeat = "2s"\n' : ''
-  await using fleet = await createScriptedFleet({ dirs: 3, config: `[queue]\n${lease}sweep = "1s"` })
-  await fleet.up()
-  await atWork(fleet, 3)
-  const before = pidsOf(fleet)
-  const pid = fleet.pidOfDaemon()
-  signal(pid, 'SIGSTOP')
-  await sleep(stopS * 1000)
-  signal(pid, 'SIGCONT')
-  await sleep(3000)
-  expect(isAlive(pid)).toBe(true)
-  expect(pidsOf(fleet)).toEqual(before)
-  fleet.letGo()
-  await fleet.over(60_000)
-  expect(await fleet.faults()).toEqual([])
-  expect(fleet.ask('SELECT id FROM tasks WHERE attempt <> 1 OR lost_leases > 0')).toEqual([])
 })
 
 test('garbage in hooks, screens, transcripts and session files harms nobody but its own task', async () => {

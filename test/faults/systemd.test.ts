@@ -9,7 +9,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFailed, test } from 'vitest'
 import type { StatusJson, TaskJson } from '../../src/protocol/rest.ts'
 import { eventually } from './fixture.ts'
 import { bootMachine, whyNoMachine, type Machine } from './machine/machine.ts'
@@ -56,7 +56,11 @@ describe.skipIf(why !== null)('ccm as a service of a real systemd', () => {
   }
   const sleepers = () => said('pgrep', '-f', '^sleep 500')
   const journal = () => said('journalctl', '-u', 'ccm.service', '--no-pager', '-o', 'cat')
+  /** Whatever an earlier test, or an earlier try, left at work ends first: its directory takes one agent at a time. */
   const give = async (prompt: string) => {
+    for (const { id, status: now } of await json<TaskJson[]>('tasks'))
+      if (now === 'queued' || now === 'running') await ccm('cancel', id)
+    await eventually('nobody works', async () => (await status())?.agents === 0)
     rmSync(join(machine.shared, 'agent'), { force: true })
     return json<TaskJson>('run', '--no-wait', '--trust', '--dir', '/srv/shared/work', prompt)
   }
@@ -100,6 +104,7 @@ describe.skipIf(why !== null)('ccm as a service of a real systemd', () => {
   })
 
   test('an agent has a scope with its limits, and lives through kill -9, a restart, an upgrade and a hang of its daemon', async () => {
+    onTestFailed(async () => console.log(await journal()))
     const { id } = await give('Task wait')
     const agent = await agentPid()
     const scope = `ccm-agent-${id}-1.scope`
@@ -126,26 +131,25 @@ describe.skipIf(why !== null)('ccm as a service of a real systemd', () => {
     pid = (await isAdopted('systemctl restart', pid)).pid
     expect((await ccm('restart')).code).toBe(0)
     pid = (await isAdopted('ccm restart', pid)).pid
-    const from = performance.now()
+    // That the end comes within a second of the limit is held by hang.test.ts.
     await machine.run([process.execPath, '/srv/ccm/test/faults/machine/block.mjs', String(pid)])
     const found = await isAdopted('a blocked event loop', pid)
-    // The limit is 3 s; a second for the end, one of RestartSec, the rest for start and looks.
-    expect(performance.now() - from).toBeLessThan(9000)
     expect(found.found_at_start.join('\n')).toContain('hung and was ended')
     expect(await journal()).toContain('the daemon hangs and is ended')
     expect((await ccm('incidents')).stdout).toContain('daemon_hung')
   })
 
   test('cancel leaves nothing of the agent, also what left its session, its parent and its environment', async () => {
-    const [task] = (await json<{ tasks?: TaskJson[] } & TaskJson[]>('tasks')) as TaskJson[]
-    expect((await sleepers()).split('\n').length).toBeGreaterThanOrEqual(4)
-    expect((await ccm('cancel', task?.id ?? '')).code).toBe(0)
+    const { id } = await give('Task wait')
+    await agentPid()
+    await eventually('all of it runs', async () => (await sleepers()).split('\n').length >= 4)
+    expect((await ccm('cancel', id)).code).toBe(0)
     await eventually('nothing of it is left', async () => (await sleepers()) === '', 10_000)
     await eventually(
       'its scope is gone',
-      async () => (await show('ActiveState', `ccm-agent-${task?.id}-1.scope`)) === 'inactive',
+      async () => (await show('ActiveState', `ccm-agent-${id}-1.scope`)) === 'inactive',
     )
-    expect((await json<TaskJson>('show', task?.id ?? '')).status).toBe('cancelled')
+    expect((await json<TaskJson>('show', id)).status).toBe('cancelled')
   })
 
   test('an agent that takes all its memory is ended by the kernel, and the task says so', async () => {
@@ -160,9 +164,9 @@ describe.skipIf(why !== null)('ccm as a service of a real systemd', () => {
   })
 
   test('a daemon that is stopped is ended by systemd, because no WATCHDOG comes', async () => {
-    mkdirSync(join(machine.shared, 'drop'))
+    mkdirSync(join(machine.shared, 'drop'), { recursive: true })
     writeFileSync(join(machine.shared, 'drop/test.conf'), '[Service]\nWatchdogSec=4\n')
-    await machine.run(['cp', '-r', '/srv/shared/drop', `${UNIT}.d`])
+    await machine.run(['cp', '-r', '-T', '/srv/shared/drop', `${UNIT}.d`])
     await machine.run(['systemctl', 'daemon-reload'])
     await machine.run(['systemctl', 'restart', 'ccm.service'])
     const pid = await mainPid()
@@ -178,7 +182,8 @@ describe.skipIf(why !== null)('ccm as a service of a real systemd', () => {
 
   test('HUP reloads through systemctl', async () => {
     const toml = readFileSync(join(machine.shared, 'ccm.toml'), 'utf8')
-    writeFileSync(join(machine.shared, 'ccm.toml'), `${toml}\nmax_concurrent = 3\n`)
+    if (!toml.includes('max_concurrent'))
+      writeFileSync(join(machine.shared, 'ccm.toml'), `${toml}\nmax_concurrent = 3\n`)
     expect((await machine.run(['systemctl', 'reload', 'ccm.service'])).code).toBe(0)
     await eventually('it is taken over', async () => (await status())?.max_concurrent === 3)
   })
@@ -215,6 +220,7 @@ describe.skipIf(why !== null)('ccm as a service of a real systemd', () => {
     expect(again.stdout).toContain(`${UNIT} had been edited: it is kept as ${UNIT}.kept`)
     expect(await said('tail', '-n', '1', `${UNIT}.kept`)).toBe('# mine')
     await machine.run(['rm', `${UNIT}.kept`])
+    await give('Task wait')
     await agentPid()
     const gone = await ccm('service', 'uninstall')
     expect(gone).toMatchObject({ code: 0, stderr: '' })
