@@ -432,6 +432,7 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   chosen.begin?.({
     wake: () => supervisor.wake(),
     hintCancel: (id) => supervisor.hintCancel(id),
+    changed: (id) => supervisor.changed(id),
     running: () => supervisor.agents().length,
     subscribe: (listener) => supervisor.subscribe(({ kind }) => kind !== 'hook' && listener()),
   })

@@ -1,3 +1,4 @@
+import { CcmError } from './errors.ts'
 import { promptFault, type NewTask } from './task.ts'
 
 /** How many tasks one task may depend on. */
@@ -43,4 +44,10 @@ export function newTaskFaults(task: NewTask): string[] {
   )
   check(/^[a-z][a-z0-9-]{0,39}$/.test(source), 'The source must be 1 to 40 of a-z, 0-9 and -.')
   return faults.filter((fault) => fault !== null)
+}
+
+/** Throws BAD_INPUT for a task that no queue can take. */
+export function checkNewTask(task: NewTask): void {
+  const faults = newTaskFaults(task)
+  if (faults.length > 0) throw new CcmError('BAD_INPUT', faults.join(' '))
 }

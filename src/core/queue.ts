@@ -73,9 +73,10 @@ export type Queue = {
   register: () => Promise<number>
   /**
    * Adds a task; with a dedupe key that is alive it returns that task instead, `inserted: false`. Throws
-   * CcmError BAD_INPUT with a sentence for each bad field, or QUEUE_FULL with `retryAfterMs`.
+   * CcmError BAD_INPUT with a sentence for each bad field, or QUEUE_FULL with `retryAfterMs`. `held`: the queue
+   * does not answer; the task is accepted on this machine, durably, and handed over when it does.
    */
-  insert: (task: NewTask) => Promise<{ task: Task; inserted: boolean }>
+  insert: (task: NewTask) => Promise<{ task: Task; inserted: boolean; held?: boolean }>
   get: (id: string) => Promise<Task | null>
   /** Newest first. */
   list: (filter: TaskQuery) => Promise<Task[]>

@@ -102,7 +102,7 @@ export function createApiDeps(of: Parts): AppDeps {
         return task === null ? null : viewOf(task)
       },
       idsByPrefix: (prefix) => queue.idsByPrefix(prefix),
-      list: async (filter) => Promise.all((await queue.list(filter)).map(viewOf)),
+      list: async (filter) => Promise.all((await chosen.seen(filter)).map(viewOf)),
       cancel: (id, reason) => supervisor.cancel(id, reason),
       retry: (id) => supervisor.retry(id),
       approve: (id, ask) => supervisor.answer(id, (answers) => answers.approve(ask), 'granted'),

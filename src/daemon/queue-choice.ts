@@ -12,17 +12,22 @@ import type { Notes } from '../store/notes.ts'
 import type { Projects } from '../store/projects.ts'
 import type { SharedState, Worker } from '../core/worker.ts'
 import type { Subscription } from '../queue/supabase/subscription.ts'
+import { createAcceptedTasks } from '../store/accepted-tasks.ts'
 import { createSharedLog } from '../store/shared-log.ts'
 import { createSharedTasks } from '../store/shared-tasks.ts'
 import { createArrivals } from '../supervisor/arrivals.ts'
+import { createCached } from '../supervisor/cached.ts'
 import { createTeller, type Teller } from '../supervisor/teller.ts'
 import { createFence } from '../supervisor/fence.ts'
-import { createSharedQueue, isAway, type RightsLimit } from '../supervisor/shared-queue.ts'
+import { createHandOver } from '../supervisor/hand-over.ts'
+import { createSharedQueue, isAway, ownTask, type RightsLimit } from '../supervisor/shared-queue.ts'
 import type { SharedDeps } from '../supervisor/supervisor.ts'
 
 /** The queue this daemon works from, and who it is there. */
 export type ChosenQueue = {
   queue: Queue
+  /** As the queue's `list`, for people: also what is only known here. */
+  seen: Queue['list']
   system: string
   worker: string
   /** Null: the embedded queue. */
@@ -34,7 +39,7 @@ export type ChosenQueue = {
   /** From now on changes of tasks are heard of, and the queue is told what happens here. Null: nobody else is there. */
   begin: ((hears: QueueHears) => void) | null
   state: () => SharedState | null
-  /** All workers of the system; null: the queue is this machine's own. */
+  /** All workers of the system, up to 5 s old, or as the queue said last; null: the queue is this machine's own. */
   workers: (() => Promise<Worker[]>) | null
   close: () => Promise<void>
 }
@@ -43,6 +48,8 @@ export type ChosenQueue = {
 type QueueHears = {
   wake: () => void
   hintCancel: (taskId: string) => void
+  /** A task was changed by none of the daemon's own steps. */
+  changed: (taskId: string) => void
   running: () => number
   /** Calls the listener whenever something of a task was stored. */
   subscribe: (listener: () => void) => void
@@ -67,6 +74,8 @@ const LOCAL = 'local'
 const FIRST_ANSWER_MS = 5000
 /** How often the queue is told what happened, where nothing happens. */
 const TELL_MS = 20_000
+/** Each tells of itself once in 30 s. */
+const WORKERS_MS = 5000
 
 /** The secret of `[supabase]`, or null where the embedded queue is used. Throws BAD_CONFIG as `readSecret` does. */
 export async function readSupabaseKey(
@@ -96,6 +105,7 @@ export async function chooseQueue(deps: ChoiceDeps): Promise<ChosenQueue> {
   await queue.register()
   return {
     queue,
+    seen: queue.list,
     system: LOCAL,
     worker: LOCAL,
     shared: null,
@@ -124,8 +134,10 @@ async function chooseShared(
   const { listWorkers } = await import('../queue/supabase/workers.ts')
   const { call, client, connect } = createSupabase({ url: settings.url, secretKey })
   const link = createLink(call, (word, err) => {
-    if (word === 'ok') logger.info('Supabase answers again')
-    else logger.warn({ err, code: 'SUPABASE_UNREACHABLE' }, 'Supabase does not answer; agents go on')
+    if (word === 'ok') {
+      logger.info('Supabase answers again')
+      handOver.hurry()
+    } else logger.warn({ err, code: 'SUPABASE_UNREACHABLE' }, 'Supabase does not answer; agents go on')
     for (const listener of listeners) listener(word)
   })
   const { system } = settings
@@ -157,7 +169,34 @@ async function chooseShared(
     logger,
   })
   const arrivals = createArrivals()
-  const queue = createSharedQueue({ queue: remote, kept, fence, arrivals, limitOf: deps.limitOf, logger })
+  const isDown = () => link.word() === 'down'
+  const handOver = createHandOver({
+    store: createAcceptedTasks(deps.db, deps.clock()),
+    remote,
+    onHanded: ownTask(kept, arrivals),
+    isDown,
+    maxWaiting: () => config.queue.maxQueued,
+    clock: deps.clock,
+    random: Math.random,
+    logger,
+  })
+  const queue = createSharedQueue({
+    queue: remote,
+    kept,
+    handOver,
+    fence,
+    arrivals,
+    limitOf: deps.limitOf,
+    isDown,
+    clock: () => uptime() * 1000,
+    logger,
+  })
+  const workers = createCached({
+    read: () => listWorkers(client, system, secretKey),
+    maxAgeMs: WORKERS_MS,
+    mayBeOld: isAway,
+    clock: () => uptime() * 1000,
+  })
   let subscription: Subscription | null = null
   let teller: Teller | null = null
   const register = once(async () => void (await remote.register()))
@@ -167,11 +206,13 @@ async function chooseShared(
   })
   return {
     queue,
+    seen: queue.seen,
     system,
     worker,
     shared: {
       register,
       describe: () => remote.describe(),
+      waitsHere: handOver.waits,
       claimed: (lease) => kept.claimed(lease),
       fence,
     },
@@ -180,7 +221,8 @@ async function chooseShared(
       listeners.add(listener)
       if (link.word() === 'down') listener('down')
     },
-    begin({ wake, hintCancel, running, subscribe }) {
+    begin({ wake, hintCancel, changed, running, subscribe }) {
+      handOver.begin(changed)
       subscription = createSubscription({
         connect,
         system,
@@ -216,9 +258,10 @@ async function chooseShared(
       ...(subscription?.counts() ?? { events: 0, readies: 0, channels: 0, clients: 0 }),
       ...arrivals.counts(),
     }),
-    workers: () => listWorkers(client, system, secretKey),
+    workers: async () => (isDown() ? workers.last() : null) ?? workers.get(),
     async close() {
       await subscription?.close()
+      await handOver.close()
       await teller?.close()
     },
   }

@@ -79,8 +79,13 @@ export type AppDeps = {
   clock: Clock
   logger: Logger
   tasks: {
-    /** Checks the directory, registers a new project, adds the task. QUEUE_FULL becomes 429. `notices`: for a person. */
-    insert: (request: TaskRequest) => Promise<{ view: TaskView; inserted: boolean; notices: string[] }>
+    /**
+     * Checks the directory, registers a new project, adds the task. QUEUE_FULL becomes 429. `held`: it is kept here until
+     * the queue answers. `notices`: for a person.
+     */
+    insert: (
+      request: TaskRequest,
+    ) => Promise<{ view: TaskView; inserted: boolean; held?: boolean; notices: string[] }>
     get: (id: string) => Promise<TaskView | null>
     /** At most 2 ids that start with the prefix. */
     idsByPrefix: (prefix: string) => Promise<string[]>

@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.ts'
 import type { Incidents } from '../store/incidents.ts'
 import type { Notes } from '../store/notes.ts'
 import type { Recorder } from './recorder.ts'
+import { isAway } from './shared-queue.ts'
 
 /** Looks regularly at how the fleet fares and opens and closes alerts about it. */
 export type AlertWatch = {
@@ -54,9 +55,10 @@ export function createAlertWatch(deps: {
   }
 
   const safely = (): Promise<void> =>
-    (running = running
-      .then(look)
-      .catch((err: unknown) => deps.logger.error({ err }, 'a look for alerts failed')))
+    (running = running.then(look).catch((err: unknown) => {
+      // That the queue is away is told once, by whoever watches it.
+      deps.logger[isAway(err) ? 'debug' : 'error']({ err }, 'a look for alerts failed')
+    }))
 
   try {
     tellAbsence()

@@ -8,6 +8,9 @@ export const LOOPS = [
   'leases',
   'schedules',
   'inbox',
+  'hand-over',
+  'teller',
+  'subscription',
 ] as const
 export type Loop = (typeof LOOPS)[number]
 

@@ -7,6 +7,7 @@ import type { CancelReply, Queue } from '../core/queue.ts'
 import { isFinal, type Task } from '../core/task.ts'
 import type { InboxStore } from '../store/inbox.ts'
 import type { StartPulse } from './beats.ts'
+import { createInOrder } from './in-order.ts'
 
 /** Requests from outside on their way to the queue. */
 export type Inbox = {
@@ -49,36 +50,32 @@ export function createInbox(deps: {
   pulse?: StartPulse
 }): Inbox {
   const { store, queue, clock, random, logger } = deps
-  let running: Promise<void> = Promise.resolve()
-  let timer: NodeJS.Timeout | null = null
   let prunedAt = 0
-  let closed = false
   /** Entries up to this one may have become tasks of an earlier process that was killed before it could note so. */
   const doubtful = store.list({ state: null, limit: 1 })[0]?.id ?? 0
-  const pulse = deps.pulse?.('inbox', () => running)
+  const line = createInOrder(push, logger)
+  const pulse = deps.pulse?.('inbox', line.settled)
 
-  async function push(): Promise<void> {
-    for (;;) {
-      const entry = closed ? null : store.nextPending()
-      if (entry === null) return
-      const waitMs = entry.dueAt - clock()
-      if (waitMs > 0) return later(waitMs)
-      try {
-        const task = (await insertedBefore(entry)) ?? (await deps.insert(entry))
-        store.setInserted(entry.id, task.id, clock())
-      } catch (error) {
-        if (error instanceof CcmError && HOPELESS.includes(error.code)) {
-          store.refuse(entry.id, messageOf(error), null, clock())
-        } else {
-          const retryMs = error instanceof CcmError ? error.retryAfterMs : undefined
-          const waitMs = Math.max(backoffMs(entry.tries, random), retryMs ?? 0)
-          store.setLater(entry.id, clock() + waitMs, messageOf(error))
-          logger.warn({ err: error, project: entry.project }, 'a request from outside cannot be queued yet')
-          return later(waitMs)
-        }
+  async function push(): Promise<number | null> {
+    const entry = store.nextPending()
+    if (entry === null) return null
+    const waitMs = entry.dueAt - clock()
+    if (waitMs > 0) return waitMs
+    try {
+      const task = (await insertedBefore(entry)) ?? (await deps.insert(entry))
+      store.setInserted(entry.id, task.id, clock())
+    } catch (error) {
+      if (!(error instanceof CcmError && HOPELESS.includes(error.code))) {
+        const retryMs = error instanceof CcmError ? error.retryAfterMs : undefined
+        const waitMs = Math.max(backoffMs(entry.tries, random), retryMs ?? 0)
+        store.setLater(entry.id, clock() + waitMs, messageOf(error))
+        logger.warn({ err: error, project: entry.project }, 'a request from outside cannot be queued yet')
+        return waitMs
       }
-      deps.onSettled()
+      store.refuse(entry.id, messageOf(error), null, clock())
     }
+    deps.onSettled()
+    return 0
   }
 
   async function insertedBefore(entry: InboxEntry): Promise<Task | null> {
@@ -87,18 +84,8 @@ export function createInbox(deps: {
     return tasks.find(({ dedupeKey }) => dedupeKey === entry.key) ?? null
   }
 
-  function later(waitMs: number): void {
-    if (closed) return
-    if (timer !== null) clearTimeout(timer)
-    timer = setTimeout(nudge, Math.min(waitMs, 60_000)).unref()
-  }
-
   function nudge(): void {
-    if (closed) return
-    running = running.then(push).catch((err: unknown) => {
-      logger.error({ err }, 'the inbox could not be read; it is tried again')
-      later(5000)
-    })
+    line.nudge()
     if (clock() - prunedAt < PRUNE_MS) return
     prunedAt = clock()
     store.prune(prunedAt)
@@ -125,7 +112,7 @@ export function createInbox(deps: {
     approve: (id, by) => decided(id, store.approve(id, by, clock())),
     async refuse(id, by, reason) {
       // One that is on its way to the queue this very moment is a task afterwards.
-      await running
+      await line.settled()
       const entry = decided(id, store.refuse(id, reason, by, clock()))
       deps.onSettled()
       return entry
@@ -141,7 +128,7 @@ export function createInbox(deps: {
       return entries.filter((_, index) => open[index])
     },
     async end({ id }, reason, whileRunning) {
-      await running
+      await line.settled()
       const entry = store.get(id)
       if (entry === null || entry.state === 'refused') return false
       if (store.refuse(id, reason, null, clock())) {
@@ -155,14 +142,12 @@ export function createInbox(deps: {
     },
     async begin() {
       nudge()
-      await running
+      await line.settled()
     },
     nudge,
     async close() {
-      closed = true
       pulse?.close()
-      if (timer !== null) clearTimeout(timer)
-      await running
+      await line.close()
     },
   }
 }

@@ -2,12 +2,14 @@ import { pino } from 'pino'
 import { expect, test } from 'vitest'
 import { CcmError } from '../core/errors.ts'
 import { createSqliteQueue } from '../queue/sqlite.ts'
+import { createAcceptedTasks } from '../store/accepted-tasks.ts'
 import { createSharedTasks } from '../store/shared-tasks.ts'
 import { openForTest } from '../store/temporary-database.ts'
 import { newTask } from '../../test/queue/bench.ts'
 import { createArrivals } from './arrivals.ts'
 import { createFence } from './fence.ts'
-import { createSharedQueue, type RightsLimit } from './shared-queue.ts'
+import { createHandOver } from './hand-over.ts'
+import { createSharedQueue, ownTask, type RightsLimit } from './shared-queue.ts'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,18 +40,34 @@ async function open() {
     if (clock.isAway) throw new CcmError('SUPABASE_UNREACHABLE', 'away')
     return work()
   }
+  const kept = createSharedTasks(db, Date.now)
+  const arrivals = createArrivals()
+  const handOver = createHandOver({
+    store: createAcceptedTasks(db, 0),
+    remote: { handOver: (task) => reached(() => remote.insert(task)), cancel: remote.cancel },
+    onHanded: ownTask(kept, arrivals),
+    isDown: () => false,
+    maxWaiting: () => 3,
+    clock: Date.now,
+    random: Math.random,
+    logger,
+  })
   const queue = createSharedQueue({
     queue: {
       ...remote,
+      insert: (task) => reached(() => remote.insert(task)),
       get: (id) => reached(() => remote.get(id)),
       count: (status) => reached(() => remote.count(status)),
       claim: (...given) => reached(() => remote.claim(...given)),
       heartbeat: (leases) => reached(() => remote.heartbeat(leases)),
     },
-    kept: createSharedTasks(db, Date.now),
+    kept,
+    handOver,
     fence,
-    arrivals: createArrivals(),
+    arrivals,
     limitOf: () => LIMIT,
+    isDown: () => false,
+    clock: () => clock.uptimeMs,
     logger,
   })
   return {
@@ -106,7 +124,7 @@ test('while the queue is away a task that was claimed here is known, and others 
   bench.clock.isAway = true
   expect(await bench.queue.get(task.id)).toEqual(task)
   expect(await bench.queue.count('running')).toBe(1)
-  await expect(bench.queue.get('other')).rejects.toMatchObject({ code: 'SUPABASE_UNREACHABLE' })
+  await expect(bench.queue.get('0123456789ab')).rejects.toMatchObject({ code: 'SUPABASE_UNREACHABLE' })
 })
 
 test('a deadline is 3/4 of the lease from before the claim was sent; only a good heartbeat moves it', async () => {

@@ -1,37 +1,66 @@
 import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { CcmError } from '../core/errors.ts'
-import type { Queue } from '../core/queue.ts'
+import { checkNewTask } from '../core/new-task.ts'
+import type { Queue, TaskQuery } from '../core/queue.ts'
 import { narrowed, type Rights } from '../core/rights.ts'
 import type { NewTask, PermissionMode, Task, TaskStatus } from '../core/task.ts'
 import type { SharedTasks } from '../store/shared-tasks.ts'
 import type { Arrivals } from './arrivals.ts'
+import { createCached, type Cached } from './cached.ts'
 import type { Fence } from './fence.ts'
+import type { HandOver } from './hand-over.ts'
 
 /** What this machine allows the tasks of a project at most. */
 export type RightsLimit = Rights & { permissionMode: PermissionMode; inPlace: boolean }
 
+/** What a shared queue is built over: its own `insert` knows one that is sent again by a key. */
+type RemoteQueue = Queue & {
+  insert: (task: NewTask, requestKey: string) => Promise<{ task: Task; inserted: boolean }>
+}
+
+/** A queue as its own machine sees it. */
+export type SharedQueue = Queue & {
+  /** As `list`, for people: with what waits here, and while the queue is away with what this machine knows. */
+  seen: (filter: TaskQuery) => Promise<Task[]>
+}
+
+/** Whoever adds a task is answered within this time; without an answer of the queue the task is accepted here. */
+const INSERT_MS = 5000
+/** How old a count may be. */
+const COUNT_MS = 2000
+/** All ids of tasks are that long; what is shorter is the beginning of one. */
+const ID_LENGTH = 12
+
 /**
  * A queue that others write to as well. What is claimed from it has no more rights than `limitOf` its project,
  * unless this very daemon put it there and nobody has changed it since; it is kept for the time when the queue does
- * not answer; and each answer about a lease moves its fence.
+ * not answer; and each answer about a lease moves its fence. What is added while it does not answer is accepted here:
+ * `held`. Counts are up to 2 s old, and as old as the outage is long.
  */
 export function createSharedQueue(deps: {
-  queue: Queue
+  queue: RemoteQueue
   kept: SharedTasks
+  handOver: HandOver
   fence: Fence
   arrivals: Arrivals
   limitOf: (project: string) => RightsLimit
+  /** The queue did not answer the last call. */
+  isDown: () => boolean
+  clock: () => number
   logger: Logger
-}): Queue {
-  const { queue, kept, fence, arrivals, logger } = deps
+  insertMs?: number
+}): SharedQueue {
+  const { queue, kept, handOver, fence, arrivals, isDown, logger, insertMs = INSERT_MS } = deps
   /** Prints of inserts under way: their tasks may be claimed before the answer is here. */
   const coming: string[] = []
-  const counts = new Map<TaskStatus, number>()
+  const counts = new Map<TaskStatus, Cached<number>>()
 
   function narrow(task: Task): Task {
     const print = printOf(task)
-    if (kept.ownPrint(task.id) === print || coming.includes(print)) return task
+    const isOurs = () => coming.includes(print) || handOver.asked().some((asked) => printOf(asked) === print)
+    if (kept.ownPrint(task.id) === print || isOurs()) return task
     const limit = deps.limitOf(task.project)
     const rights = narrowed(task, limit)
     const inPlace = task.inPlace === true && !limit.inPlace ? null : task.inPlace
@@ -49,40 +78,113 @@ export function createSharedQueue(deps: {
     }
   }
 
+  async function insertThere(task: NewTask, requestKey: string): Promise<{ task: Task; inserted: boolean }> {
+    const print = printOf(task)
+    coming.push(print)
+    const answer = queue.insert(task, requestKey)
+    // Also where nobody waits for it any more: the task may come all the same.
+    const note = answer.then((added) => {
+      if (added.inserted) kept.putOwn(added.task.id, print)
+      // Whoever inserts it here looks for it at once.
+      arrivals.announce(added.task.id)
+      return added
+    })
+    const over = () => void coming.splice(coming.indexOf(print), 1)
+    note.then(over, over)
+    return within(insertMs, note)
+  }
+
+  /** Asks the queue where it answers; where it does not, and nothing is known here, its error stands. */
+  async function asked<T>(ask: () => Promise<T>, known: () => T | null): Promise<T> {
+    const before = isDown() ? known() : null
+    if (before !== null) return before
+    try {
+      return await ask()
+    } catch (error) {
+      const found = isAway(error) ? known() : null
+      if (found === null) throw error
+      return found
+    }
+  }
+
+  const countOf = (status: TaskStatus): Cached<number> => {
+    const known = counts.get(status)
+    if (known !== undefined) return known
+    const cached = createCached({
+      read: () => queue.count(status),
+      maxAgeMs: COUNT_MS,
+      mayBeOld: isAway,
+      clock: deps.clock,
+    })
+    counts.set(status, cached)
+    return cached
+  }
+
   return {
     ...queue,
     async insert(task) {
-      const print = printOf(task)
-      coming.push(print)
+      checkNewTask(task)
+      const requestKey = crypto.randomUUID()
+      const held = (sent: boolean) => ({ ...handOver.accept(task, requestKey, sent), held: true })
+      // Those that came before go before.
+      if (!isDown() && handOver.countQueued() > 0)
+        await within(insertMs, handOver.settled()).catch(() => undefined)
+      if (isDown() || task.dependsOn.some(handOver.waits)) return held(false)
       try {
-        const added = await queue.insert(task)
-        if (added.inserted) kept.putOwn(added.task.id, print)
-        // Whoever inserts it here looks for it at once.
-        arrivals.announce(added.task.id)
-        return added
-      } finally {
-        coming.splice(coming.indexOf(print), 1)
+        return await insertThere({ ...task, dependsOn: task.dependsOn.map(handOver.queueId) }, requestKey)
+      } catch (error) {
+        if (!isAway(error)) throw error
+        return held(true)
       }
     },
     async get(id) {
-      try {
-        return await queue.get(id)
-      } catch (error) {
-        const known = isAway(error) ? kept.newest(id) : null
-        if (known === null) throw error
-        return known
-      }
+      if (id.length !== ID_LENGTH) return null
+      const there = handOver.queueId(id)
+      const here = handOver.get(id)
+      if (here !== null) return here
+      return asked(
+        () => queue.get(there),
+        () => kept.newest(there),
+      )
+    },
+    async seen({ limit, ...filter }) {
+      const { status, project, before } = filter
+      const isWanted = (task: Task) =>
+        (status === undefined || task.status === status) &&
+        (project === undefined || task.project === project) &&
+        (before === undefined || task.id < before)
+      const there = await asked(
+        () => queue.list({ ...filter, limit }),
+        () => kept.running(),
+      )
+      const ids = new Set(there.map(({ id }) => id))
+      return [
+        ...there.filter(isWanted),
+        ...handOver.list().filter((task) => isWanted(task) && !ids.has(task.id)),
+      ]
+        .toSorted((a, b) => (a.id < b.id ? 1 : -1))
+        .slice(0, limit)
+    },
+    async idsByPrefix(prefix) {
+      const there = await asked(
+        () => queue.idsByPrefix(prefix),
+        () => kept.idsByPrefix(prefix),
+      )
+      return [...new Set([...there, ...handOver.idsByPrefix(prefix)])].slice(0, 2)
+    },
+    // What waits here says so itself.
+    dependencies: async (id) => (handOver.get(id) === null ? queue.dependencies(handOver.queueId(id)) : []),
+    async cancel(id, reason) {
+      return handOver.cancel(id, reason) ?? queue.cancel(handOver.queueId(id), reason)
+    },
+    async retry(id) {
+      return handOver.retry(id) ? 'queued' : queue.retry(handOver.queueId(id))
     },
     async count(status) {
-      try {
-        const count = await queue.count(status)
-        counts.set(status, count)
-        return count
-      } catch (error) {
-        // For whoever asks how the daemon is: the last that was known.
-        if (!isAway(error)) throw error
-        return counts.get(status) ?? 0
-      }
+      const cached = countOf(status)
+      // For whoever asks how the daemon is: the last that was known.
+      const there = isDown() ? (cached.last() ?? 0) : await cached.get().catch(unlessAway)
+      return status === 'queued' ? there + handOver.countQueued() : there
     },
     async claim(limit, filter) {
       const sentAt = fence.now()
@@ -115,6 +217,34 @@ export function createSharedQueue(deps: {
       return replies
     },
   }
+}
+
+/** Hands a task over as one of this daemon's own. */
+export function ownTask(kept: SharedTasks, arrivals: Arrivals): (task: Task, asked: NewTask) => void {
+  return (task, asked) => {
+    kept.putOwn(task.id, printOf(asked))
+    arrivals.announce(task.id)
+  }
+}
+
+async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
+  const late = new AbortController()
+  const error = new CcmError('SUPABASE_UNREACHABLE', 'Supabase did not answer in time.')
+  try {
+    return await Promise.race([
+      work,
+      sleep(limitMs, undefined, { ref: false, signal: late.signal }).then(() => {
+        throw error
+      }),
+    ])
+  } finally {
+    late.abort()
+  }
+}
+
+function unlessAway(error: unknown): number {
+  if (!isAway(error)) throw error
+  return 0
 }
 
 /** The shared queue does not answer, which it may do again. */

@@ -85,7 +85,7 @@ export type Supervisor = {
       /** null: the project's. */
       priority: number | null
     },
-  ) => Promise<{ task: Task; inserted: boolean; notices: string[] }>
+  ) => Promise<{ task: Task; inserted: boolean; held: boolean; notices: string[] }>
   cancel: (id: string, reason: string) => Promise<CancelReply>
   retry: (id: string) => Promise<RetryReply>
   /** `decision`: what it comes to for a permission request, for the record; null for a text. */
@@ -121,6 +121,8 @@ export type Supervisor = {
   lift: (kind: string) => void
   /** Looks for work soon. */
   wake: () => void
+  /** Tells whoever listens that a task was changed by others. */
+  changed: (taskId: string) => void
   /** A cancel of this task may have been asked for elsewhere. */
   hintCancel: (taskId: string) => void
   claude: () => Promise<Claude>
@@ -163,9 +165,12 @@ export type SharedDeps = {
   describe: () => Promise<void>
   /** The task as it was claimed; null: not by this home. */
   claimed: (lease: Lease) => Task | null
+  /** It was accepted here, and the queue does not have it yet. */
+  waitsHere: (taskId: string) => boolean
   fence: Fence
 }
 
+const HELD = 'Supabase does not answer. The task is kept on this machine and handed over when it does.'
 /** An agent has most of its memory long before that. */
 const MEMORY_SETTLES_MS = 30_000
 
@@ -509,10 +514,11 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       const added = await queue.insert({ ...task, priority, project: project.name })
       notify(added.task.id, 'task')
       dispatcher.nudge()
-      if (!added.inserted) return { ...added, notices: [] }
+      const { held = false } = added
+      if (held || !added.inserted) return { ...added, held, notices: held ? [HELD] : [] }
       const misfit = whyNotTaken(added.task, takes)
       const left = await workspaces.announce(project, task.inPlace)
-      return { ...added, notices: misfit === null ? left : [misfit, ...left] }
+      return { ...added, held, notices: misfit === null ? left : [misfit, ...left] }
     },
     async cancel(id, reason) {
       const reply = await queue.cancel(id, reason)
@@ -563,6 +569,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
         tokens: running?.usage?.tokens() ?? null,
         workspace: workspaces.view(task.id) ?? task.result?.workspace ?? null,
       }
+      if (deps.shared?.waitsHere(task.id) === true) return { ...facts, reason: `queue: ${HELD}` }
       if (task.status === 'queued')
         return {
           ...facts,
@@ -634,6 +641,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     pause: (hold) => dispatcher.hold(hold),
     lift: (kind) => dispatcher.lift(kind),
     wake: () => dispatcher.nudge(),
+    changed: (taskId) => notify(taskId, 'task'),
     hintCancel(taskId) {
       if (runner.agents.has(taskId)) leases.renew().catch(() => undefined)
     },

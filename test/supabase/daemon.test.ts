@@ -1,8 +1,11 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import Sqlite from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import type { ScriptedReply } from '../../src/demo/model.ts'
+import type { TaskJson } from '../../src/protocol/rest.ts'
 import { createStage, daemonLog, type Stage } from '../e2e/stage.ts'
+import { openGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 import type { TestSupabase } from '../support/supabase.ts'
 
@@ -126,4 +129,61 @@ describeOnSupabase('a daemon on Supabase', (supabase) => {
     await untilRow(supabase(), stage, own.id, ({ status }) => status === 'succeeded')
     expect(existsSync(join(stage.work, 'stolen.txt'))).toBe(true)
   })
+
+  test(
+    'a task that is added while Supabase is away is answered with 202, shown, kept over a crash, and done once it is back',
+    TEST,
+    async () => {
+      await using gateway = await openGateway(supabase())
+      const { system, config } = await newSystem(supabase())
+      await using stage = await createStage(() => say('All is well.\n[DONE]'), {
+        config: config.replace(supabase().url, gateway.url),
+      })
+      await addProject(supabase(), stage, system)
+      await gateway.down()
+      const health = async () => (await stage.status()).shared?.supabase
+      await expect.poll(health, { timeout: 20_000 }).toBe('down')
+      const post = async (key: string, prompt: string) => {
+        const { port } = JSON.parse(readFileSync(join(stage.home, 'daemon.json'), 'utf8')) as { port: number }
+        const reply = await fetch(`http://127.0.0.1:${port}/api/tasks`, {
+          method: 'POST',
+          headers: {
+            authorization: `Bearer ${readFileSync(join(stage.home, 'token'), 'utf8').trim()}`,
+            'content-type': 'application/json',
+            'idempotency-key': key,
+          },
+          body: JSON.stringify({ project: 'work', prompt }),
+        })
+        return { status: reply.status, task: (await reply.json()) as TaskJson }
+      }
+      const first = await post('k1', 'Look after it')
+      expect(first).toMatchObject({ status: 202, task: { status: 'queued' } })
+      const { id } = first.task
+      expect(await post('k1', 'Look after it')).toEqual(first)
+      // A crash may come between the task and the kept reply.
+      const db = new Sqlite(join(stage.home, 'ccm.db'))
+      db.exec('DELETE FROM idempotency')
+      db.close()
+      expect(await post('k1', 'Look after it')).toMatchObject({ status: 200, task: { id } })
+      const asked = await stage.ccm(['run', '--no-wait', '--project', 'work', '--', 'Think again'])
+      expect(asked).toMatchObject({ code: 0 })
+      expect(`${asked.stdout}${asked.stderr}`).toContain('kept on this machine')
+      await stage.crash()
+      await expect
+        .poll(async () => (await stage.ccm(['show', id.slice(0, 11)])).stdout, { timeout: 30_000 })
+        .toContain('queued: queue: Supabase does not answer')
+      const listed = await stage.ccm(['tasks'])
+      expect(listed).toMatchObject({ code: 0, stderr: '' })
+      const { stdout } = listed
+      expect(stdout).toMatch(new RegExp(`Think again\\n${id} +queued`))
+      const other = /^(\w{12}) .*Think again$/m.exec(stdout)?.[1] ?? ''
+      expect((await stage.ccm(['cancel', other])).code).toBe(0)
+      expect((await stage.ccm(['show', other])).stdout).toContain('cancelled')
+      await gateway.up()
+      await untilRow(supabase(), stage, id, ({ status }) => status === 'succeeded')
+      expect(await supabase().sql('SELECT id FROM tasks WHERE system_id = $1', [system])).toEqual([{ id }])
+      expect(await stage.task(id)).toMatchObject({ status: 'succeeded', attempt: 1 })
+      expect((await stage.ccm(['show', other])).stdout).toContain('cancelled')
+    },
+  )
 })

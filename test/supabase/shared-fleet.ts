@@ -76,6 +76,7 @@ export async function createSharedFleet(
     chosen.begin?.({
       wake: () => supervisor.wake(),
       hintCancel: (id) => supervisor.hintCancel(id),
+      changed: (id) => supervisor.changed(id),
       running: () => supervisor.agents().length,
       subscribe: (listener) => supervisor.subscribe(({ kind }) => kind !== 'hook' && listener()),
     })

@@ -4,8 +4,14 @@ import { createConnection, createServer as createTcpServer, type AddressInfo, ty
 import { serveRealtime, type TestRealtime } from './realtime.ts'
 import type { TestSupabase } from './supabase.ts'
 
-/** What happens to one REST request; null: it goes through. */
-export type RestFault = ((response: ServerResponse, pass: () => Promise<void>) => void | Promise<void>) | null
+/** What happens to one REST request; null: it goes through. `commit` lets it be done, and its answer is nobody's. */
+export type RestFault =
+  | ((
+      response: ServerResponse,
+      pass: () => Promise<void>,
+      commit: () => Promise<void>,
+    ) => void | Promise<void>)
+  | null
 
 /** The front door of a Supabase project: REST of the stand-in, Realtime of our own, and faults of both. */
 export type TestGateway = AsyncDisposable & {
@@ -30,7 +36,8 @@ export async function openGateway(supabase: TestSupabase): Promise<TestGateway> 
     calls.push(name)
     const pass = async () => proxy(request, response, target)
     const fault = gateway.faultOf(name)
-    Promise.resolve(fault === null ? pass() : fault(response, pass)).catch(() => response.destroy())
+    const commit = async () => proxy(request, null, target)
+    Promise.resolve(fault === null ? pass() : fault(response, pass, commit)).catch(() => response.destroy())
   })
   server.keepAliveTimeout = 60_000
   server.on('connection', (socket) => {
@@ -69,7 +76,7 @@ export async function openGateway(supabase: TestSupabase): Promise<TestGateway> 
   return gateway
 }
 
-async function proxy(request: IncomingMessage, response: ServerResponse, target: URL): Promise<void> {
+async function proxy(request: IncomingMessage, response: ServerResponse | null, target: URL): Promise<void> {
   const onward = send({
     host: target.hostname,
     port: target.port,
@@ -79,8 +86,11 @@ async function proxy(request: IncomingMessage, response: ServerResponse, target:
   })
   request.pipe(onward)
   const [answer] = (await once(onward, 'response')) as [IncomingMessage]
-  response.writeHead(answer.statusCode ?? 500, answer.headers)
-  answer.pipe(response)
+  if (response === null) answer.resume()
+  else {
+    response.writeHead(answer.statusCode ?? 500, answer.headers)
+    answer.pipe(response)
+  }
   await once(answer, 'end')
 }
 

@@ -55,15 +55,18 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/tasks',
       access: 'write',
-      about: 'Add a task. 200: a living task has its dedupe key, and this is that task.',
+      about:
+        'Add a task. 200: a living task has its dedupe key, and this is that task. 202: it is kept here until Supabase answers.',
       body: NewTaskBody,
       reply: NewTaskJson,
-      statuses: [200, 201],
+      statuses: [200, 201, 202],
       async handle(context) {
         const body = parseInput(NewTaskBody, await readBody(context))
-        const { view, inserted, notices } = await deps.tasks.insert(await toRequest(deps, context, body))
+        const request = await toRequest(deps, context, body)
+        const { view, inserted, held, notices } = await deps.tasks.insert(request)
         context.set('about', { taskId: view.task.id, project: view.task.project })
-        return context.json({ ...toJson(view), notices } satisfies NewTaskJson, inserted ? 201 : 200)
+        const status = held === true && inserted ? 202 : inserted ? 201 : 200
+        return context.json({ ...toJson(view), notices } satisfies NewTaskJson, status)
       },
     },
     {

@@ -19,6 +19,7 @@ const REPEATABLE = new Set([
   'worker_register',
   'worker_describe',
   'task_insert',
+  'task_hand_over',
   'tasks_heartbeat',
   'task_finish',
   'task_finish_many',

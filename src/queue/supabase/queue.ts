@@ -1,6 +1,6 @@
 import { boundedResult } from '../../core/bounded-result.ts'
 import { CcmError } from '../../core/errors.ts'
-import { newTaskFaults } from '../../core/new-task.ts'
+import { checkNewTask } from '../../core/new-task.ts'
 import type { Lease, Queue, Report, RetryReply } from '../../core/queue.ts'
 import type { NewTask, Task } from '../../core/task.ts'
 import type { Call } from './client.ts'
@@ -30,6 +30,10 @@ export type SupabaseQueueOptions = {
 }
 
 export type SupabaseQueue = Queue & {
+  /** `requestKey`: sent again with the same, it adds no second task. */
+  insert: (task: NewTask, requestKey?: string) => Promise<{ task: Task; inserted: boolean }>
+  /** Likewise, and the task gets this id, unless another has it by then: `inserted` with the id in the answer. */
+  handOver: (task: NewTask, id: string, requestKey: string) => Promise<{ task: Task; inserted: boolean }>
   /** Tells `info` anew, and makes the projects in it known to the queue. */
   describe: () => Promise<void>
 }
@@ -90,14 +94,14 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
         await call('worker_describe', { ...fence(), p_info: JSON.stringify(info()) }, () => null)
     },
 
-    insert: async (task) => {
-      const faults = newTaskFaults(task)
-      if (faults.length > 0) throw new CcmError('BAD_INPUT', faults.join(' '))
-      return call(
-        'task_insert',
-        { p_system, ...taskParameters(task), p_request_key: newKey() },
-        read.parseInserted,
-      )
+    insert: async (task, requestKey = newKey()) => {
+      checkNewTask(task)
+      const parameters = { p_system, ...taskParameters(task), p_request_key: requestKey }
+      return call('task_insert', parameters, read.parseInserted)
+    },
+    handOver: async (task, id, requestKey) => {
+      const parameters = { p_system, p_id: id, ...taskParameters(task), p_request_key: requestKey }
+      return call('task_hand_over', parameters, read.parseInserted)
     },
 
     get: async (id) => (await call('task_get', { p_system, p_task: id }, tasks))[0] ?? null,
