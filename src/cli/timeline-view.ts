@@ -9,9 +9,15 @@ const WAITS_SHOWN = 5
 
 /** What a task's agents spent their time on, as `ccm show` prints it; [] when they did nothing yet. */
 export function timelineLines(timeline: TimelineJson, paint: Paint): string[] {
-  const { tools, files, longest, waits } = timeline
-  if (tools.length === 0 && waits.length === 0) return []
+  const { tools, files, longest, waits, lost_events: lost } = timeline
+  if (tools.length === 0 && waits.length === 0 && lost === 0) return []
   const lines = ['', paint.bold('Timeline')]
+  if (lost > 0) {
+    const what = lost === 1 ? '1 hook event' : `${lost} hook events`
+    lines.push(
+      `  ${paint.red(`lost      ${what} could not be written: what follows lacks them; the disk may be full or read-only`)}`,
+    )
+  }
   if (tools.length > 0) {
     lines.push(
       `  tools     ${tools

@@ -19,6 +19,8 @@ export type Timeline = {
   waits: { startedAt: number; endedAt: number | null; reason: string }[]
   /** How long it waited in all, until now where it still waits. */
   waitedMs: number
+  /** Hook events that could not be written, as far as is known: what is above lacks them. */
+  lostEvents: number
 }
 
 export const FILES_MAX = 50

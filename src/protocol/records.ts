@@ -62,12 +62,14 @@ export const TimelineJson = z
     ),
     waits: z.array(z.object({ started_at: at, ended_at: at.nullable(), reason: z.string() })),
     waited_ms: z.number(),
+    /** Hook events that could not be written, as far as is known: the rest lacks them. */
+    lost_events: z.int(),
   })
   .meta({ id: 'Timeline' })
 export type TimelineJson = z.output<typeof TimelineJson>
 
 export function toTimelineJson(timeline: Timeline): TimelineJson {
-  const { tools, files, fileCount, longest, waits, waitedMs } = timeline
+  const { tools, files, fileCount, longest, waits, waitedMs, lostEvents } = timeline
   return {
     tools: tools.map(({ totalMs, ...tool }) => ({ ...tool, total_ms: totalMs })),
     files,
@@ -83,6 +85,7 @@ export function toTimelineJson(timeline: Timeline): TimelineJson {
       reason,
     })),
     waited_ms: waitedMs,
+    lost_events: lostEvents,
   }
 }
 

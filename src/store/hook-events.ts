@@ -144,10 +144,11 @@ export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'>
   )
   const lost = db.prepare<Lease, { lost: number }>(
     `SELECT coalesce(sum(payload ->> '$.lost'), 0) AS lost FROM hook_events
-     WHERE task_id = :taskId AND attempt = :attempt AND kind = 'events_lost'`,
+     WHERE task_id = :taskId AND attempt = :attempt AND kind = 'events_lost' AND suspect IS NULL`,
   )
   const odd = db.prepare<Record<string, never>, { kind: string; name: string; count: number; lost: number }>(
-    `SELECT kind, hook_event_name AS name, count(*) AS count, coalesce(sum(payload ->> '$.lost'), 0) AS lost
+    `SELECT kind, hook_event_name AS name, count(*) AS count,
+       coalesce(sum(payload ->> '$.lost') FILTER (WHERE suspect IS NULL), 0) AS lost
      FROM hook_events INDEXED BY hook_events_odd
      WHERE kind IN ('unknown', 'unreadable', 'events_lost') GROUP BY kind, hook_event_name`,
   )

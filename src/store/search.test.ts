@@ -4,6 +4,7 @@ import { createSearch, type SearchFilter } from './search.ts'
 import { openForTest, temporaryHome } from './temporary-database.ts'
 import { createTimelines } from './timeline.ts'
 import type { HookPayload } from '../core/hook-event.ts'
+import { columnsOf } from '../core/hook-kind.ts'
 
 let serial = 0
 function eventOf(payload: HookPayload, more: Partial<NewHookEvent> = {}): NewHookEvent {
@@ -141,6 +142,7 @@ test('a timeline adds up tools, files, longest calls and waits', () => {
     ]),
     waits: [],
     waitedMs: 0,
+    lostEvents: 0,
   })
   expect(timeline.longest.map(({ durationMs }) => durationMs)).toEqual([900, 100, 30, 20, 1, 1, 1])
 })
@@ -164,4 +166,27 @@ test('events of a task are narrowed by kind, phase, tool and time', () => {
   expect(of({ tool: 'Bash', since: 30 })).toEqual([2])
   expect(of({ since: 20, until: 40 })).toEqual([1, 2])
   expect(of({ name: 'UserPromptSubmit' })).toEqual([3])
+})
+
+test('events that were lost are summed for their task; what an agent forged in our name does not count', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const events = createHookEvents(db)
+  const lost = (count: number, more: Partial<NewHookEvent> = {}) =>
+    eventOf({ hook_event_name: 'CcmEventsLost', lost: count }, more)
+  const columns = columnsOf({ hook_event_name: 'CcmEventsLost' }, 1, null)
+  const record = {
+    text: '{"lost":1000}',
+    columns,
+    size: 1,
+    truncated: false,
+    sha256: null,
+    suspect: 'forged' as const,
+  }
+  events.insertBatch([lost(2), lost(3, { attempt: 2 }), lost(9, { taskId: 't2' }), lost(1000, { record })])
+  expect(createTimelines(db)('t1', 0).lostEvents).toBe(5)
+  expect(createTimelines(db)('t3', 0).lostEvents).toBe(0)
+  expect(events.lostOf({ taskId: 't1', attempt: 1 })).toBe(2)
+  expect(events.oddOnes().lost).toBe(14)
+  db.close()
 })

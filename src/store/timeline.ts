@@ -40,6 +40,11 @@ export function createTimelines(db: Database): (taskId: string, now: number) => 
   const changes = db.prepare<{ taskId: string }, { at: number; to: string; attempt: number; reason: string }>(
     'SELECT at, to_state AS "to", attempt, reason FROM state_changes WHERE task_id = :taskId ORDER BY id',
   )
+  const lost = db.prepare<{ taskId: string }, { lost: number }>(
+    `SELECT coalesce(sum(payload ->> '$.lost'), 0) AS lost FROM hook_events INDEXED BY hook_events_odd
+     WHERE kind IN ('unknown', 'unreadable', 'events_lost') AND kind = 'events_lost' AND task_id = :taskId
+       AND suspect IS NULL`,
+  )
 
   return (taskId, now) => {
     const failures = new Map(failed.all({ taskId }).map((row) => [row.tool, row.failed]))
@@ -65,6 +70,7 @@ export function createTimelines(db: Database): (taskId: string, now: number) => 
         failed: row.phase === 'tool_use_error',
       })),
       ...waitsOf(changes.all({ taskId }), now),
+      lostEvents: lost.get({ taskId })?.lost ?? 0,
     }
   }
 }

@@ -193,7 +193,15 @@ export async function serveDaemon(
       return () => listeners.delete(listener)
     },
     record: {
-      timeline: async () => ({ tools: [], files: [], fileCount: 0, longest: [], waits: [], waitedMs: 0 }),
+      timeline: async () => ({
+        tools: [],
+        files: [],
+        fileCount: 0,
+        longest: [],
+        waits: [],
+        waitedMs: 0,
+        lostEvents: 0,
+      }),
       search: async (filter) => {
         calls.push(['search', filter])
         return []

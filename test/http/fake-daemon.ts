@@ -95,7 +95,15 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       return () => listeners.delete(listener)
     },
     record: {
-      timeline: async () => ({ tools: [], files: [], fileCount: 0, longest: [], waits: [], waitedMs: 0 }),
+      timeline: async () => ({
+        tools: [],
+        files: [],
+        fileCount: 0,
+        longest: [],
+        waits: [],
+        waitedMs: 0,
+        lostEvents: 0,
+      }),
       search: async (filter) => {
         calls.push(['search', filter])
         return []

@@ -14,6 +14,7 @@ function stage() {
         longest: [{ id: 1, tool: 'Bash', what: 'npm test', startedAt: 0, durationMs: 9, failed: false }],
         waits: [{ startedAt: 0, endedAt: null, reason: 'asks' }],
         waitedMs: 5,
+        lostEvents: 3,
       }),
       search: async (filter) => {
         asked.push(filter)
@@ -89,6 +90,7 @@ test('a timeline is answered with times as ISO 8601 and durations in ms', async 
     ],
     waits: [{ started_at: '1970-01-01T00:00:00.000Z', ended_at: null, reason: 'asks' }],
     waited_ms: 5,
+    lost_events: 3,
   })
   expect((await get('/api/tasks/none/timeline')).status).toBe(404)
 })
