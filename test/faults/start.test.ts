@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import type { IncidentJson } from '../../src/protocol/incident.ts'
@@ -19,6 +20,15 @@ import { eventually, fakeClaude, mountSmall, pathOf, program } from './fixture.t
 
 const silent = () => ({ kind: 'message', text: '[DONE]' }) as const
 const sleeper = () => fakeClaude('exec sleep 1000')
+
+/** Which home a daemon serves, by its environment; null when it is gone. */
+const homeOf = (pid: number) => {
+  try {
+    return /\0CCM_HOME=([^\0]*)/.exec(`\0${readFileSync(`/proc/${pid}/environ`, 'utf8')}`)?.[1] ?? null
+  } catch {
+    return null
+  }
+}
 
 const tmuxServers = async (stage: Stage) => {
   const { stdout } = await execa('pgrep', ['-f', '--', stage.home], { reject: false })
@@ -34,6 +44,22 @@ test('a second daemon on one home says who holds it and ends with 69', async () 
   expect(second.stderr).toContain(`process ${pid} holds`)
   expect(second.stderr).toContain('CCM_HOME')
   expect((await stage.status()).pid).toBe(pid)
+})
+
+test('a start that takes long is waited for', async () => {
+  await using stage = await createStage(silent, { claude: sleeper() })
+  const starting = stage.start(['start'])
+  const daemon = await eventually('the daemon begins', async () => {
+    const { stdout } = await execa('pgrep', ['-f', 'ccm.js daemon --background'], { reject: false })
+    return stdout
+      .split('\n')
+      .map(Number)
+      .find((pid) => pid > 0 && homeOf(pid) === stage.home)
+  })
+  process.kill(daemon, 'SIGSTOP')
+  await sleep(12_000)
+  process.kill(daemon, 'SIGCONT')
+  expect(await starting.ended).toMatchObject({ code: 0, stdout: expect.stringContaining(`pid ${daemon}`) })
 })
 
 test('a port that is taken is named with its setting, and nothing stays behind', async () => {

@@ -1,6 +1,7 @@
 // `npm run soak`: two hours of work with a random fault a minute; SOAK_MINUTES for another time. Exits 1 when
 // anything was lost, done twice or left behind, or when the daemon's heap grew.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { execa } from 'execa'
 import { isAlive } from '../e2e/stage.ts'
 import { signal } from '../support/signal.ts'
 import { createScriptedFleet, sizeOf, type ScriptedFleet } from './fleet.ts'
@@ -21,6 +22,13 @@ const TASKS: Script[] = [
   { workMs: 5000, tools: 10 },
 ]
 
+async function stop(fleet: ScriptedFleet, ms: number): Promise<void> {
+  const pid = fleet.pidOfDaemon()
+  signal(pid, 'SIGSTOP')
+  await sleep(ms)
+  signal(pid, 'SIGCONT')
+}
+
 type Fault = { name: string; strike: (fleet: ScriptedFleet) => Promise<void>; endsDaemon: boolean }
 const some = <T>(items: T[]): T | undefined => items[Math.floor(Math.random() * items.length)]
 const FAULTS: Fault[] = [
@@ -39,13 +47,16 @@ const FAULTS: Fault[] = [
     },
     endsDaemon: false,
   },
+  { name: 'daemon stopped for 5 s', strike: (fleet) => stop(fleet, 5000), endsDaemon: false },
+  { name: 'daemon stopped beyond its leases', strike: (fleet) => stop(fleet, 30_000), endsDaemon: false },
   {
-    name: 'daemon stopped for 5 s',
+    name: 'daemon out of descriptors for 6 s',
     strike: async (fleet) => {
       const pid = fleet.pidOfDaemon()
-      signal(pid, 'SIGSTOP')
-      await sleep(5000)
-      signal(pid, 'SIGCONT')
+      const limit = (soft: number) => execa('prlimit', ['--pid', String(pid), `--nofile=${soft}:`])
+      await limit(sizeOf(pid).descriptors + 1)
+      await sleep(6000)
+      await limit(1024)
     },
     endsDaemon: false,
   },
@@ -70,7 +81,8 @@ const FAULTS: Fault[] = [
 await using fleet = await createScriptedFleet({
   dirs: AGENTS,
   // Many tasks fail by intent, and a breaker would rightly stop them.
-  config: '[queue]\nmax_queued = 1000\nsweep = "2s"\n[breaker]\nfailures = 20\nwindow = "10s"',
+  config:
+    '[queue]\nmax_queued = 1000\nsweep = "2s"\nlease = "20s"\nheartbeat = "5s"\n[breaker]\nfailures = 20\nwindow = "10s"',
 })
 await fleet.up()
 const end = Date.now() + MINUTES * 60_000
