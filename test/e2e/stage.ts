@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
+import { sendSignal } from '../../src/agent/process-tree.ts'
 import { serveScriptedModel, type ModelScript, type ScriptedModel } from '../../src/demo/model.ts'
 import type { HookEventJson, StateChangeJson, StatusJson, TaskJson } from '../../src/protocol/rest.ts'
 
@@ -230,8 +231,15 @@ export async function createStage(
         extendEnv: false,
       })
       await model.close()
-      const left = marked(`CCM_TEST_MARK=${mark}`)
-      for (const pid of left) process.kill(pid, 'SIGKILL')
+      // Until none is left: a daemon that did not hear the stop may be starting tmux at this very moment.
+      for (
+        let left = marked(`CCM_TEST_MARK=${mark}`);
+        left.length > 0;
+        left = marked(`CCM_TEST_MARK=${mark}`)
+      ) {
+        for (const pid of left) sendSignal(pid, 'SIGKILL')
+        await sleep(20)
+      }
       rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
     },
   }
