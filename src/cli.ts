@@ -224,7 +224,7 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
   const cwd = process.cwd()
   let config: Promise<Config> | null = null
   const loadConfig = () =>
-    (config ??= import('./config/config.ts').then((module) => module.loadConfig(env, cwd)))
+    (config ??= import('./config/load.ts').then((module) => module.loadConfig(env, cwd)))
   const listeners = new Set<() => void>()
   const interrupt = () => listeners.forEach((listener) => listener())
   const launcher = [process.execPath, join(findPackageRoot(import.meta.url).folder, 'bin', 'ccm.js')]
@@ -267,7 +267,7 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
     async runDaemon(options) {
       const { runDaemon } = await import('./main.ts')
       const first = await loadConfig()
-      const { loadConfig: read } = await import('./config/config.ts')
+      const { loadConfig: read } = await import('./config/load.ts')
       return runDaemon(first, { ...options, reload: () => read(env, cwd) })
     },
     async hostTmux() {
@@ -281,7 +281,7 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
         return { home, configFile: file }
       }
       // The caller's own folders are not that user's; what was named on purpose is.
-      const { loadConfig: read } = await import('./config/config.ts')
+      const { loadConfig: read } = await import('./config/load.ts')
       const { CCM_HOME, CCM_CONFIG } = env
       const { home, file } = read({ HOME: other, CCM_HOME, CCM_CONFIG }, other)
       return { home, configFile: file }

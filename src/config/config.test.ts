@@ -3,7 +3,7 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { SECTIONS } from './schema.ts'
-import { loadConfig } from './config.ts'
+import { loadConfig } from './load.ts'
 import { CcmError } from '../core/errors.ts'
 
 function thrownBy(act: () => unknown): unknown {

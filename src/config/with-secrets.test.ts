@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { loadConfig } from './config.ts'
+import { loadConfig } from './load.ts'
 import { looseConfig, withSecrets } from './with-secrets.ts'
 
 function place(toml: (folder: string) => string) {

@@ -2,7 +2,7 @@ import { appendFileSync, copyFileSync, chmodSync, mkdirSync, renameSync, writeFi
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { loadConfig } from '../../src/config/config.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import type { ConfigView } from '../../src/cli/context.ts'
 import { defaultProjectSettings } from '../../src/core/project.ts'
 import { createProjects } from '../../src/store/projects.ts'

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import { loadConfig } from '../../src/config/config.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import { createNotes } from '../../src/store/notes.ts'
 import { chooseQueue, type ChosenQueue } from '../../src/daemon/queue-choice.ts'
 import { createSupervisor, type Supervisor } from '../../src/supervisor/supervisor.ts'
