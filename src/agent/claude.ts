@@ -47,6 +47,22 @@ export async function findClaude(options: {
   })
 }
 
+/** Finds it as `findClaude` does, and asks it for its version again only when its file is another: after an update. */
+export function createClaudeFinder(where: { command: string; path: string }): () => Promise<Claude> {
+  let known: { claude: Claude; print: string } | null = null
+  return async () => {
+    if (known !== null && printOf(known.claude.path) === known.print) return known.claude
+    const claude = await findClaude(where)
+    known = { claude, print: printOf(claude.path) }
+    return claude
+  }
+}
+
+function printOf(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false })
+  return found === undefined ? 'gone' : `${found.ino} ${found.mtimeMs} ${found.size}`
+}
+
 function defaultCandidates(path: string): string[] {
   return [...resolveOnPath('claude', path), ...developmentClaude()]
 }

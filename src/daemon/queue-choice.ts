@@ -21,7 +21,7 @@ import { createTeller, type Teller } from '../supervisor/teller.ts'
 import { createFence } from '../supervisor/fence.ts'
 import { createHandOver } from '../supervisor/hand-over.ts'
 import { createSharedQueue, isAway, ownTask, type RightsLimit } from '../supervisor/shared-queue.ts'
-import type { SharedDeps } from '../supervisor/supervisor.ts'
+import type { SharedDeps } from '../supervisor/supervisor-deps.ts'
 
 /** The queue this daemon works from, and who it is there. */
 export type ChosenQueue = {

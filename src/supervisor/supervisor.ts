@@ -1,119 +1,41 @@
-import { statSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Logger } from 'pino'
-import type { Answers, Pending } from '../agent/answers.ts'
-import type { LiveTokens } from '../agent/live-usage.ts'
-import { type Claude, findClaude } from '../agent/claude.ts'
+import { type Claude, createClaudeFinder } from '../agent/claude.ts'
 import { occupiesSlot } from '../agent/watcher.ts'
-import type { Clock } from '../core/clock.ts'
-import { isFinal, type NewTask, type Task } from '../core/task.ts'
-import { CcmError, messageOf } from '../core/errors.ts'
-import { familyOfModel } from '../core/limit.ts'
-import { createMeters, type Meters } from '../core/meters.ts'
-import type { ProjectSettings } from '../core/project.ts'
-import type { CancelReply, Lease, Queue, Report, RetryReply } from '../core/queue.ts'
-import type { WorkspaceJson } from '../core/workspace.ts'
-import type { Worktrees } from '../store/worktrees.ts'
-import type { Redactor } from '../core/redact.ts'
-import type { Attempts } from '../store/attempts.ts'
-import type { HookEvents } from '../store/hook-events.ts'
-import type { Incidents } from '../store/incidents.ts'
-import type { Notes } from '../store/notes.ts'
-import type { Outbox } from '../store/outbox.ts'
-import type { PermissionRules } from '../store/permission-rules.ts'
-import type { Project, Projects } from '../store/projects.ts'
-import type { TmuxServer } from '../tmux/server.ts'
+import { CcmError } from '../core/errors.ts'
+import { createMeters } from '../core/meters.ts'
+import type { Task } from '../core/task.ts'
 import { adoptAll, adoptProvisionally } from './adopt.ts'
-import type { Budgets } from './budgets.ts'
-import type { Fence } from './fence.ts'
+import { createBeginning } from './begin-task.ts'
 import { createClaimFilter } from './claim-filter.ts'
-import type { StartPulse } from './beats.ts'
 import { createDelivery } from './deliver.ts'
 import { cancelledWith } from './dependents.ts'
 import { createDispatcher, type Hold } from './dispatcher.ts'
+import { createFleetApi, type FleetApi } from './fleet-api.ts'
 import { fleetFacts } from './fleet-facts.ts'
 import { createIngest } from './ingest.ts'
-import { projectOf } from './intake.ts'
-import { createProjectDesk } from './project-desk.ts'
-import { createRetention, type Retention } from './retention.ts'
 import { createJoin } from './join.ts'
 import { createLeaseKeeper, endedBy } from './leases.ts'
-import { resumeAgain } from './resume.ts'
-import type { Recorder } from './recorder.ts'
-import { createRecovery, type RecoverySettings } from './recovery.ts'
-import { createRuling } from './ruling.ts'
-import { createRunner, spoolOf, type RunningAgent } from './runner.ts'
-import type { Settings } from './settings.ts'
-import { isAway } from './shared-queue.ts'
-import { createScreenSweep } from './sweep.ts'
-import { whyNotTaken, whyQueued } from './why-queued.ts'
-import { type BringHome, createBringHome } from './bring-home.ts'
 import { createPassedOver } from './passed-over.ts'
 import { createPlaces } from './places.ts'
+import { createProjectDesk } from './project-desk.ts'
+import type { Recorder } from './recorder.ts'
+import { createRecovery } from './recovery.ts'
+import { createRetention, type Retention } from './retention.ts'
+import { createRuling } from './ruling.ts'
+import { createRunner, type RunningAgent, spoolOf } from './runner.ts'
+import { isAway } from './shared-queue.ts'
+import type { SupervisorDeps } from './supervisor-deps.ts'
+import { createScreenSweep } from './sweep.ts'
 import { createWorkspaceSweep } from './workspace-sweep.ts'
 import { createWorkspaces } from './workspaces.ts'
 
 /** Something of this task was stored. */
 export type Notice = { kind: 'hook' | 'state' | 'task'; taskId: string }
 
-/** What is known of a task's newest agent. */
-export type AgentFacts = {
-  state: Attemptlike['state'] | null
-  reason: string | null
-  dir: string | null
-  window: string | null
-  claudeSessionId: string | null
-  waitingFor: Pending | null
-  tokens: LiveTokens | null
-  workspace: WorkspaceJson | null
-}
-type Attemptlike = RunningAgent['attempt']
-
-/** What became of an answer to a waiting agent. */
-export type AnswerReply = 'done' | 'not_waiting' | 'unknown' | { refused: string }
-
 /** The fleet of one machine: claims tasks, runs and watches their agents, reports what came of them. */
-export type Supervisor = {
+export type Supervisor = FleetApi & {
   /** Takes back what an earlier daemon left, then claims. Resolves when agents can be started. */
   begin: () => Promise<void>
-  insert: (
-    request: Omit<NewTask, 'project' | 'priority'> & {
-      dir: string | null
-      project: string | null
-      trust: boolean
-      /** null: the project's. */
-      priority: number | null
-    },
-  ) => Promise<{ task: Task; inserted: boolean; held: boolean; notices: string[] }>
-  cancel: (id: string, reason: string) => Promise<CancelReply>
-  retry: (id: string) => Promise<RetryReply>
-  /** `decision`: what it comes to for a permission request, for the record; null for a text. */
-  answer: (
-    id: string,
-    how: (answers: Answers) => Promise<AnswerReply>,
-    decision: 'granted' | 'denied' | null,
-  ) => Promise<AnswerReply>
-  /** A permission request of an attempt; {} leaves it to the dialog. */
-  hold: (
-    taskId: string,
-    attempt: number,
-    payload: Record<string, unknown>,
-    signal: AbortSignal,
-  ) => Promise<Record<string, unknown>>
-  /** The task's newest agent, or why it has none. */
-  factsOf: (task: Task) => Promise<AgentFacts>
-  screen: (id: string) => Promise<string | null>
-  /** What a person does with the work of a task. */
-  work: BringHome
-  trustProject: (name: string) => Project | null
-  updateProject: (name: string, changes: Partial<ProjectSettings>) => Promise<Project | null>
-  /** Throws CONFLICT while tasks of it are alive. */
-  removeProject: (name: string) => Promise<Project | null>
-  /** The project of a directory, registered where it is new; without one the project of that name. */
-  addProject: (dir: string | null, name: string | null, trust: boolean) => Project
-  agents: () => RunningAgent[]
-  holds: () => Hold[]
   /** Where what goes wrong is written down. */
   recorder: Recorder
   /** Claims nothing until it is lifted. */
@@ -132,48 +54,10 @@ export type Supervisor = {
   close: (agents: 'keep' | 'end') => Promise<void>
 }
 
-export type SupervisorDeps = {
-  worktrees: Worktrees
-  settings: Settings
-  queue: Queue
-  attempts: Attempts
-  hookEvents: HookEvents
-  outbox: Outbox
-  projects: Projects
-  /** What is stored passes through it. */
-  redactor: Redactor
-  rules: PermissionRules
-  budgets: Budgets
-  incidents: Incidents
-  notes: Notes
-  recovery: RecoverySettings
-  tmux: TmuxServer
-  clock: Clock
-  logger: Logger
-  /** Where the queue is shared with other machines; `queue` is then one of `createSharedQueue`. */
-  shared?: SharedDeps
-  /** Counts what happens; nobody reads it unless told. */
-  meters?: Meters
-  /** Watches each loop until it is closed. */
-  pulse?: StartPulse
-}
-
-export type SharedDeps = {
-  /** Makes this process the worker, unless it is already. */
-  register: () => Promise<void>
-  /** The projects of this machine have changed. */
-  describe: () => Promise<void>
-  /** The task as it was claimed; null: not by this home. */
-  claimed: (lease: Lease) => Task | null
-  /** It was accepted here, and the queue does not have it yet. */
-  waitsHere: (taskId: string) => boolean
-  fence: Fence
-}
-
-const HELD = 'Supabase does not answer. The task is kept on this machine and handed over when it does.'
 /** An agent has most of its memory long before that. */
 const MEMORY_SETTLES_MS = 30_000
 
+/** A fleet that claims nothing before `begin`. */
 export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const { settings, queue, attempts, hookEvents, projects, budgets, tmux, clock, logger } = deps
   const watched = deps.pulse === undefined ? {} : { pulse: deps.pulse }
@@ -183,7 +67,6 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const listeners = new Set<(notice: Notice) => void>()
   const found: string[] = []
   let retention: Retention | null = null
-  let known: { claude: Claude; print: string } | null = null
 
   const notify = (taskId: string, kind: Notice['kind']) => {
     for (const listener of listeners) listener({ kind, taskId })
@@ -199,14 +82,10 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     )
   }
 
-  const claude = async (): Promise<Claude> => {
-    // Asked for its version once; after an update its file is another.
-    if (known !== null && printOf(known.claude.path) === known.print) return known.claude
-    const path = settings.claude.env['PATH'] ?? settings.inherited['PATH'] ?? ''
-    const claude = await findClaude({ command: settings.claude.command ?? '', path })
-    known = { claude, print: printOf(claude.path) }
-    return known.claude
-  }
+  const claude = createClaudeFinder({
+    command: settings.claude.command ?? '',
+    path: settings.claude.env['PATH'] ?? settings.inherited['PATH'] ?? '',
+  })
 
   const desk = createProjectDesk({ queue, projects })
   const places = createPlaces()
@@ -340,7 +219,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       await claude()
     },
     onReaped: notifyEnd,
-    start: begin,
+    start: createBeginning({ budgets, recovery, runner, queue, modelOf, notify, clock, logger }),
     sweepMs: settings.sweepMs,
     clock,
     logger,
@@ -438,53 +317,9 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     }
   }
 
-  /** Begins a claimed task, unless its budget was used up by its attempts of before. */
-  function begin(task: Task): void {
-    const why = budgets.over(task)
-    const limitedUntil = recovery.limits.until(modelOf(task))
-    if (why !== null) giveBack(task, { outcome: 'failed_permanent', error: why })
-    else if (limitedUntil !== null) {
-      // The queue knows nothing of models, and this one came in after it was asked what to pass over.
-      const error = `The usage limit of its model is reached until ${new Date(limitedUntil).toISOString()}.`
-      const retryAfterMs = Math.max(0, limitedUntil - clock())
-      giveBack(task, { outcome: 'released', error, retryAfterMs, resume: resumeAgain(task, retryAfterMs) })
-    } else {
-      runner.start(task).catch((err: unknown) => {
-        logger.error({ err, taskId: task.id }, 'a claimed task could not be begun')
-        giveBack(task, {
-          outcome: 'released',
-          error: `The attempt could not be recorded: ${messageOf(err)}`,
-        })
-      })
-    }
-  }
-
-  function holderFor(task: Task): string | null {
-    const project = projects.byName(task.project)
-    if (project === null || !workspaces.worksInPlace(project, task)) return null
-    return places.holderOf(project.dir, task.id)
-  }
-
   // While no agent works nobody looks at tmux, so its end is noticed here.
   async function ensureTmux(): Promise<void> {
     await tmux.run([['display-message', '-p', '']], { readOnly: true }).catch(() => tmux.start())
-  }
-
-  // Nothing of its attempt exists. Should this fail too, its lease runs out.
-  function giveBack(task: Task, end: Pick<Report, 'outcome' | 'error'> & Partial<Report>): void {
-    queue
-      .finish({
-        taskId: task.id,
-        attempt: task.attempt,
-        result: null,
-        retryAfterMs: null,
-        resume: resumeAgain(task, 0),
-        ...end,
-      })
-      .then(() => notify(task.id, 'task'))
-      .catch((err: unknown) =>
-        logger.error({ err, taskId: task.id }, 'a claimed task could not be given back'),
-      )
   }
 
   /** Why no task of this project may start today, or null. */
@@ -492,9 +327,34 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     return budgets.dayOver() ?? budgets.projectOver(project)
   }
 
-  const modelOf = (task: Task): string | null =>
-    task.model ?? projects.byName(task.project)?.model ?? settings.claude.model
-  const holds = (): Hold[] => [...dispatcher.holds(), ...recovery.holds()]
+  function modelOf(task: Task): string | null {
+    return task.model ?? projects.byName(task.project)?.model ?? settings.claude.model
+  }
+  const api = createFleetApi({
+    queue,
+    projects,
+    attempts,
+    worktrees: deps.worktrees,
+    desk,
+    dispatcher,
+    runner,
+    ruling,
+    workspaces,
+    places,
+    recovery,
+    budgets,
+    redactor: deps.redactor,
+    worker: settings.worker,
+    takes,
+    modelOf,
+    spent,
+    waitsHere: (taskId) => deps.shared?.waitsHere(taskId) === true,
+    notify,
+    notifyEnd,
+    projectsChanged,
+    cancelled: () => trees.nudge(),
+    clock,
+  })
 
   return {
     async begin() {
@@ -506,131 +366,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
         left.push(`Events were left in ${spools} ${spools === 1 ? 'spool' : 'spools'}; they are stored now.`)
       await joining.begin()
     },
-    async insert({ dir, project: name, trust, ...task }) {
-      const known = projects.list().filter(({ trusted }) => trusted).length
-      const project = projectOf(projects, clock, { dir, name, trust })
-      if (projects.list().filter(({ trusted }) => trusted).length !== known) projectsChanged()
-      const priority = task.priority ?? project.priority
-      const added = await queue.insert({ ...task, priority, project: project.name })
-      notify(added.task.id, 'task')
-      dispatcher.nudge()
-      const { held = false } = added
-      if (held || !added.inserted) return { ...added, held, notices: held ? [HELD] : [] }
-      const misfit = whyNotTaken(added.task, takes)
-      const left = await workspaces.announce(project, task.inPlace)
-      return { ...added, held, notices: misfit === null ? left : [misfit, ...left] }
-    },
-    async cancel(id, reason) {
-      const reply = await queue.cancel(id, reason)
-      if (reply === 'requested') runner.end(id, endedBy('cancelled', reason || 'Cancelled.'))
-      notifyEnd(id)
-      trees.nudge()
-      return reply
-    },
-    async retry(id) {
-      const reply = await queue.retry(id)
-      notify(id, 'task')
-      dispatcher.nudge()
-      return reply
-    },
-    async answer(id, how, decision) {
-      const agent = runner.agents.get(id)
-      if (agent?.watcher) {
-        const [ask] = agent.watcher.view().asks
-        const reply = await how(agent.watcher.answers)
-        if (reply === 'done' && ask !== undefined && decision !== null) ruling.note(agent, ask, decision)
-        return reply
-      }
-      return (await queue.get(id)) === null ? 'unknown' : 'not_waiting'
-    },
-    async hold(taskId, attempt, payload, signal) {
-      const agent = runner.agents.get(taskId)
-      if (!agent?.watcher || agent.attempt.attempt !== attempt) return {}
-      const { tool_name: tool, tool_input: input } = payload
-      if (typeof tool !== 'string' || typeof input !== 'object' || input === null) return {}
-      const ask = { tool, input: input as Record<string, unknown> }
-      return (await ruling.answer(agent, ask)) ?? agent.watcher.answers.hold(ask, signal)
-    },
-    async factsOf(task) {
-      const running = runner.agents.get(task.id)
-      const attempt = attempts.newestOf(task.id)
-      // Within one state only the watcher knows the newest reason: the tool that runs now, say.
-      const view = running?.watcher?.view()
-      const facts: AgentFacts = {
-        state: attempt?.state ?? null,
-        reason:
-          (view !== undefined && view.state === attempt?.state ? deps.redactor.text(view.reason) : null) ??
-          attempt?.stateReason ??
-          null,
-        dir: attempt?.dir ?? projects.byName(task.project)?.dir ?? null,
-        window: running?.attempt.windowName ?? null,
-        claudeSessionId: attempt?.claudeSessionId ?? null,
-        waitingFor: running?.watcher?.answers.pending() ?? null,
-        tokens: running?.usage?.tokens() ?? null,
-        workspace: workspaces.view(task.id) ?? task.result?.workspace ?? null,
-      }
-      if (deps.shared?.waitsHere(task.id) === true) return { ...facts, reason: `queue: ${HELD}` }
-      if (task.status === 'queued')
-        return {
-          ...facts,
-          reason:
-            (await whyQueued(task, {
-              queue,
-              projects,
-              worker: settings.worker,
-              takes,
-              spent,
-              holds: () => holds().filter((hold) => concerns(hold, task.project, modelOf(task))),
-              holder: () => holderFor(task),
-              lastReason: () => attempt?.stateReason ?? null,
-              clock,
-            })) ?? (attempt === null ? null : facts.reason),
-        }
-      return isFinal(task.status) ? { ...facts, waitingFor: null } : facts
-    },
-    async screen(id) {
-      const live = runner.agents.get(id)?.watcher?.screen()
-      if (live !== undefined && live !== '') return live
-      const attempt = attempts.newestOf(id)
-      if (attempt === null) return null
-      return readFile(join(attempt.folder, 'screen.txt'), 'utf8').catch(() => null)
-    },
-    trustProject(name) {
-      if (!projects.setTrusted(name, true)) return null
-      projectsChanged()
-      dispatcher.nudge()
-      return projects.byName(name)
-    },
-    async updateProject(name, changes) {
-      const project = await desk.update(name, changes)
-      dispatcher.nudge()
-      return project
-    },
-    async removeProject(name) {
-      const project = await desk.remove(name)
-      projectsChanged()
-      return project
-    },
-    addProject(dir, name, trust) {
-      const project = projectOf(projects, clock, { dir, name, trust })
-      projectsChanged()
-      dispatcher.nudge()
-      return project
-    },
-    work: createBringHome({
-      worktrees: deps.worktrees,
-      workspaces,
-      queue,
-      dirOf: (task) => attempts.newestOf(task.id)?.dir ?? null,
-      changed: (taskId) => notify(taskId, 'task'),
-    }),
-    agents: () => [...runner.agents.values()],
-    holds: () => {
-      const spent = budgets.dayOver()
-      return spent === null
-        ? holds()
-        : [...holds(), { kind: 'budget', sentence: spent, until: budgets.dayEndsAt() }]
-    },
+    ...api,
     claude,
     foundAtStart: () => found,
     subscribe(listener) {
@@ -666,15 +402,4 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       await delivery.close()
     },
   }
-}
-
-/** A hold of one project or family of models is a reason only for tasks of theirs. */
-function concerns({ project, model }: Hold, ofProject: string, ofModel: string | null): boolean {
-  if (project !== undefined && project !== ofProject) return false
-  return model === undefined || ofModel === null || familyOfModel(ofModel) === model
-}
-
-function printOf(path: string): string {
-  const found = statSync(path, { throwIfNoEntry: false })
-  return found === undefined ? 'gone' : `${found.ino} ${found.mtimeMs} ${found.size}`
 }

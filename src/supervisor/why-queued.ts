@@ -5,7 +5,7 @@ import type { Projects } from '../store/projects.ts'
 import type { Hold } from './dispatcher.ts'
 
 /** What a worker's settings let it take; `elsewhere`: the queue has other workers too. */
-type Takes = { roles: string[] | null; labels: string[]; elsewhere: boolean }
+export type Takes = { roles: string[] | null; labels: string[]; elsewhere: boolean }
 
 /** Why a task is not for this worker at all, for its labels or its role: a word, a colon and a sentence; or null. */
 export function whyNotTaken(task: Pick<Task, 'labels' | 'role'>, takes: Takes): string | null {

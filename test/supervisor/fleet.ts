@@ -18,7 +18,7 @@ import { openForTest } from '../../src/store/temporary-database.ts'
 import { createWorktrees } from '../../src/store/worktrees.ts'
 import { createBudgets } from '../../src/supervisor/budgets.ts'
 import { projectOf } from '../../src/supervisor/intake.ts'
-import type { SupervisorDeps } from '../../src/supervisor/supervisor.ts'
+import type { SupervisorDeps } from '../../src/supervisor/supervisor-deps.ts'
 import { openTmuxServer, type TmuxServer } from '../../src/tmux/server.ts'
 
 /**

@@ -1,0 +1,103 @@
+import type { Pending } from '../agent/answers.ts'
+import type { LiveTokens } from '../agent/live-usage.ts'
+import type { AgentState } from '../core/agent-state.ts'
+import type { Clock } from '../core/clock.ts'
+import { familyOfModel } from '../core/limit.ts'
+import type { Queue } from '../core/queue.ts'
+import type { Redactor } from '../core/redact.ts'
+import { isFinal, type Task } from '../core/task.ts'
+import type { WorkspaceJson } from '../core/workspace.ts'
+import type { Attempts } from '../store/attempts.ts'
+import type { Projects } from '../store/projects.ts'
+import type { Hold } from './dispatcher.ts'
+import type { Places } from './places.ts'
+import type { Runner } from './runner.ts'
+import { whyQueued, type Takes } from './why-queued.ts'
+import type { Workspaces } from './workspaces.ts'
+
+/** What is known of a task's newest agent. */
+export type AgentFacts = {
+  state: AgentState | null
+  reason: string | null
+  dir: string | null
+  window: string | null
+  claudeSessionId: string | null
+  waitingFor: Pending | null
+  tokens: LiveTokens | null
+  workspace: WorkspaceJson | null
+}
+
+/** What is said of a task that was accepted while the shared queue does not answer. */
+export const HELD = 'Supabase does not answer. The task is kept on this machine and handed over when it does.'
+
+/** Tells of a task's newest agent, or why it has none. */
+export function createAgentFacts(of: {
+  runner: Pick<Runner, 'agents'>
+  attempts: Attempts
+  queue: Queue
+  projects: Projects
+  workspaces: Pick<Workspaces, 'view' | 'worksInPlace'>
+  places: Places
+  redactor: Redactor
+  worker: string
+  takes: Takes
+  holds: () => Hold[]
+  modelOf: (task: Task) => string | null
+  /** Why no task of this project may start today, or null. */
+  spent: (project: string) => string | null
+  /** It was accepted here, and the queue does not have it yet. */
+  waitsHere: (taskId: string) => boolean
+  clock: Clock
+}): (task: Task) => Promise<AgentFacts> {
+  const { runner, attempts, projects, workspaces, places } = of
+
+  function holderFor(task: Task): string | null {
+    const project = projects.byName(task.project)
+    if (project === null || !workspaces.worksInPlace(project, task)) return null
+    return places.holderOf(project.dir, task.id)
+  }
+
+  return async (task) => {
+    const running = runner.agents.get(task.id)
+    const attempt = attempts.newestOf(task.id)
+    // Within one state only the watcher knows the newest reason: the tool that runs now, say.
+    const view = running?.watcher?.view()
+    const facts: AgentFacts = {
+      state: attempt?.state ?? null,
+      reason:
+        (view !== undefined && view.state === attempt?.state ? of.redactor.text(view.reason) : null) ??
+        attempt?.stateReason ??
+        null,
+      dir: attempt?.dir ?? projects.byName(task.project)?.dir ?? null,
+      window: running?.attempt.windowName ?? null,
+      claudeSessionId: attempt?.claudeSessionId ?? null,
+      waitingFor: running?.watcher?.answers.pending() ?? null,
+      tokens: running?.usage?.tokens() ?? null,
+      workspace: workspaces.view(task.id) ?? task.result?.workspace ?? null,
+    }
+    if (of.waitsHere(task.id)) return { ...facts, reason: `queue: ${HELD}` }
+    if (task.status === 'queued')
+      return {
+        ...facts,
+        reason:
+          (await whyQueued(task, {
+            queue: of.queue,
+            projects,
+            worker: of.worker,
+            takes: of.takes,
+            spent: of.spent,
+            holds: () => of.holds().filter((hold) => concerns(hold, task.project, of.modelOf(task))),
+            holder: () => holderFor(task),
+            lastReason: () => attempt?.stateReason ?? null,
+            clock: of.clock,
+          })) ?? (attempt === null ? null : facts.reason),
+      }
+    return isFinal(task.status) ? { ...facts, waitingFor: null } : facts
+  }
+}
+
+/** A hold of one project or family of models is a reason only for tasks of theirs. */
+function concerns({ project, model }: Hold, ofProject: string, ofModel: string | null): boolean {
+  if (project !== undefined && project !== ofProject) return false
+  return model === undefined || ofModel === null || familyOfModel(ofModel) === model
+}

@@ -1,0 +1,199 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Answers } from '../agent/answers.ts'
+import type { Clock } from '../core/clock.ts'
+import type { ProjectSettings } from '../core/project.ts'
+import type { CancelReply, Queue, RetryReply } from '../core/queue.ts'
+import type { Redactor } from '../core/redact.ts'
+import type { NewTask, Task } from '../core/task.ts'
+import type { Attempts } from '../store/attempts.ts'
+import type { Project, Projects } from '../store/projects.ts'
+import type { Worktrees } from '../store/worktrees.ts'
+import { createAgentFacts, HELD, type AgentFacts } from './agent-facts.ts'
+import { createBringHome, type BringHome } from './bring-home.ts'
+import type { Budgets } from './budgets.ts'
+import type { Dispatcher, Hold } from './dispatcher.ts'
+import { projectOf } from './intake.ts'
+import { endedBy } from './leases.ts'
+import type { Places } from './places.ts'
+import type { ProjectDesk } from './project-desk.ts'
+import type { Recovery } from './recovery.ts'
+import type { Ruling } from './ruling.ts'
+import type { Runner, RunningAgent } from './runner.ts'
+import { whyNotTaken, type Takes } from './why-queued.ts'
+import type { Workspaces } from './workspaces.ts'
+
+/** What became of an answer to a waiting agent. */
+export type AnswerReply = 'done' | 'not_waiting' | 'unknown' | { refused: string }
+
+/** What people and programs may ask of the fleet. */
+export type FleetApi = {
+  insert: (
+    request: Omit<NewTask, 'project' | 'priority'> & {
+      dir: string | null
+      project: string | null
+      trust: boolean
+      /** null: the project's. */
+      priority: number | null
+    },
+  ) => Promise<{ task: Task; inserted: boolean; held: boolean; notices: string[] }>
+  cancel: (id: string, reason: string) => Promise<CancelReply>
+  retry: (id: string) => Promise<RetryReply>
+  /** `decision`: what it comes to for a permission request, for the record; null for a text. */
+  answer: (
+    id: string,
+    how: (answers: Answers) => Promise<AnswerReply>,
+    decision: 'granted' | 'denied' | null,
+  ) => Promise<AnswerReply>
+  /** A permission request of an attempt; {} leaves it to the dialog. */
+  hold: (
+    taskId: string,
+    attempt: number,
+    payload: Record<string, unknown>,
+    signal: AbortSignal,
+  ) => Promise<Record<string, unknown>>
+  /** The task's newest agent, or why it has none. */
+  factsOf: (task: Task) => Promise<AgentFacts>
+  screen: (id: string) => Promise<string | null>
+  /** What a person does with the work of a task. */
+  work: BringHome
+  trustProject: (name: string) => Project | null
+  updateProject: (name: string, changes: Partial<ProjectSettings>) => Promise<Project | null>
+  /** Throws CONFLICT while tasks of it are alive. */
+  removeProject: (name: string) => Promise<Project | null>
+  /** The project of a directory, registered where it is new; without one the project of that name. */
+  addProject: (dir: string | null, name: string | null, trust: boolean) => Project
+  agents: () => RunningAgent[]
+  holds: () => Hold[]
+}
+
+/** Answers them over the parts of a fleet, which it neither starts nor ends. */
+export function createFleetApi(of: {
+  queue: Queue
+  projects: Projects
+  attempts: Attempts
+  worktrees: Worktrees
+  desk: ProjectDesk
+  dispatcher: Pick<Dispatcher, 'nudge' | 'holds'>
+  runner: Pick<Runner, 'agents' | 'end'>
+  ruling: Ruling
+  workspaces: Workspaces
+  places: Places
+  recovery: Pick<Recovery, 'holds'>
+  budgets: Budgets
+  redactor: Redactor
+  worker: string
+  takes: Takes
+  /** The model a task runs with; null: Claude Code's own choice. */
+  modelOf: (task: Task) => string | null
+  /** Why no task of this project may start today, or null. */
+  spent: (project: string) => string | null
+  /** It was accepted here, and the queue does not have it yet. */
+  waitsHere: (taskId: string) => boolean
+  notify: (taskId: string, kind: 'task') => void
+  /** A task was moved by the queue, and may have taken others with it. */
+  notifyEnd: (taskId: string) => void
+  /** Where others ask for work on a project, they must find it. */
+  projectsChanged: () => void
+  /** A task was cancelled: what its agent left may go. */
+  cancelled: () => void
+  clock: Clock
+}): FleetApi {
+  const { queue, projects, attempts, desk, dispatcher, runner, ruling, workspaces, budgets, takes, clock } =
+    of
+  const { notify, notifyEnd, projectsChanged } = of
+  const holds = (): Hold[] => [...dispatcher.holds(), ...of.recovery.holds()]
+  const factsOf = createAgentFacts({ ...of, holds })
+
+  return {
+    async insert({ dir, project: name, trust, ...task }) {
+      const known = projects.list().filter(({ trusted }) => trusted).length
+      const project = projectOf(projects, clock, { dir, name, trust })
+      if (projects.list().filter(({ trusted }) => trusted).length !== known) projectsChanged()
+      const priority = task.priority ?? project.priority
+      const added = await queue.insert({ ...task, priority, project: project.name })
+      notify(added.task.id, 'task')
+      dispatcher.nudge()
+      const { held = false } = added
+      if (held || !added.inserted) return { ...added, held, notices: held ? [HELD] : [] }
+      const misfit = whyNotTaken(added.task, takes)
+      const left = await workspaces.announce(project, task.inPlace)
+      return { ...added, held, notices: misfit === null ? left : [misfit, ...left] }
+    },
+    async cancel(id, reason) {
+      const reply = await queue.cancel(id, reason)
+      if (reply === 'requested') runner.end(id, endedBy('cancelled', reason || 'Cancelled.'))
+      notifyEnd(id)
+      of.cancelled()
+      return reply
+    },
+    async retry(id) {
+      const reply = await queue.retry(id)
+      notify(id, 'task')
+      dispatcher.nudge()
+      return reply
+    },
+    async answer(id, how, decision) {
+      const agent = runner.agents.get(id)
+      if (agent?.watcher) {
+        const [ask] = agent.watcher.view().asks
+        const reply = await how(agent.watcher.answers)
+        if (reply === 'done' && ask !== undefined && decision !== null) ruling.note(agent, ask, decision)
+        return reply
+      }
+      return (await queue.get(id)) === null ? 'unknown' : 'not_waiting'
+    },
+    async hold(taskId, attempt, payload, signal) {
+      const agent = runner.agents.get(taskId)
+      if (!agent?.watcher || agent.attempt.attempt !== attempt) return {}
+      const { tool_name: tool, tool_input: input } = payload
+      if (typeof tool !== 'string' || typeof input !== 'object' || input === null) return {}
+      const ask = { tool, input: input as Record<string, unknown> }
+      return (await ruling.answer(agent, ask)) ?? agent.watcher.answers.hold(ask, signal)
+    },
+    factsOf,
+    async screen(id) {
+      const live = runner.agents.get(id)?.watcher?.screen()
+      if (live !== undefined && live !== '') return live
+      const attempt = attempts.newestOf(id)
+      if (attempt === null) return null
+      return readFile(join(attempt.folder, 'screen.txt'), 'utf8').catch(() => null)
+    },
+    trustProject(name) {
+      if (!projects.setTrusted(name, true)) return null
+      projectsChanged()
+      dispatcher.nudge()
+      return projects.byName(name)
+    },
+    async updateProject(name, changes) {
+      const project = await desk.update(name, changes)
+      dispatcher.nudge()
+      return project
+    },
+    async removeProject(name) {
+      const project = await desk.remove(name)
+      projectsChanged()
+      return project
+    },
+    addProject(dir, name, trust) {
+      const project = projectOf(projects, clock, { dir, name, trust })
+      projectsChanged()
+      dispatcher.nudge()
+      return project
+    },
+    work: createBringHome({
+      worktrees: of.worktrees,
+      workspaces,
+      queue,
+      dirOf: (task) => attempts.newestOf(task.id)?.dir ?? null,
+      changed: (taskId) => notify(taskId, 'task'),
+    }),
+    agents: () => [...runner.agents.values()],
+    holds: () => {
+      const spent = budgets.dayOver()
+      return spent === null
+        ? holds()
+        : [...holds(), { kind: 'budget', sentence: spent, until: budgets.dayEndsAt() }]
+    },
+  }
+}

@@ -1,0 +1,60 @@
+import type { Logger } from 'pino'
+import type { Clock } from '../core/clock.ts'
+import type { Meters } from '../core/meters.ts'
+import type { Lease, Queue } from '../core/queue.ts'
+import type { Redactor } from '../core/redact.ts'
+import type { Task } from '../core/task.ts'
+import type { Attempts } from '../store/attempts.ts'
+import type { HookEvents } from '../store/hook-events.ts'
+import type { Incidents } from '../store/incidents.ts'
+import type { Notes } from '../store/notes.ts'
+import type { Outbox } from '../store/outbox.ts'
+import type { PermissionRules } from '../store/permission-rules.ts'
+import type { Projects } from '../store/projects.ts'
+import type { Worktrees } from '../store/worktrees.ts'
+import type { TmuxServer } from '../tmux/server.ts'
+import type { StartPulse } from './beats.ts'
+import type { Budgets } from './budgets.ts'
+import type { Fence } from './fence.ts'
+import type { RecoverySettings } from './recovery.ts'
+import type { Settings } from './settings.ts'
+
+/** What a fleet is made of; nothing of it is opened or closed by it. */
+export type SupervisorDeps = {
+  worktrees: Worktrees
+  settings: Settings
+  queue: Queue
+  attempts: Attempts
+  hookEvents: HookEvents
+  outbox: Outbox
+  projects: Projects
+  /** What is stored passes through it. */
+  redactor: Redactor
+  rules: PermissionRules
+  budgets: Budgets
+  incidents: Incidents
+  notes: Notes
+  recovery: RecoverySettings
+  tmux: TmuxServer
+  clock: Clock
+  logger: Logger
+  /** Where the queue is shared with other machines; `queue` is then one of `createSharedQueue`. */
+  shared?: SharedDeps
+  /** Counts what happens; nobody reads it unless told. */
+  meters?: Meters
+  /** Watches each loop until it is closed. */
+  pulse?: StartPulse
+}
+
+/** What a queue is asked for besides tasks when other machines share it. */
+export type SharedDeps = {
+  /** Makes this process the worker, unless it is already. */
+  register: () => Promise<void>
+  /** The projects of this machine have changed. */
+  describe: () => Promise<void>
+  /** The task as it was claimed; null: not by this home. */
+  claimed: (lease: Lease) => Task | null
+  /** It was accepted here, and the queue does not have it yet. */
+  waitsHere: (taskId: string) => boolean
+  fence: Fence
+}
