@@ -49,6 +49,7 @@ import { reload } from './daemon/reload.ts'
 import { createServiceNotifier, keeperOf } from './service/notify.ts'
 import { createBeats, createPulse, type StartPulse } from './supervisor/beats.ts'
 import { createSchedules } from './store/schedules.ts'
+import { watchLoop } from './supervisor/patience.ts'
 import { createScheduler } from './supervisor/schedules.ts'
 import { createWorktrees } from './store/worktrees.ts'
 import { createDiskGuard, giveUpBallast, type DiskGuard } from './supervisor/disk-guard.ts'
@@ -214,8 +215,8 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   const pulse: StartPulse = (loop, work) => createPulse(beats, loop, work, Math.min(PULSE_MS, loopMs / 4))
   const meters = createMeters()
   const outbox = createOutbox(db)
-  // A call to a queue that is far may take longer than any loop of ours.
-  const near = chosen.shared === null ? { pulse } : {}
+  const isFar = chosen.shared !== null
+  const planning = watchLoop(queue, pulse, isFar)
   const supervisor = createSupervisor({
     meters,
     worktrees,
@@ -258,14 +259,14 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   const schedules = createSchedules(db)
   const scheduler = createScheduler({
     schedules,
-    queue,
+    queue: planning.api,
     insert: async ({ project, task }, dedupeKey) => {
       const request = { ...NEW_TASK, ...task, project, dedupeKey, source: 'schedule' }
-      return (await supervisor.insert(request)).task
+      return (await planning.during(supervisor.insert(request))).task
     },
     clock,
     logger,
-    ...near,
+    ...planning.watched,
   })
   const inboxStore = createInboxStore(db)
   const outside = createOutside({
@@ -279,7 +280,8 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     redactor,
     clock,
     logger,
-    ...near,
+    pulse,
+    isFar,
   })
   disk = createDiskGuard({
     home,
@@ -433,6 +435,7 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     wake: () => supervisor.wake(),
     hintCancel: (id) => supervisor.hintCancel(id),
     changed: (id) => supervisor.changed(id),
+    pulse,
     running: () => supervisor.agents().length,
     subscribe: (listener) => supervisor.subscribe(({ kind }) => kind !== 'hook' && listener()),
   })

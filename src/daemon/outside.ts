@@ -14,6 +14,7 @@ import { readSecret } from '../config/secrets.ts'
 import type { InboxStore } from '../store/inbox.ts'
 import type { StartPulse } from '../supervisor/beats.ts'
 import { createInbox, type Inbox } from '../supervisor/inbox.ts'
+import { watchLoop } from '../supervisor/patience.ts'
 import { createReplies, type Replies, type Teller } from '../supervisor/replies.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
 
@@ -70,6 +71,8 @@ export function createOutside(deps: {
   clock: Clock
   logger: Logger
   pulse?: StartPulse
+  /** The queue is another machine's. */
+  isFar: boolean
 }): Outside {
   const { config, secrets, store, queue, supervisor, redactor, clock, logger } = deps
   const shared = { store, queue, clock, random: Math.random, logger }
@@ -78,10 +81,12 @@ export function createOutside(deps: {
   if (githubToken !== null) tellers.github = githubTeller(config.github.apiUrl, githubToken)
   let onWaiting: (entry: InboxEntry) => void = () => undefined
   const replies = createReplies({ ...shared, redactor, tellers })
+  const loop = watchLoop(queue, deps.pulse, deps.isFar)
   const inbox = createInbox({
     ...shared,
-    ...(deps.pulse === undefined ? {} : { pulse: deps.pulse }),
-    insert: deps.insert,
+    ...loop.watched,
+    queue: loop.api,
+    insert: (entry) => loop.during(deps.insert(entry)),
     cancel: (taskId, reason) => supervisor.cancel(taskId, reason),
     onSettled: () => replies.nudge(),
   })

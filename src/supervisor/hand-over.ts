@@ -7,6 +7,7 @@ import { nextTaskId } from '../queue/task-id.ts'
 import { taskOf, type AcceptedTask, type AcceptedTasks } from '../store/accepted-tasks.ts'
 import type { Pulse, StartPulse } from './beats.ts'
 import { createInOrder } from './in-order.ts'
+import { watchLoop } from './patience.ts'
 
 /** Tasks that are accepted here while the shared queue does not answer, and brought there when it does. */
 export type HandOver = {
@@ -60,7 +61,8 @@ export function createHandOver(deps: {
   random: () => number
   logger: Logger
 }): HandOver {
-  const { store, remote, clock, random, logger } = deps
+  const { store, clock, random, logger } = deps
+  let { remote } = deps
   let notBefore = 0
   let newest = store.newestId()
   const line = createInOrder(step, logger)
@@ -186,7 +188,9 @@ export function createHandOver(deps: {
     },
     begin(listener, start) {
       onChange = listener
-      pulse = start?.('hand-over', line.settled) ?? null
+      const loop = watchLoop(remote, start, true)
+      remote = loop.api
+      pulse = loop.watched.pulse?.('hand-over', line.settled) ?? null
       line.nudge()
     },
     hurry() {

@@ -16,6 +16,7 @@ import { createIngest } from './ingest.ts'
 import { createJoin } from './join.ts'
 import { createLeaseKeeper, endedBy } from './leases.ts'
 import { createPassedOver } from './passed-over.ts'
+import { watchLoop } from './patience.ts'
 import { createPlaces } from './places.ts'
 import { createProjectDesk } from './project-desk.ts'
 import type { Recorder } from './recorder.ts'
@@ -61,8 +62,8 @@ const MEMORY_SETTLES_MS = 30_000
 export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const { settings, queue, attempts, hookEvents, projects, budgets, tmux, clock, logger } = deps
   const watched = deps.pulse === undefined ? {} : { pulse: deps.pulse }
-  // A call to a queue that is far may take longer than any loop of ours.
-  const near = deps.shared === undefined ? watched : {}
+  const loopOnQueue = () => watchLoop(queue, deps.pulse, deps.shared !== undefined)
+  const [reporting, claiming, renewing] = [loopOnQueue(), loopOnQueue(), loopOnQueue()]
   const meters = deps.meters ?? createMeters()
   const listeners = new Set<(notice: Notice) => void>()
   const found: string[] = []
@@ -154,9 +155,9 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     },
   })
   const delivery = createDelivery({
-    ...near,
+    ...reporting.watched,
     outbox: deps.outbox,
-    queue,
+    queue: reporting.api,
     clock,
     logger,
     onDelivered: (taskId) => {
@@ -185,7 +186,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   })
   const takes = { ...settings.takes, elsewhere: deps.shared !== undefined }
   const passedOver = createPassedOver({
-    queue,
+    queue: claiming.api,
     projects,
     isShared: deps.shared !== undefined,
     worksInPlace: workspaces.worksInPlace,
@@ -194,10 +195,10 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     limitedUntil: (task) => recovery.limits.until(modelOf(task)),
   })
   const dispatcher = createDispatcher({
-    ...near,
-    queue,
-    renew: () => leases.renew(),
-    filter: createClaimFilter({ queue, projects, spent, passedOver, takes: settings.takes }),
+    ...claiming.watched,
+    queue: claiming.api,
+    renew: () => claiming.during(leases.renew()),
+    filter: createClaimFilter({ queue: claiming.api, projects, spent, passedOver, takes: settings.takes }),
     gate: recovery.gate,
     claimed: (task) => {
       meters.claims.add({ project: task.project })
@@ -241,8 +242,8 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   // The control client ends with its server: the next look need not wait for its turn.
   tmux.onLost(() => sweep.hurry())
   const leases = createLeaseKeeper({
-    ...near,
-    queue,
+    ...renewing.watched,
+    queue: renewing.api,
     runner,
     everyMs: settings.heartbeatMs,
     lost: () => meters.leasesLost.add({}),

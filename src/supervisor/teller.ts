@@ -3,6 +3,8 @@ import type { Clock } from '../core/clock.ts'
 import type { MetricsMinute, TaskEvent } from '../core/worker.ts'
 import type { Notes } from '../store/notes.ts'
 import type { SharedLog } from '../store/shared-log.ts'
+import type { StartPulse } from './beats.ts'
+import { watchLoop } from './patience.ts'
 import { isAway } from './shared-queue.ts'
 
 /** Tells a shared queue what happened here: changes of states, summaries, and numbers of each minute. */
@@ -31,8 +33,11 @@ export function createTeller(options: {
   everyMs: number
   clock: Clock
   logger: Logger
+  pulse?: StartPulse
 }): Teller {
-  const { log, notes, remote, clock, logger } = options
+  const { log, notes, clock, logger } = options
+  const loop = watchLoop(options.remote, options.pulse, true)
+  const remote = loop.api
   let told = readTold(notes) ?? log.newest()
   let running: Promise<void> = Promise.resolve()
   let wanted = false
@@ -40,6 +45,7 @@ export function createTeller(options: {
   let prunedAt = 0
   const timer = setInterval(nudge, options.everyMs)
   notes.write('told', told)
+  const pulse = loop.watched.pulse?.('teller', () => running)
 
   async function tell(): Promise<void> {
     await noteMinute()
@@ -76,7 +82,7 @@ export function createTeller(options: {
 
   async function noteMinute(): Promise<void> {
     const minute = Math.floor(clock() / MINUTE_MS) * MINUTE_MS
-    log.noteMinute(minute, options.running(), await options.queued().catch(() => 0))
+    log.noteMinute(minute, options.running(), await loop.during(options.queued()).catch(() => 0))
   }
 
   function nudge(): void {
@@ -95,6 +101,7 @@ export function createTeller(options: {
     async close() {
       nudge()
       closed = true
+      pulse?.close()
       clearInterval(timer)
       await running
     },

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { createBeats, createPulse, LOOPS } from '../../src/supervisor/beats.ts'
 import { eventually, isAlive } from '../supervisor/fleet.ts'
 import { openGateway, type TestGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
@@ -149,4 +150,56 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
     expect(daemon.supervisor.agents()).toEqual([])
     await daemon.close()
   })
+
+  test(
+    'every loop is watched; one that waits for Supabase is no hang, whichever call it waits in',
+    TEST,
+    async () => {
+      await using fleet = await fleetOf('lease = "60s"\nheartbeat = "300ms"\nsweep = "300ms"')
+      const beats = createBeats()
+      const watched = new Set<string>()
+      const daemon = await fleet.start((loop, work) => {
+        watched.add(loop)
+        return createPulse(beats, loop, work, 50)
+      })
+      expect([...watched].toSorted()).toEqual(
+        LOOPS.filter((loop) => !['event loop', 'inbox', 'schedules'].includes(loop)).toSorted(),
+      )
+      // Nothing is answered any more, and each loop has something to ask.
+      gateway.faultOf = () => () => new Promise<void>(() => undefined)
+      try {
+        await daemon.supervisor.insert({ ...ASKED, prompt: 'Meanwhile', project: 'work' })
+        for (let looks = 0; looks < 10; looks++) {
+          await new Promise((resolve) => setTimeout(resolve, 300))
+          expect(beats.silent(2000)).toEqual([])
+        }
+      } finally {
+        gateway.faultOf = () => null
+        await gateway.down()
+        await gateway.up()
+      }
+      await daemon.close()
+    },
+  )
 })
+
+const ASKED = {
+  dir: null,
+  trust: false,
+  role: null,
+  model: null,
+  priority: null,
+  timeoutS: null,
+  permissionMode: null,
+  allowedTools: [],
+  disallowedTools: [],
+  dedupeKey: null,
+  dependsOn: [],
+  scheduledAt: null,
+  labels: ['nobody'],
+  maxTokens: null,
+  maxCostUsd: null,
+  inPlace: null,
+  source: 'api',
+  onlyWorker: null,
+}

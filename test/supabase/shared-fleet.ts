@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import { loadConfig } from '../../src/config/load.ts'
 import { createNotes } from '../../src/store/notes.ts'
 import { chooseQueue, type ChosenQueue } from '../../src/daemon/queue-choice.ts'
+import type { StartPulse } from '../../src/supervisor/beats.ts'
 import { createSupervisor, type Supervisor } from '../../src/supervisor/supervisor.ts'
 import { createFleet, type Fleet } from '../supervisor/fleet.ts'
 import type { TestSupabase } from '../support/supabase.ts'
@@ -17,8 +18,8 @@ export type SharedDaemon = {
 }
 
 export type SharedFleet = Fleet & {
-  /** Starts the daemon of this home as main does. */
-  start: () => Promise<SharedDaemon>
+  /** Starts the daemon of this home as main does; `pulse` watches its loops. */
+  start: (pulse?: StartPulse) => Promise<SharedDaemon>
 }
 
 /** One home on a system that exists; `queue` are lines of `[queue]`. */
@@ -47,7 +48,8 @@ export async function createSharedFleet(
   const logger = process.env['CCM_TEST_LOG'] === undefined ? pino({ level: 'silent' }) : pino()
   const { projects } = fleet.deps
   const started: (() => Promise<void>)[] = []
-  const start = async (): Promise<SharedDaemon> => {
+  const start = async (pulse?: StartPulse): Promise<SharedDaemon> => {
+    const watched = pulse === undefined ? {} : { pulse }
     const chosen = await chooseQueue({
       config,
       secretKey: supabase.secretKey,
@@ -67,6 +69,7 @@ export async function createSharedFleet(
       queue: chosen.queue,
       shared: chosen.shared,
       logger,
+      ...watched,
     })
     chosen.onSupabase((word) => {
       if (word === 'ok') supervisor.lift('supabase')
@@ -77,6 +80,7 @@ export async function createSharedFleet(
       wake: () => supervisor.wake(),
       hintCancel: (id) => supervisor.hintCancel(id),
       changed: (id) => supervisor.changed(id),
+      ...watched,
       running: () => supervisor.agents().length,
       subscribe: (listener) => supervisor.subscribe(({ kind }) => kind !== 'hook' && listener()),
     })
