@@ -297,10 +297,12 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     logger,
   })
   const { keepMs, maxBytes } = config.store
+  const search = createSearch(db)
   const expirer = createExpirer({
     db,
     expiry: createExpiry(db),
     pruneAudit: (rows) => auditLog.prune(clock() - config.store.keepAuditMs, rows),
+    tidy: search.tidy,
     attempts,
     home,
     keepMs,
@@ -320,7 +322,6 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
       })
     told = db.notices.length
   }, MEND_MS).unref()
-  const search = createSearch(db)
   const indexer = createIndexer({ search, logger })
   indexer.nudge()
   supervisor.subscribe(({ kind }) => kind === 'hook' && indexer.nudge())

@@ -4,6 +4,9 @@ import type { Database } from './database.ts'
 /** An attempt whose record may go. */
 export type Expired = Lease & { folder: string; configDir: string | null }
 
+/** Where a walk through the events by their time stands. */
+export type Place = { at: number; id: number }
+
 /** Removes old records of attempts: events, changes of state, reports that were delivered. */
 export type Expiry = {
   /**
@@ -15,8 +18,11 @@ export type Expiry = {
   removeSome: (lease: Lease, rows: number) => boolean
   /** True while any attempt of the task is recorded, or the task lives. */
   isKnown: (taskId: string) => boolean
-  /** Removes at most so many events before that time that belong to no attempt; how many there were. */
-  removeStrays: (before: number, rows: number) => number
+  /**
+   * Looks at so many events before that time, from a place on, and removes those that belong to no attempt. Answers the
+   * place to go on from, null at the end. At once it took 160 ms where 200,000 belonged to attempts that stay.
+   */
+  removeStrays: (before: number, from: Place, rows: number) => Place | null
 }
 
 /** Expiry on the local database. */
@@ -45,12 +51,13 @@ export function createExpiry(db: Database): Expiry {
     `SELECT 1 AS known FROM attempts WHERE task_id = :taskId
      UNION ALL SELECT 1 FROM tasks WHERE id = :taskId AND status IN ('queued', 'running') LIMIT 1`,
   )
-  const strays = db.prepare<{ before: number; rows: number }>(
-    `DELETE FROM hook_events WHERE id IN (
-       SELECT e.id FROM hook_events e WHERE e.at < :before
-         AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.task_id = e.task_id AND a.attempt = e.attempt)
-       LIMIT :rows)`,
+  const strays = db.prepare<Place & { before: number; rows: number }, Place & { known: number }>(
+    `SELECT e.at, e.id,
+       EXISTS (SELECT 1 FROM attempts a WHERE a.task_id = e.task_id AND a.attempt = e.attempt) AS known
+     FROM hook_events e INDEXED BY hook_events_at
+     WHERE e.at < :before AND (e.at, e.id) > (:at, :id) ORDER BY e.at, e.id LIMIT :rows`,
   )
+  const event = db.prepare<{ id: number }>('DELETE FROM hook_events WHERE id = :id')
 
   return {
     before: (before, limit) =>
@@ -69,6 +76,12 @@ export function createExpiry(db: Database): Expiry {
         return true
       }),
     isKnown: (taskId) => known.get({ taskId }) !== undefined,
-    removeStrays: (before, rows) => strays.run({ before, rows }),
+    removeStrays: (before, { at, id }, rows) =>
+      db.transaction(() => {
+        const found = strays.all({ before, at, id, rows })
+        for (const one of found) if (one.known === 0) event.run({ id: one.id })
+        const last = found.at(-1)
+        return last === undefined ? null : { at: last.at, id: last.id }
+      }),
   }
 }

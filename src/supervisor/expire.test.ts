@@ -7,6 +7,7 @@ import { createAttempts } from '../store/attempts.ts'
 import { createExpiry } from '../store/expiry.ts'
 import { createHookEvents } from '../store/hook-events.ts'
 import { createOutbox } from '../store/outbox.ts'
+import { createSearch } from '../store/search.ts'
 import { openForTest, temporaryHome } from '../store/temporary-database.ts'
 import { createExpirer } from './expire.ts'
 
@@ -29,7 +30,7 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
   const add = (
     taskId: string,
     settledAt: number | null,
-    more: { events?: number; delivered?: boolean } = {},
+    more: { events?: number; delivered?: boolean; text?: (event: number) => string } = {},
   ) => {
     const folder = join(home, 'attempts', `${taskId}.1`)
     const configDir = join(home, 'claude', taskId)
@@ -60,14 +61,14 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
     }
     attempts.open(attempt)
     hookEvents.insertBatch(
-      Array.from({ length: more.events ?? 3 }, () => ({
+      Array.from({ length: more.events ?? 3 }, (_, event) => ({
         fileName: `f${++serial}`,
         taskId,
         attempt: 1,
         claudeSessionId: null,
         hookEventName: 'Stop',
         at: settledAt ?? NOW,
-        payload: { hook_event_name: 'Stop', last_assistant_message: 'x'.repeat(2000) },
+        payload: { hook_event_name: 'Stop', last_assistant_message: more.text?.(event) ?? 'x'.repeat(2000) },
       })),
     )
     attempts.recordState({
@@ -99,9 +100,32 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
     }
     return { folder, configDir }
   }
+  const search = createSearch(db)
+  /** The longest that any step of it kept the processor, in ms. */
+  const most = { tookMs: 0, strayCalls: 0 }
+  const timed =
+    <Given extends unknown[], Answer>(step: (...given: Given) => Answer) =>
+    (...given: Given): Answer => {
+      const before = process.cpuUsage()
+      const answer = step(...given)
+      const { user, system } = process.cpuUsage(before)
+      most.tookMs = Math.max(most.tookMs, (user + system) / 1000)
+      return answer
+    }
+  const expiry = createExpiry(db)
+  const removeStrays = timed(expiry.removeStrays)
   const expirer = createExpirer({
-    db,
-    expiry: createExpiry(db),
+    db: { ...db, shrink: timed(db.shrink) },
+    expiry: {
+      ...expiry,
+      before: timed(expiry.before),
+      removeSome: timed(expiry.removeSome),
+      removeStrays: (...given) => {
+        most.strayCalls++
+        return removeStrays(...given)
+      },
+    },
+    tidy: timed(search.tidy),
     attempts,
     home,
     keepMs: options.keepMs ?? 30 * DAY,
@@ -115,7 +139,7 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
     db.prepare('DROP TRIGGER IF EXISTS tasks_begin').run({})
     task.run({ id, status })
   }
-  return { db, home, attempts, hookEvents, outbox, add, addTask, expirer, count }
+  return { db, home, attempts, hookEvents, outbox, add, addTask, expirer, count, search, most }
 }
 
 test('what is older goes with its folders; what is younger, alive or not yet reported stays', async () => {
@@ -176,3 +200,36 @@ test('events and folders that belong to no attempt go by their own age', async (
   expect([existsSync(old), existsSync(young)]).toEqual([false, true])
   await expirer.close()
 })
+
+test('events of attempts that stay are gone past in portions, to those that belong to nobody', async () => {
+  using home = temporaryHome()
+  const { add, hookEvents, expirer, count, most } = stage(home.file)
+  add('unreported', NOW - 60 * DAY, { events: 900, delivered: false })
+  const stray = { taskId: 'lost', attempt: 1, claudeSessionId: null, hookEventName: 'Stop', payload: {} }
+  hookEvents.insertBatch([{ ...stray, fileName: 'stray', at: NOW - 31 * DAY }])
+  await expirer.round()
+  expect(hookEvents.ofTask('lost', { limit: 9 })).toEqual([])
+  expect(count('hook_events')).toBe(900)
+  // 200 at a time, and fewer where they take long.
+  expect(most.strayCalls).toBeGreaterThan(5)
+  await expirer.close()
+})
+
+test('12,000 events that can be searched for go in steps that hold nobody up', async () => {
+  using home = temporaryHome()
+  const { add, expirer, count, search, most } = stage(home.file)
+  const words = Array.from({ length: 40 }, (_, index) => `word${index}`)
+  for (let task = 0; task < 4; task++)
+    add(`t${task}`, NOW - 40 * DAY, {
+      events: 3000,
+      text: (event) => words.map((word) => `${word}${(event * 7919 + task) % 997}`).join(' '),
+    })
+  while (search.index());
+  while (search.tidy());
+  const searchable = () => count('event_search_docsize')
+  expect(searchable()).toBe(12_000)
+  expect(await expirer.round()).toBe(4)
+  expect([count('hook_events'), searchable()]).toEqual([0, 0])
+  expect(most.tookMs, 'ms of processor').toBeLessThan(20)
+  await expirer.close()
+}, 120_000)

@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import type { Clock } from '../core/clock.ts'
 import type { Database } from '../store/database.ts'
 import type { Attempts } from '../store/attempts.ts'
-import type { Expired, Expiry } from '../store/expiry.ts'
+import type { Expired, Expiry, Place } from '../store/expiry.ts'
 
 const EVERY_MS = 10 * 60_000
 /** The start has other things to do. */
@@ -14,6 +14,8 @@ const PAUSE_MS = 10
 /** A batch that takes longer makes the next one smaller. */
 const BATCH_MS = 8
 const ROWS_MOST = 200
+/** 200 take 1.4 ms; what is left of a slow batch is the disk, and more commits would only ask more of it. */
+const ROWS_LEAST = 50
 const PAGES_AT_ONCE = 64
 
 /** Lets go of what is older than `keepMs`, and of the oldest while the database is larger than it may be. */
@@ -28,6 +30,8 @@ export function createExpirer(options: {
   expiry: Expiry
   /** Removes so many entries at most of an audit log that are too old; how many there were. */
   pruneAudit?: (rows: number) => number
+  /** One step of what an index has to do after events were removed; false when there is nothing left. */
+  tidy?: () => boolean
   attempts: Pick<Attempts, 'get'>
   home: string
   keepMs: number
@@ -58,7 +62,9 @@ export function createExpirer(options: {
       await remove(next)
       removed++
     }
-    await batches(() => expiry.removeStrays(oldest, rows) === 0)
+    let place: Place | null = { at: 0, id: 0 }
+    await batches(() => place === null || (place = expiry.removeStrays(oldest, place, rows)) === null)
+    await batches(isTidy)
     await batches(() => (options.pruneAudit?.(rows) ?? 0) === 0)
     await removeStrayFolders(oldest)
     if (removed > 0) logger.info({ removed }, 'records of old attempts were removed')
@@ -69,10 +75,13 @@ export function createExpirer(options: {
     return options.maxBytes > 0 && db.usedBytes() > options.maxBytes
   }
 
+  const isTidy = () => options.tidy === undefined || !options.tidy()
+
   async function remove(attempt: Expired): Promise<void> {
     if (attempt.folder.startsWith(join(home, 'attempts') + sep))
       await rm(attempt.folder, { recursive: true, force: true })
     await batches(() => expiry.removeSome(attempt, rows))
+    await batches(isTidy)
     const { configDir } = attempt
     const isOurs = configDir !== null && configDir.startsWith(join(home, 'claude') + sep)
     if (isOurs && !expiry.isKnown(attempt.taskId)) await rm(configDir, { recursive: true, force: true })
@@ -84,7 +93,7 @@ export function createExpirer(options: {
       done = step()
       db.shrink(PAGES_AT_ONCE)
       const tookMs = performance.now() - before
-      rows = tookMs > BATCH_MS ? Math.max(10, Math.floor(rows / 2)) : Math.min(ROWS_MOST, rows + 10)
+      rows = tookMs > BATCH_MS ? Math.max(ROWS_LEAST, Math.floor(rows / 2)) : Math.min(ROWS_MOST, rows + 10)
       await sleep(PAUSE_MS)
     }
   }

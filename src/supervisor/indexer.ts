@@ -21,7 +21,9 @@ export function createIndexer(options: { search: Search; logger: Logger }): Inde
   const stop = new AbortController()
 
   async function run(): Promise<void> {
-    while (!stop.signal.aborted && options.search.index()) await nextTurn()
+    const { search } = options
+    while (!stop.signal.aborted && search.index()) await nextTurn()
+    while (!stop.signal.aborted && search.tidy()) await nextTurn()
   }
 
   function caughtUp(): Promise<void> {
