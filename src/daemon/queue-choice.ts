@@ -21,6 +21,7 @@ import { createTeller, type Teller } from '../supervisor/teller.ts'
 import { createFence } from '../supervisor/fence.ts'
 import { createHandOver } from '../supervisor/hand-over.ts'
 import { createSharedQueue, isAway, ownTask, type RightsLimit } from '../supervisor/shared-queue.ts'
+import type { StartPulse } from '../supervisor/beats.ts'
 import type { SharedDeps } from '../supervisor/supervisor-deps.ts'
 
 /** The queue this daemon works from, and who it is there. */
@@ -51,6 +52,8 @@ type QueueHears = {
   /** A task was changed by none of the daemon's own steps. */
   changed: (taskId: string) => void
   running: () => number
+  /** Watches each loop until it is closed. */
+  pulse?: StartPulse
   /** Calls the listener whenever something of a task was stored. */
   subscribe: (listener: () => void) => void
 }
@@ -168,7 +171,9 @@ async function chooseShared(
     fileOf: ({ taskId, attempt }) => join(config.home, 'attempts', `${taskId}.${attempt}`, 'deadline'),
     logger,
   })
-  const arrivals = createArrivals()
+  let subscription: Subscription | null = null
+  // Each claim changes a row, which a channel that works tells of.
+  const arrivals = createArrivals((sentAt) => subscription?.expectChange(sentAt))
   const isDown = () => link.word() === 'down'
   const handOver = createHandOver({
     store: createAcceptedTasks(deps.db, deps.clock()),
@@ -197,7 +202,6 @@ async function chooseShared(
     mayBeOld: isAway,
     clock: () => uptime() * 1000,
   })
-  let subscription: Subscription | null = null
   let teller: Teller | null = null
   const register = once(async () => void (await remote.register()))
   const late = new Promise<void>((resolve) => setTimeout(resolve, FIRST_ANSWER_MS).unref())
@@ -221,9 +225,11 @@ async function chooseShared(
       listeners.add(listener)
       if (link.word() === 'down') listener('down')
     },
-    begin({ wake, hintCancel, changed, running, subscribe }) {
-      handOver.begin(changed)
+    begin({ wake, hintCancel, changed, running, pulse, subscribe }) {
+      handOver.begin(changed, pulse)
+      const watched = pulse === undefined ? {} : { pulse }
       subscription = createSubscription({
+        ...watched,
         connect,
         system,
         onReady: wake,
@@ -239,6 +245,7 @@ async function chooseShared(
       const log = createSharedLog(deps.db)
       const remote = createSharedRecords(client, { system, worker, secretKey })
       teller = createTeller({
+        ...watched,
         log,
         notes: deps.notes,
         remote,

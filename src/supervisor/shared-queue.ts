@@ -189,7 +189,7 @@ export function createSharedQueue(deps: {
     async claim(limit, filter) {
       const sentAt = fence.now()
       const tasks = (await queue.claim(limit, filter)).map(narrow)
-      arrivals.claimed(tasks)
+      arrivals.claimed(tasks, sentAt)
       try {
         kept.putClaimed(tasks)
       } catch (err) {

@@ -16,6 +16,7 @@ const FAST = {
   tickMs: 20,
   readyMs: 1000,
   silenceMs: 1000,
+  echoMs: 500,
   backoffMs: 50,
   longestBackoffMs: 200,
 }
@@ -182,6 +183,53 @@ describeOnSupabase('Realtime', (supabase) => {
       await subscription?.close()
     },
   )
+
+  test('a connection on which nothing is heard at all is replaced; a quiet one with heartbeats is not', async () => {
+    const troubles: string[] = []
+    const mute = (heartbeatCallback: (status: string) => void) =>
+      createClient(gateway.url, supabase().secretKey, {
+        auth: { persistSession: false, autoRefreshToken: false },
+        // A client that forgets its heartbeats.
+        realtime: { heartbeatCallback, heartbeatIntervalMs: 1e8, timeout: 1000 },
+      })
+    open({ connect: mute, onTrouble: (why) => troubles.push(why), limits: { silenceMs: 600 } })
+    await isReady(2)
+    expect(troubles).toEqual(['it went silent'])
+    await isTold(await insert())
+    await subscription?.close()
+    ready = 0
+    open({ limits: { silenceMs: 600 } })
+    await isReady()
+    await new Promise((resolve) => setTimeout(resolve, 2000))
+    expect(subscription?.counts().channels).toBe(1)
+  })
+
+  test('a channel that says that changes flow, and tells of none, is replaced', async () => {
+    const troubles: string[] = []
+    gateway.realtime.mood.system = 'mute'
+    open({ onTrouble: (why) => troubles.push(why) })
+    await isReady()
+    // Nobody knows before something is to be told.
+    await insert()
+    await new Promise((resolve) => setTimeout(resolve, 1200))
+    expect([troubles, told, subscription?.state()]).toEqual([[], [], 'ready'])
+    const now = () => performance.now()
+    subscription?.expectChange(now())
+    await isReady(2)
+    expect(troubles).toEqual(['it told nothing of a change'])
+    subscription?.expectChange(now())
+    gateway.realtime.mood.system = 'ok'
+    await isReady(3)
+    const before = now()
+    await isTold(await insert())
+    // The change may be told before the answer of the call that made it.
+    subscription?.expectChange(before)
+    await new Promise((resolve) => setTimeout(resolve, 1200))
+    subscription?.expectChange(now())
+    await isTold(await insert())
+    await new Promise((resolve) => setTimeout(resolve, 1200))
+    expect(ready).toBe(3)
+  })
 
   test('a connection is renewed before it is cut at 24 h', async () => {
     open({ limits: { silenceMs: 1e12, readyMs: 1e12 } })

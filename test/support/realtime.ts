@@ -8,8 +8,11 @@ import { followChanges, type Change } from './replication.ts'
 export type RealtimeMood = {
   /** What becomes of a join. */
   join: 'ok' | 'refuse' | 'never'
-  /** What the server says of the changes after a good join; `zombie`: nothing, and no change ever comes. */
-  system: 'ok' | 'error' | 'zombie'
+  /**
+   * What the server says of the changes after a good join; `zombie`: nothing, and no change ever comes; `mute`: that they
+   * flow, and none comes.
+   */
+  system: 'ok' | 'error' | 'zombie' | 'mute'
   heartbeat: 'ok' | 'silent'
   /** Before changes flow, from the join on. */
   delayMs: number
@@ -117,8 +120,9 @@ export async function serveRealtime(
     const stream = () => {
       if (mood.system === 'zombie' || connection.channels.get(frame.topic) !== channel) return
       channel.isStreaming = mood.system === 'ok'
-      const message = mood.system === 'ok' ? 'Subscribed to PostgreSQL' : 'Unable to subscribe to changes'
-      system(connection, channel, mood.system, message)
+      const isGood = mood.system !== 'error'
+      const message = isGood ? 'Subscribed to PostgreSQL' : 'Unable to subscribe to changes'
+      system(connection, channel, isGood ? 'ok' : 'error', message)
     }
     // With `wait` the reply comes once changes flow; without it at once.
     if (config?.postgres_changes_options?.wait === true && mood.system !== 'zombie')

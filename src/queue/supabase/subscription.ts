@@ -15,6 +15,11 @@ export type SubscriptionCounts = {
 export type Subscription = {
   state: () => 'connecting' | 'ready' | 'broken'
   counts: () => SubscriptionCounts
+  /**
+   * A row was changed at `since` (of `clock`) or later: unless a change of then is told soon, or was told already, the
+   * channel tells nothing and is replaced.
+   */
+  expectChange: (since: number) => void
   close: () => Promise<void>
 }
 
@@ -37,6 +42,8 @@ export type SubscriptionOptions = {
   random: () => number
   logger: Logger
   limits?: Partial<typeof LIMITS>
+  /** Watches the loop that looks after the connection: `work` resolves at its next look. */
+  pulse?: (loop: 'subscription', work: () => Promise<unknown>) => { close: () => void }
 }
 
 /** All in milliseconds but the count. Public connections are cut at 24 h; a heartbeat goes out every 25 s. */
@@ -44,6 +51,8 @@ const LIMITS = {
   tickMs: 1000,
   readyMs: 25_000,
   silenceMs: 60_000,
+  /** A change takes 4 ms on a local stack, and seconds where Supabase is busy. */
+  echoMs: 20_000,
   recycleMs: 20 * 3_600_000,
   backoffMs: 1000,
   longestBackoffMs: 30_000,
@@ -58,6 +67,9 @@ type Live = {
   isJoined: boolean
   /** The server has said that changes flow: only then is a joined channel more than a zombie. */
   isStreaming: boolean
+  /** Since when a change is to be told of, and when the last one was. */
+  expectedAt: number | null
+  changeAt: number
 }
 
 /**
@@ -74,6 +86,7 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
   let live: Live | null = null
   let heardAt = 0
   let failures = 0
+  let isMute = false
   let nextAt = 0
   let closed = false
 
@@ -94,7 +107,15 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
     const channel = client.channel(`ccm:${system}:${counts.channels}`, {
       config: { postgres_changes_options: { wait: true } },
     })
-    const mine: Live = { client, channel, since: now, isJoined: false, isStreaming: false }
+    const mine: Live = {
+      client,
+      channel,
+      since: now,
+      isJoined: false,
+      isStreaming: false,
+      expectedAt: null,
+      changeAt: -1,
+    }
     live = mine
     heardAt = now
     channel
@@ -104,6 +125,9 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
         ({ eventType, new: row }) => {
           if (live !== mine) return
           heardAt = clock()
+          mine.expectedAt = null
+          mine.changeAt = heardAt
+          isMute = false
           const notice = readNotice(row, eventType === 'INSERT')
           if (notice === null) return
           counts.events += 1
@@ -131,7 +155,8 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
   function readyWhenBoth({ isJoined, isStreaming }: Live): void {
     if (!isJoined || !isStreaming) return
     if (failures > 0) logger.info('Realtime tells of new tasks again')
-    failures = 0
+    // One that was mute may be again: it is not asked for at full speed.
+    if (!isMute) failures = 0
     counts.readies += 1
     options.onReady()
   }
@@ -158,6 +183,11 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
   }
 
   function tick(): void {
+    lookAfter()
+    looked()
+  }
+
+  function lookAfter(): void {
     if (closed) return
     const now = clock()
     if (live === null) {
@@ -166,6 +196,9 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
       fail('it was not ready in time')
     } else if (now - heardAt > limits.silenceMs) {
       fail('it went silent')
+    } else if (live.expectedAt !== null && now - live.expectedAt > limits.echoMs) {
+      isMute = true
+      fail('it told nothing of a change')
     } else if (now >= recycleAt) {
       logger.debug(`the Realtime connection is renewed after ${Math.round((now - clientSince) / 60_000)} min`)
       drop(true)
@@ -173,16 +206,23 @@ export function createSubscription(options: SubscriptionOptions): Subscription {
     }
   }
 
+  let looked: () => void = () => undefined
   open()
   const timer = setInterval(tick, limits.tickMs)
+  const pulse = options.pulse?.('subscription', () => new Promise<void>((resolve) => (looked = resolve)))
   return {
     state: () => {
       if (live?.isJoined === true && live.isStreaming) return 'ready'
       return failures === 0 ? 'connecting' : 'broken'
     },
     counts: () => ({ ...counts }),
+    expectChange(since) {
+      if (live?.isJoined !== true || !live.isStreaming || live.since > since || live.changeAt >= since) return
+      live.expectedAt ??= clock()
+    },
     async close() {
       closed = true
+      pulse?.close()
       clearInterval(timer)
       drop(true)
     },
