@@ -39,12 +39,20 @@ export async function treeState({ top, tree }: TreePlace): Promise<'ours' | 'gon
   return isOurs ? 'ours' : 'foreign'
 }
 
-/** The commit of a full ref; null when there is no such ref. */
+/**
+ * The commit of a full ref; null when there is no such ref. Throws WORKSPACE_FAILED where git could not tell: on a busy
+ * machine it may not even start, and a branch that was taken for gone is work that is taken for gone.
+ */
 export async function commitOf(top: string, ref: string): Promise<string | null> {
-  const { code, stdout } = await runGit(top, ['rev-parse', '--verify', '-q', `${ref}^{commit}`], {
+  const { code, stdout, stderr } = await runGit(top, ['rev-parse', '--verify', '-q', `${ref}^{commit}`], {
     timeoutMs: CALL_MS,
   })
-  return code === 0 ? stdout.trim() : null
+  if (code === 0) return stdout.trim()
+  if (code === 1) return null
+  const why = firstLine(stderr) || 'it was killed or did not start'
+  throw new CcmError('WORKSPACE_FAILED', `git could not look up ${ref} in ${top}: ${why}.`, {
+    remedy: 'Mend that, or let the agent work in the directory itself: ccm run --here.',
+  })
 }
 
 /** A branch name for a task that no branch of the repository is in the way of. */

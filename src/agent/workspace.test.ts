@@ -73,6 +73,14 @@ function write(dir: string, name: string, text: string): void {
   writeFileSync(join(dir, name), text)
 }
 
+/** A folder with a git that is killed before it says anything, as on a machine out of memory. */
+function killedGit(folder: string): string {
+  const bin = join(folder, 'bin')
+  write(folder, 'bin/git', '#!/bin/sh\nkill -9 $$\n')
+  chmodSync(join(bin, 'git'), 0o755)
+  return `${bin}:${process.env['PATH']}`
+}
+
 const MESSAGE = { message: commitMessage({ id: 't1', prompt: 'Do it\nwell' }), keepOut: [] }
 const commit = (place: Parameters<typeof commitTree>[0], keepOut: string[] = []) =>
   commitTree(place, { ...MESSAGE, keepOut })
@@ -383,6 +391,17 @@ test('a tree that cannot be made leaves nothing behind and says what git said', 
   expect(existsSync(place.tree)).toBe(false)
   expect(readFileSync(join(top, '.git/HEAD'))).toEqual(head)
   expect(existsSync(folder)).toBe(true)
+})
+
+test('a branch is gone only where git says so, not where git did not come to say anything', async () => {
+  const { folder, top } = repository()
+  expect(await ref(top, 'nowhere')).toBeNull()
+  const failed = { code: 'WORKSPACE_FAILED', message: expect.stringContaining('could not look up') }
+  await expect(ref(folder, 'main')).rejects.toMatchObject(failed)
+  await expect(ref(join(folder, 'gone'), 'main')).rejects.toMatchObject(failed)
+  vi.stubEnv('PATH', killedGit(folder))
+  onTestFinished(() => void vi.unstubAllEnvs())
+  await expect(ref(top, 'main')).rejects.toMatchObject(failed)
 })
 
 test('an apply merges what moved on both sides, and a conflict, a dirty file or another branch touches nothing', async () => {
