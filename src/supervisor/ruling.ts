@@ -10,7 +10,7 @@ import { judge, pathOf, type PermissionRule, type Verdict } from '../core/permis
 import { isRestricted } from '../core/restricted.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { HookEvents } from '../store/hook-events.ts'
-import type { RunningAgent } from './runner.ts'
+import type { RunningAgent } from './running-agent.ts'
 import { toNewEvent } from './spool-event.ts'
 
 /** What a request's own record is waited for, so that the chain of states tells both in their order: 100 ms, measured. */

@@ -1,20 +1,8 @@
-import { existsSync, writeFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { readSnapshot, type Snapshot } from '../agent/changes.ts'
 import type { Claude } from '../agent/claude.ts'
-import { endAgent } from '../agent/end.ts'
-import { guardFiles } from '../agent/guard.ts'
 import { attemptFiles } from '../agent/launch.ts'
-import { createLiveUsage, type LiveUsage } from '../agent/live-usage.ts'
-import { lostFilesOf } from '../agent/lost-files.ts'
-import type { Pane } from '../agent/pane.ts'
-import { memoryCause } from '../agent/out-of-memory.ts'
-import { createSessionReader } from '../agent/session-file.ts'
-import { readTranscriptEnd, type TranscriptPlace } from '../agent/transcript-end.ts'
-import { type AgentEnd, createWatcher, type Watcher, type WatcherOptions } from '../agent/watcher.ts'
+import type { AgentEnd } from '../agent/watcher.ts'
 import type { Attempt, StateChange } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
@@ -27,31 +15,16 @@ import type { HookEvents } from '../store/hook-events.ts'
 import type { PermissionRules } from '../store/permission-rules.ts'
 import type { Project, Projects } from '../store/projects.ts'
 import type { TmuxServer } from '../tmux/server.ts'
-import type { Ingest, Spool } from './ingest.ts'
-import { bestEffort, createOutcomes } from './outcome.ts'
-import { isServerOf, paneOf } from './pane-of.ts'
+import type { Ingest } from './ingest.ts'
+import { createOutcomes } from './outcome.ts'
+import { newAgent, spoolOf, transcriptOf, type RunningAgent } from './running-agent.ts'
+import { watchAgent } from './watch-agent.ts'
 import { conclude } from './resume.ts'
 import type { Settings } from './settings.ts'
 import type { Workspaces } from './workspaces.ts'
 import { endHalfStarted, newAttempt, startFailure, startWindow } from './start-window.ts'
 
-/** One attempt that this daemon runs or took back. `watcher` is null until its window exists. */
-export type RunningAgent = {
-  task: Task
-  attempt: Attempt
-  watcher: Watcher | null
-  /** Set when the attempt has to end before its window exists. */
-  endEarly: AgentEnd | null
-  /** How the attempt ended, once that is decided. */
-  ended: AgentEnd | null
-  usage: LiveUsage | null
-  /** Hook events that came before there was a watcher. */
-  early: HookEvent[]
-  startedAt: number
-  /** Aborts what is done before the window exists. */
-  stop: AbortController
-}
-
+/** Runs attempts from their claim to their outcome. */
 export type Runner = {
   agents: Map<string, RunningAgent>
   /**
@@ -66,6 +39,7 @@ export type Runner = {
   onEvents: (lease: Lease, events: HookEvent[]) => void
 }
 
+/** What attempts are run with, and who hears of them. */
 export type RunnerDeps = {
   settings: Settings
   tmux: TmuxServer
@@ -103,6 +77,7 @@ export function createRunner(deps: RunnerDeps): Runner {
     const project = deps.projects.byName(task.project)
     const attempt = newAttempt(task, project, settings, clock())
     const agent = newAgent(task, attempt)
+    agents.set(task.id, agent)
     if (project !== null) deps.workspaces.reserve(project, task)
     try {
       attempts.open(attempt)
@@ -150,7 +125,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       return settle(agent, null, agent.ended)
     }
     deps.started(task, attempt)
-    await watch(agent, started.panePid, started.before, null)
+    await settle(agent, started.before, await watchAgent(deps, agent, started.panePid, null))
   }
 
   /** For whoever wonders why no window is there yet. */
@@ -170,6 +145,7 @@ export function createRunner(deps: RunnerDeps): Runner {
 
   async function adopt(task: Task, attempt: Attempt, panePid: number | null): Promise<void> {
     const agent = newAgent(task, attempt)
+    agents.set(task.id, agent)
     deps.workspaces.takeBack(attempt)
     await orBroken(agent, () => takeBack(agent, panePid))
   }
@@ -192,106 +168,8 @@ export function createRunner(deps: RunnerDeps): Runner {
       const end = { kind: 'timeout', error: attempt.stateReason, message: '', retryAfterMs: null }
       agent.endEarly = { outcome: 'failed_permanent', ...end }
     }
-    await watch(agent, panePid, before, {
-      past,
-      busyMs,
-      stored: { state: attempt.state, waitKind: attempt.waitKind },
-    })
-  }
-
-  async function watch(
-    agent: RunningAgent,
-    panePid: number | null,
-    before: Snapshot | null,
-    taken: WatcherOptions['taken'],
-  ): Promise<void> {
-    const { attempt, task } = agent
-    const files = attemptFiles(attempt.folder)
-    const timeoutS = task.timeoutS ?? deps.projects.byName(task.project)?.timeoutS
-    const readSession = createSessionReader(attempt.configDir, () => attempt.claudeSessionId)
-    const pane = paneOf(tmux, attempt)
-    let claudePid: number | null = null
-    let hasWorked = taken !== null
-    const watcher = createWatcher({
-      pane,
-      startedAt: agent.startedAt,
-      markers: settings.markers,
-      deadlines: {
-        ...settings.deadlines,
-        totalMs: timeoutS === undefined || timeoutS === null ? settings.deadlines.totalMs : timeoutS * 1000,
-      },
-      holdMs: settings.askMs,
-      clock,
-      logger: deps.logger.child({ taskId: task.id, attempt: attempt.attempt, pane: attempt.paneId }),
-      record: (change) => {
-        attempts.recordState({ ...change, taskId: task.id, attempt: attempt.attempt, at: clock() })
-        if (change.to === 'working' && !hasWorked) {
-          hasWorked = true
-          deps.working(clock() - agent.startedAt)
-        }
-        deps.notify(task.id, 'state')
-      },
-      readSession: () => {
-        const session = readSession()
-        claudePid = session?.pid ?? claudePid
-        return session
-      },
-      readTranscript: (failure) => readTranscriptEnd(transcriptOf(agent), failure),
-      readExit: () => readExit(files.exit),
-      resumed: attempt.resumed,
-      cause: () => memoryCause(files.oom),
-      fenced: () => existsSync(guardFiles(attempt.folder).fenced),
-      readSpool: () => deps.ingest().read(spoolOf(attempt)),
-      taken,
-    })
-    // All that came so far is in the past that the watcher has just read.
-    if (taken !== null) agent.early = []
-    agent.watcher = watcher
-    agent.usage = createLiveUsage(() => transcriptOf(agent))
-    if (agent.early.length > 0) watcher.onHookEvents(agent.early.splice(0))
-    if (agent.endEarly !== null) watcher.end(agent.endEarly)
-    if (panePid === null)
-      watcher.onLook({
-        at: clock(),
-        exists: false,
-        serverGone: !isServerOf(attempt, tmux.identity()),
-        dead: true,
-        title: '',
-        screen: null,
-        attached: false,
-      })
-    const end = await watcher.over
-    agent.ended = end
-    await close(agent, pane, panePid, claudePid, end)
-    await settle(agent, before, end)
-  }
-
-  /** Ends the processes, keeps the last screen, and reads the spool for the last time. */
-  async function close(
-    agent: RunningAgent,
-    pane: Pane,
-    panePid: number | null,
-    claudePid: number | null,
-    end: AgentEnd,
-  ): Promise<void> {
-    const { attempt, task } = agent
-    const files = attemptFiles(attempt.folder)
-    const screen = agent.watcher?.screen() ?? ''
-    if (screen !== '')
-      bestEffort(() =>
-        writeFileSync(join(attempt.folder, 'screen.txt'), deps.redactor.text(screen), { mode: 0o600 }),
-      )
-    const left = await endAgent({
-      pane,
-      tree: { rootPid: panePid, taskId: task.id, attempt: attempt.attempt },
-      claudePid,
-      exitFile: files.exit,
-      politely: end.kind === 'done' || end.kind === 'unmarked' || end.kind === 'agent_error',
-      exitMs: settings.exitMs,
-    })
-    if (left.length > 0)
-      deps.logger.error({ taskId: task.id, pids: left }, 'processes of an agent would not die')
-    await deps.ingest().remove(spoolOf(attempt))
+    const stored = { state: attempt.state, waitKind: attempt.waitKind }
+    await settle(agent, before, await watchAgent(deps, agent, panePid, { past, busyMs, stored }))
   }
 
   async function settle(agent: RunningAgent, before: Snapshot | null, ended: AgentEnd): Promise<void> {
@@ -351,23 +229,6 @@ export function createRunner(deps: RunnerDeps): Runner {
     }
   }
 
-  function newAgent(task: Task, attempt: Attempt): RunningAgent {
-    const { startedAt } = attempt
-    const agent: RunningAgent = {
-      task,
-      attempt,
-      watcher: null,
-      endEarly: null,
-      ended: null,
-      usage: null,
-      early: [],
-      startedAt,
-      stop: new AbortController(),
-    }
-    agents.set(task.id, agent)
-    return agent
-  }
-
   /** Claude Code names the session that it works in at its start; it may be another than it was told to resume. */
   function noteSession(attempt: Attempt, { hookEventName, claudeSessionId, payload }: HookEvent): void {
     if (hookEventName !== 'SessionStart' || payload['source'] === 'clear') return
@@ -396,26 +257,6 @@ export function createRunner(deps: RunnerDeps): Runner {
       else agent.watcher.onHookEvents(events)
     },
   }
-}
-
-export function spoolOf({ taskId, attempt, folder, claudeSessionId }: Attempt): Spool {
-  const lostFiles = lostFilesOf({ taskId, attempt, folder }, tmpdir())
-  return { taskId, attempt, folder: attemptFiles(folder).spool, claudeSessionId, lostFiles }
-}
-
-function transcriptOf({ watcher, attempt }: RunningAgent): TranscriptPlace {
-  const { configDir, claudeSessionId: sessionId } = attempt
-  return { path: watcher?.view().transcriptPath ?? null, configDir, sessionId }
-}
-
-/** The script writes it as its last act, a moment after the pane is dead. */
-async function readExit(file: string): Promise<number | null> {
-  for (let tries = 0; tries < 5; tries++) {
-    const text = await readFile(file, 'utf8').catch(() => '')
-    if (/^\d+\n$/.test(text)) return Number(text)
-    await new Promise((resolve) => setTimeout(resolve, 40))
-  }
-  return null
 }
 
 /** How long an attempt waited for people in all, by its stored changes. */

@@ -5,7 +5,7 @@ import type { TmuxServer } from '../tmux/server.ts'
 import { createSweep, type SweepResult } from '../tmux/sweep.ts'
 import type { StartPulse } from './beats.ts'
 import { isServerOf } from './pane-of.ts'
-import type { RunningAgent } from './runner.ts'
+import type { RunningAgent } from './running-agent.ts'
 
 /** Reads the screens of all agents, one `list-panes` a tick, and tells each agent's watcher what it saw. */
 export type ScreenSweep = {

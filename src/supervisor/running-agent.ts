@@ -1,0 +1,55 @@
+import { tmpdir } from 'node:os'
+import { attemptFiles } from '../agent/launch.ts'
+import type { LiveUsage } from '../agent/live-usage.ts'
+import { lostFilesOf } from '../agent/lost-files.ts'
+import type { TranscriptPlace } from '../agent/transcript-end.ts'
+import type { AgentEnd, Watcher } from '../agent/watcher.ts'
+import type { Attempt } from '../core/attempt.ts'
+import type { HookEvent } from '../core/hook-event.ts'
+import type { Task } from '../core/task.ts'
+import type { Spool } from './ingest.ts'
+
+/** One attempt that this daemon runs or took back. `watcher` is null until its window exists. */
+export type RunningAgent = {
+  task: Task
+  attempt: Attempt
+  watcher: Watcher | null
+  /** Set when the attempt has to end before its window exists. */
+  endEarly: AgentEnd | null
+  /** How the attempt ended, once that is decided. */
+  ended: AgentEnd | null
+  usage: LiveUsage | null
+  /** Hook events that came before there was a watcher. */
+  early: HookEvent[]
+  startedAt: number
+  /** Aborts what is done before the window exists. */
+  stop: AbortController
+}
+
+/** An attempt of which nothing but its record exists. */
+export function newAgent(task: Task, attempt: Attempt): RunningAgent {
+  const { startedAt } = attempt
+  return {
+    task,
+    attempt,
+    watcher: null,
+    endEarly: null,
+    ended: null,
+    usage: null,
+    early: [],
+    startedAt,
+    stop: new AbortController(),
+  }
+}
+
+/** Where the hook events of an attempt arrive. */
+export function spoolOf({ taskId, attempt, folder, claudeSessionId }: Attempt): Spool {
+  const lostFiles = lostFilesOf({ taskId, attempt, folder }, tmpdir())
+  return { taskId, attempt, folder: attemptFiles(folder).spool, claudeSessionId, lostFiles }
+}
+
+/** Where Claude Code writes down what the agent does, as far as that is known by now. */
+export function transcriptOf({ watcher, attempt }: RunningAgent): TranscriptPlace {
+  const { configDir, claudeSessionId: sessionId } = attempt
+  return { path: watcher?.view().transcriptPath ?? null, configDir, sessionId }
+}
