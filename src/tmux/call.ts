@@ -20,24 +20,34 @@ export async function checkVersion(call: TmuxCall): Promise<void> {
   }
 }
 
-/** One tmux process for one command; throws only when the program cannot be started. */
+const CALL_MS = 10_000
+
+/** One tmux process for one command, for at most ten seconds; throws only when the program cannot be started. */
 export async function callTmux(
   call: TmuxCall,
   args: readonly string[],
 ): Promise<{ stdout: string; stderr: string; exitCode: number }> {
-  const { stdout, stderr, exitCode, code, originalMessage } = await execa(
-    call.command,
-    [...call.args, ...args],
-    {
-      env: call.env,
-      extendEnv: false,
-      // The server keeps the folder it was started in; it must not pin somebody's disk.
-      cwd: '/',
-      stdin: 'ignore',
-      reject: false,
-      timeout: 10_000,
-    },
-  )
+  const running = execa(call.command, [...call.args, ...args], {
+    env: call.env,
+    extendEnv: false,
+    // The server keeps the folder it was started in; it must not pin somebody's disk.
+    cwd: '/',
+    stdin: 'ignore',
+    reject: false,
+    timeout: CALL_MS,
+    killSignal: 'SIGKILL',
+  })
+  // Each client hands its output to the server: one that hangs keeps it open after the client was killed.
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<null>((resolve) => (timer = setTimeout(resolve, CALL_MS + 500, null)))
+  const ended = await Promise.race([running, late])
+  clearTimeout(timer)
+  if (ended === null) {
+    running.stdout.destroy()
+    running.stderr.destroy()
+    return { stdout: '', stderr: `no answer within ${CALL_MS / 1000} s`, exitCode: 1 }
+  }
+  const { stdout, stderr, exitCode, code, originalMessage } = ended
   if (code === 'ENOENT' || code === 'EACCES') {
     throw new CcmError('TMUX_MISSING', `There is no program ${call.command} in PATH.`, {
       remedy: REMEDY,
