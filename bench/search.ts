@@ -144,7 +144,7 @@ export const bench: Bench = async () => {
       for (let round = 0; round < 25; round++) {
         const { text, project = null, since = null } = query()
         const before = performance.now()
-        search.find({ text, project, since, limit: 20 })
+        search.find({ text, project, since, before: null, limit: 20 })
         times.push(performance.now() - before)
       }
       all.push(...times)

@@ -1,6 +1,6 @@
 import type { Argument, Command, Option } from 'commander'
 import { isFinal, PERMISSION_MODES, TASK_STATUSES } from '../core/task.ts'
-import type { TaskJson } from '../protocol/rest.ts'
+import type { TaskSummaryJson } from '../protocol/rest.ts'
 import type { CliContext } from './context.ts'
 import { oneLine } from './printable.ts'
 
@@ -110,7 +110,7 @@ async function valuesOf(context: CliContext, option: Option): Promise<Candidate[
   return kind === '--status' ? TASK_STATUSES.map((value) => ({ value, about: '' })) : []
 }
 
-const WANTED: Record<string, (task: TaskJson) => boolean> = {
+const WANTED: Record<string, (task: TaskSummaryJson) => boolean> = {
   approve: ({ waiting_for }) => waiting_for !== null,
   deny: ({ waiting_for }) => waiting_for !== null,
   send: ({ status }) => status === 'running',
@@ -146,7 +146,7 @@ async function live<T>(context: CliContext, ask: (api: Api) => Promise<T[]>): Pr
   return Promise.race([asked, late])
 }
 
-const tasks = (context: CliContext, wanted: (task: TaskJson) => boolean) =>
+const tasks = (context: CliContext, wanted: (task: TaskSummaryJson) => boolean) =>
   live(context, async (api) =>
     (await api.tasks({ limit: LIVE_TASKS }))
       .filter(wanted)

@@ -1,7 +1,8 @@
 import { InvalidArgumentError, Option } from 'commander'
 import type { DaemonClient } from '../client/daemon-client.ts'
+import { TASK_SORTS, type TaskSort } from '../core/task-list.ts'
 import { TASK_STATUSES, type TaskStatus } from '../core/task.ts'
-import type { TaskJson } from '../protocol/rest.ts'
+import type { TaskSummaryJson } from '../protocol/rest.ts'
 import { printJson, type CliContext, type DefineCommand } from './context.ts'
 import { readSeconds } from './duration.ts'
 import { EXIT } from './exit-code.ts'
@@ -21,6 +22,7 @@ type Options = {
   project?: string
   since?: number
   before?: string
+  sort: TaskSort
   limit: number
   watch?: boolean
   json?: boolean
@@ -31,12 +33,18 @@ export const tasksCommand: DefineCommand = (context, done) =>
   createCommand('tasks', 'List tasks, the newest first.', [
     'ccm tasks --status running --project app',
     'ccm tasks --since 2h --watch',
+    'ccm tasks --sort -priority              (queued ones, the next in line first)',
     'ccm tasks --limit 100 --before 3f2a…   (the page after that task)',
   ])
     .addOption(new Option('--status <status>', 'only tasks with this status').choices([...TASK_STATUSES]))
     .option('--project <name>', 'only tasks of this project')
     .option('--since <when>', 'only tasks added since: 30m, 2h, 07:30 or 2026-11-20', parseSince)
     .option('--before <id>', 'only tasks older than this one, to page on')
+    .addOption(
+      new Option('--sort <order>', '- before a name: the greatest first')
+        .choices([...TASK_SORTS])
+        .default('-created_at'),
+    )
     .option('--limit <n>', 'at most so many', parseLimit, 20)
     .option('-w, --watch', 'keep the list up to date; off a terminal a line for each change')
     .action(async (options: Options) => {
@@ -49,21 +57,19 @@ export const tasksCommand: DefineCommand = (context, done) =>
       done(EXIT.ok)
     })
 
-async function listed(api: DaemonClient, options: Options): Promise<TaskJson[]> {
-  const { status, project, since, limit } = options
-  const found: TaskJson[] = []
+async function listed(api: DaemonClient, options: Options): Promise<TaskSummaryJson[]> {
+  const { status, project, since, sort, limit } = options
+  const filter = { sort, ...(status !== undefined && { status }), ...(project !== undefined && { project }) }
   let before = options.before === undefined ? undefined : (await api.task(options.before)).id
+  if (since === undefined || sort !== '-created_at') {
+    const tasks = await api.tasks({ ...filter, limit, ...(before !== undefined && { before }) })
+    return tasks.filter(({ created_at }) => since === undefined || Date.parse(created_at) >= since)
+  }
+  const found: TaskSummaryJson[] = []
   for (;;) {
     const asked = Math.min(PAGE, limit - found.length)
-    const page = await api.tasks({
-      limit: asked,
-      ...(status !== undefined && { status }),
-      ...(project !== undefined && { project }),
-      ...(before !== undefined && { before }),
-    })
-    const wanted = page.filter(
-      ({ created_at }) => since === undefined || new Date(created_at).getTime() >= since,
-    )
+    const page = await api.tasks({ ...filter, limit: asked, ...(before !== undefined && { before }) })
+    const wanted = page.filter(({ created_at }) => Date.parse(created_at) >= since)
     found.push(...wanted)
     before = page.at(-1)?.id
     // Newest first: the first that is too old ends it.
@@ -71,7 +77,7 @@ async function listed(api: DaemonClient, options: Options): Promise<TaskJson[]> 
   }
 }
 
-function listLines(context: CliContext, tasks: TaskJson[], options: Options): string[] {
+function listLines(context: CliContext, tasks: TaskSummaryJson[], options: Options): string[] {
   if (tasks.length === 0) {
     const filtered = options.status ?? options.project ?? options.since ?? options.before
     return [filtered === undefined ? 'No tasks. Add one: ccm run "PROMPT"' : 'No such tasks.']
@@ -87,7 +93,11 @@ function listLines(context: CliContext, tasks: TaskJson[], options: Options): st
   const header = ['ID', 'STATUS', 'AGENT', 'PROJECT', 'CREATED (UTC)', 'PROMPT']
   const lines = table(header, rows, createPaint(context.stdout, context.env), context.stdout)
   const last = tasks.at(-1)
-  const more = tasks.length === options.limit && context.stdout.isTTY === true && options.watch !== true
+  const more =
+    tasks.length === options.limit &&
+    options.sort === '-created_at' &&
+    context.stdout.isTTY === true &&
+    options.watch !== true
   return more ? [...lines, `More: ccm tasks --limit ${options.limit} --before ${last?.id}`] : lines
 }
 
@@ -97,7 +107,7 @@ async function watch(context: CliContext, api: DaemonClient, options: Options): 
   const offInterrupt = context.onInterrupt(() => leave.abort())
   const terminal = context.stdout.isTTY === true && options.json !== true
   const seen = new Map<string, string>()
-  const show = (tasks: TaskJson[]) => {
+  const show = (tasks: TaskSummaryJson[]) => {
     if (terminal) {
       const lines = listLines(context, tasks, options).slice(0, (context.stdout.rows ?? 24) - 1)
       context.stdout.write(`\x1b[H\x1b[2J${lines.join('\n')}\n`)
@@ -129,7 +139,7 @@ async function watch(context: CliContext, api: DaemonClient, options: Options): 
   }
 }
 
-function agentOf(task: TaskJson): string {
+function agentOf(task: TaskSummaryJson): string {
   return task.status === 'running' ? (task.agent_state ?? '') : ''
 }
 

@@ -1,4 +1,5 @@
 import { CcmError, type ErrorCode } from '../core/errors.ts'
+import type { TaskSort } from '../core/task-list.ts'
 import type { TaskStatus } from '../core/task.ts'
 import type { AuditJson } from '../protocol/audit.ts'
 import type { WorkerJson } from '../protocol/fleet.ts'
@@ -19,6 +20,7 @@ import type {
   ShutdownJson,
   StatusJson,
   TaskJson,
+  TaskSummaryJson,
 } from '../protocol/rest.ts'
 import type { ProjectChangesBody, ProjectJson } from '../protocol/project.ts'
 import type { SearchHitJson, TimelineJson } from '../protocol/records.ts'
@@ -27,6 +29,7 @@ import type { NewScheduleBody, ScheduleJson } from '../protocol/schedule.ts'
 import type { KeyJson, NewKeyBody, NewKeyJson, RevokedUserJson } from '../protocol/key.ts'
 import type { ApplyHow } from '../core/workspace.ts'
 import type { AppliedJson, DiffJson, DiscardedJson } from '../protocol/workspace.ts'
+import { PAGE_MAX } from '../protocol/list.ts'
 import { readLiveEvents, type LiveMessage, type LiveOptions } from './live-events.ts'
 
 /**
@@ -46,8 +49,9 @@ export type DaemonClient = {
     status?: TaskStatus
     project?: string
     before?: string
+    sort?: TaskSort
     limit?: number
-  }) => Promise<TaskJson[]>
+  }) => Promise<TaskSummaryJson[]>
   task: (id: string) => Promise<TaskJson>
   /** Oldest first with ids above `after`; 1000 unless told, 5000 at most. */
   events: (id: string, filter?: EventsQuery) => Promise<HookEventJson[]>
@@ -121,6 +125,10 @@ export type EventsQuery = Partial<Record<'name' | 'kind' | 'tool' | 'since' | 'u
 
 type Fetch = typeof globalThis.fetch
 type Query = Record<string, string | number | undefined>
+type ListQuery = Query & { limit?: number | undefined }
+
+/** Of a list that is to be had whole. */
+const ALL = { limit: Number.MAX_SAFE_INTEGER }
 
 /** Every answer but a live stream comes within milliseconds; a daemon that is busy for so long is stuck. */
 const REQUEST_TIMEOUT_MS = 60_000
@@ -155,6 +163,18 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     }
   }
   const get = async <T>(path: string): Promise<T> => json<T>(await request('GET', path))
+  /** As many as `limit` says, over as many pages as that takes; without it one page. */
+  const list = async <T>(path: string, { limit, ...filter }: ListQuery = {}): Promise<T[]> => {
+    const asked = limit === undefined ? undefined : Math.min(limit, PAGE_MAX)
+    const found: T[] = []
+    let next: string | null = `${path}${queryOf({ ...filter, limit: asked })}`
+    while (next !== null) {
+      const response = await request('GET', next)
+      found.push(...(await json<T[]>(response)))
+      next = limit !== undefined && found.length < limit ? nextOf(response) : null
+    }
+    return found.slice(0, limit)
+  }
   const post = async <T>(path: string, body?: unknown): Promise<T> =>
     json<T>(await request('POST', path, body))
   const schedulePath = (name: string) => `/api/schedules/${encodeURIComponent(name)}`
@@ -164,16 +184,16 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
   return {
     health: () => get('/health'),
     status: () => get('/api/status'),
-    workers: () => get('/api/workers'),
+    workers: () => list('/api/workers', ALL),
     async createTask(body) {
       const response = await request('POST', '/api/tasks', body)
       return { task: await json<NewTaskJson>(response), inserted: response.status === 201 }
     },
-    tasks: (filter = {}) => get(`/api/tasks${queryOf(filter)}`),
+    tasks: (filter = {}) => list('/api/tasks', filter),
     task: (id) => get(taskPath(id)),
-    events: (id, filter = {}) => get(`${taskPath(id)}/events${queryOf(filter)}`),
+    events: (id, filter = {}) => list(`${taskPath(id)}/events`, filter),
     timeline: (id) => get(`${taskPath(id)}/timeline`),
-    search: (q, filter = {}) => get(`/api/search${queryOf({ q, ...filter })}`),
+    search: (q, filter = {}) => list('/api/search', { q, ...filter }),
     explain: (id) => get(`${taskPath(id)}/explain`),
     result: (id) => get(`${taskPath(id)}/result`),
     screen: (id) => get(`${taskPath(id)}/screen`),
@@ -185,30 +205,30 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     approve: (id, ask) => post(`${taskPath(id)}/approve`, { ask }),
     deny: (id, reason, ask) => post(`${taskPath(id)}/deny`, { reason, ask }),
     send: (id, text, ask) => post(`${taskPath(id)}/send`, { text, ask }),
-    projects: () => get('/api/projects'),
+    projects: () => list('/api/projects', ALL),
     addProject: (project) => post('/api/projects', project),
     project: (name) => get(projectPath(name)),
     updateProject: async (name, changes) => json(await request('PATCH', projectPath(name), changes)),
     removeProject: async (name) => json(await request('DELETE', projectPath(name))),
     trustProject: (name) => post(`${projectPath(name)}/trust`),
-    rules: (project) => get(`${projectPath(project)}/rules`),
+    rules: (project) => list(`${projectPath(project)}/rules`, ALL),
     changeRules: (project, changes) => post(`${projectPath(project)}/rules`, changes),
-    incidents: (filter = {}) => get(`/api/incidents${queryOf(filter)}`),
-    audit: (filter = {}) => get(`/api/audit${queryOf(filter)}`),
-    schedules: () => get('/api/schedules'),
+    incidents: (filter = {}) => list('/api/incidents', filter),
+    audit: (filter = {}) => list('/api/audit', filter),
+    schedules: () => list('/api/schedules', ALL),
     schedule: (name) => get(schedulePath(name)),
     addSchedule: (schedule) => post('/api/schedules', schedule),
     pauseSchedule: (name) => post(`${schedulePath(name)}/pause`),
     resumeSchedule: (name) => post(`${schedulePath(name)}/resume`),
     removeSchedule: async (name) => json(await request('DELETE', schedulePath(name))),
     runSchedule: (name) => post(`${schedulePath(name)}/run`),
-    templates: () => get('/api/templates'),
+    templates: () => list('/api/templates', ALL),
     template: (name) => get(`/api/templates/${encodeURIComponent(name)}`),
-    inbox: (filter = {}) => get(`/api/inbox${queryOf(filter)}`),
+    inbox: (filter = {}) => list('/api/inbox', filter),
     inboxEntry: (id) => get(`/api/inbox/${encodeURIComponent(id)}`),
     approveEntry: (id) => post(`/api/inbox/${encodeURIComponent(id)}/approve`),
     refuseEntry: (id, reason) => post(`/api/inbox/${encodeURIComponent(id)}/refuse`, { reason }),
-    keys: () => get('/api/keys'),
+    keys: () => list('/api/keys', ALL),
     createKey: (body) => post('/api/keys', body),
     revokeKey: (id) => post(`/api/keys/${encodeURIComponent(id)}/revoke`),
     revokeUser: (id) => post(`/api/users/${encodeURIComponent(id)}/revoke`),
@@ -223,6 +243,11 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
         return body
       }, options),
   }
+}
+
+/** The path of the page after this one; null after the last. */
+function nextOf(response: Response): string | null {
+  return /<([^>]+)>; rel="next"/.exec(response.headers.get('link') ?? '')?.[1] ?? null
 }
 
 function queryOf(values: Query): string {

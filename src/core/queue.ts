@@ -1,4 +1,5 @@
-import type { NewTask, Task, TaskResult, TaskStatus } from './task.ts'
+import type { TaskQuery } from './task-list.ts'
+import type { ListedTask, NewTask, Task, TaskResult, TaskStatus } from './task.ts'
 
 /** How an attempt ended, as the queue counts it. */
 export type Outcome =
@@ -58,9 +59,6 @@ export type ClaimFilter = {
 /** What the queue itself must know of a project; `maxRunning` counts over all workers, null: no limit. */
 export type ProjectLimits = { name: string; maxRunning: number | null; paused: boolean }
 
-/** `before`: only tasks older than the one with this id, to page on. */
-export type TaskQuery = { status?: TaskStatus; project?: string; before?: string; limit: number }
-
 /** `cancelled`: it was queued and is over; `requested`: its worker will end it; `already_final`: too late. */
 export type CancelReply = 'cancelled' | 'requested' | 'already_final' | 'unknown'
 
@@ -78,8 +76,7 @@ export type Queue = {
    */
   insert: (task: NewTask) => Promise<{ task: Task; inserted: boolean; held?: boolean }>
   get: (id: string) => Promise<Task | null>
-  /** Newest first. */
-  list: (filter: TaskQuery) => Promise<Task[]>
+  list: (filter: TaskQuery) => Promise<ListedTask[]>
   /** Ids that start with `prefix`, at most 2: for ids by unique prefix. */
   idsByPrefix: (prefix: string) => Promise<string[]>
   count: (status: TaskStatus) => Promise<number>

@@ -76,6 +76,18 @@ export type Task = Omit<NewTask, 'scheduledAt'> & {
   finishedAt: number | null
 }
 
+/** Of a prompt, in lists. */
+export const PROMPT_SHOWN_CHARS = 200
+
+/** A task as lists have it: without its result, and of its prompt at most the first 200 characters. */
+export type ListedTask = Omit<Task, 'result'>
+
+/** The task as lists have it. */
+export function toListed({ result: _result, prompt, ...task }: Task): ListedTask {
+  // By code points, as the stores count: no character is cut in two.
+  return { ...task, prompt: Array.from(prompt).slice(0, PROMPT_SHOWN_CHARS).join('') }
+}
+
 /** True for a status that no worker will ever change again. */
 export function isFinal(status: TaskStatus): boolean {
   return status !== 'queued' && status !== 'running'

@@ -102,7 +102,14 @@ export function createApiDeps(of: Parts): AppDeps {
         return task === null ? null : viewOf(task)
       },
       idsByPrefix: (prefix) => queue.idsByPrefix(prefix),
-      list: async (filter) => Promise.all((await chosen.seen(filter)).map(viewOf)),
+      list: async (query) => {
+        const tasks = await chosen.seen(query)
+        const agents = await supervisor.factsOfAll(tasks)
+        return tasks.flatMap((task, index) => {
+          const agent = agents[index]
+          return agent === undefined ? [] : [{ task, agent }]
+        })
+      },
       cancel: (id, reason) => supervisor.cancel(id, reason),
       retry: (id) => supervisor.retry(id),
       approve: (id, ask) => supervisor.answer(id, (answers) => answers.approve(ask), 'granted'),

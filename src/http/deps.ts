@@ -4,20 +4,23 @@ import type { RecordedEvent } from '../core/hook-kind.ts'
 import type { PermissionRule } from '../core/permission-rule.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { GithubRule } from '../core/github-event.ts'
-import type { InboxEntry, InboxState, NewInboxEntry, Origin } from '../core/inbox.ts'
-import type { CancelReply, RetryReply, TaskQuery } from '../core/queue.ts'
+import type { InboxEntry, NewInboxEntry, Origin } from '../core/inbox.ts'
+import type { CancelReply, RetryReply } from '../core/queue.ts'
+import type { TaskQuery } from '../core/task-list.ts'
 import type { Schedule, ScheduleRun } from '../core/schedule.ts'
 import type { Rights } from '../core/rights.ts'
-import type { NewTask, PermissionMode, Task } from '../core/task.ts'
+import type { ListedTask, NewTask, PermissionMode, Task } from '../core/task.ts'
 import type { Template } from '../core/template.ts'
 import type { Timeline } from '../core/timeline.ts'
 import type { SearchFilter, SearchHit } from '../store/search.ts'
 import type { ApplyHow } from '../core/workspace.ts'
 import type { AppliedJson, DiscardedJson } from '../protocol/workspace.ts'
-import type { HealthJson, StatusJson, toTaskJson } from '../protocol/rest.ts'
+import type { HealthJson, StatusJson, toTaskJson, toTaskSummaryJson } from '../protocol/rest.ts'
 import type { IncidentView } from '../protocol/incident.ts'
 import type { Audit, AuditEntry } from '../core/audit.ts'
 import type { AuditQuery } from '../store/audit.ts'
+import type { IncidentQuery } from '../store/incidents.ts'
+import type { InboxQuery } from '../store/inbox.ts'
 import type { Idempotency } from '../store/idempotency.ts'
 import type { Worker } from '../core/worker.ts'
 import type { SystemJson } from '../protocol/fleet.ts'
@@ -31,6 +34,9 @@ import type { Authenticate } from './identity/authenticate.ts'
 
 /** A queue row with what the supervisor knows about its agent. */
 export type TaskView = { task: Task; agent: Parameters<typeof toTaskJson>[1] }
+
+/** A row of a list of tasks. */
+export type ListedView = { task: ListedTask; agent: Parameters<typeof toTaskSummaryJson>[1] }
 
 /** A new task as it was asked for. At least one of `dir` and `project` is set. */
 export type TaskRequest = Omit<NewTask, 'project' | 'priority'> & {
@@ -89,8 +95,7 @@ export type AppDeps = {
     get: (id: string) => Promise<TaskView | null>
     /** At most 2 ids that start with the prefix. */
     idsByPrefix: (prefix: string) => Promise<string[]>
-    /** Newest first. */
-    list: (filter: TaskQuery) => Promise<TaskView[]>
+    list: (query: TaskQuery) => Promise<ListedView[]>
     /** Idempotent. */
     cancel: (id: string, reason: string) => Promise<CancelReply>
     retry: (id: string) => Promise<RetryReply>
@@ -173,7 +178,7 @@ export type AppDeps = {
   /** Requests from outside; `approve` and `refuse` throw CONFLICT where nothing is left to decide, null: no such entry. */
   inbox: {
     /** Newest first. */
-    list: (filter: { state: InboxState | null; limit: number }) => Promise<InboxEntry[]>
+    list: (query: InboxQuery) => Promise<InboxEntry[]>
     get: (id: number) => Promise<InboxEntry | null>
     approve: (id: number, by: string) => Promise<InboxEntry | null>
     refuse: (id: number, by: string, reason: string) => Promise<InboxEntry | null>
@@ -199,7 +204,7 @@ export type AppDeps = {
   usage: (range: { from: number; to: number; project: string | null }) => Promise<ModelSpending[]>
   status: () => Promise<StatusJson>
   /** Newest first. */
-  incidents: (filter: { limit: number; open: boolean }) => Promise<IncidentView[]>
+  incidents: (query: IncidentQuery) => Promise<IncidentView[]>
   /** One word for each part, `ok` when it is well: shown without a token. */
   health: (part: HealthPart) => Promise<HealthReply>
   /**

@@ -56,7 +56,8 @@ export async function* liveText(deps: AppDeps, options: LiveOptions): AsyncGener
     yield frame(cursor)
     if (taskId !== null) changed.add(taskId)
     else if (options.resumed) {
-      const tasks = await deps.tasks.list({ limit: RESUME_TASKS })
+      const { projects = null } = options
+      const tasks = await deps.tasks.list({ limit: RESUME_TASKS, ...(projects !== null && { projects }) })
       for (const { task } of tasks.toReversed()) changed.add(task.id)
     }
     while (!signal.aborted) {

@@ -1,13 +1,13 @@
 import { z } from 'zod'
 import type { AuditEntry } from '../core/audit.ts'
+import { paged } from './list.ts'
 import { at } from './result.ts'
 
-/** Query of `GET /api/audit`: newest first; `who` is a caller's id or kind, `before` an entry's id to page on. */
+/** Query of `GET /api/audit`: newest first; `who` is a caller's id or kind. */
 export const AuditFilter = z.strictObject({
   since: z.iso.datetime({ offset: true }).optional(),
   who: z.string().min(1).max(200).optional(),
-  before: z.coerce.number().int().min(1).optional(),
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  ...paged(['-id'], { limit: 100 }),
 })
 
 /** One change on the wire; `at` is ISO 8601 in UTC. The fields are those of core/audit.ts. */

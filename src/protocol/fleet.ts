@@ -1,7 +1,16 @@
 import { z } from 'zod'
 import { AGENT_STATES } from '../core/agent-state.ts'
 import { TASK_STATUSES } from '../core/task.ts'
+import { paged } from './list.ts'
 import { at } from './result.ts'
+
+/** Queries of `GET /api/agents`, `/api/systems` and `/api/workers`. */
+export const AgentFilter = z.strictObject({
+  project: z.string().min(1).max(40).optional(),
+  ...paged(['started_at', '-started_at', 'project', '-project']),
+})
+export const SystemFilter = z.strictObject(paged(['id', '-id']))
+export const WorkerFilter = z.strictObject(paged(['worker', '-worker', 'seen_at', '-seen_at']))
 
 /** An agent that works now, or waits for a person. `started_at` is ISO 8601 in UTC. */
 export const AgentJson = z

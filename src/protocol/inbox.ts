@@ -1,11 +1,12 @@
 import { z } from 'zod'
 import { INBOX_STATES, type InboxEntry } from '../core/inbox.ts'
+import { paged } from './list.ts'
 import { at } from './result.ts'
 
-/** Query of `GET /api/inbox`. */
+/** Query of `GET /api/inbox`: newest first. */
 export const InboxFilter = z.strictObject({
   state: z.enum(INBOX_STATES).optional(),
-  limit: z.coerce.number().int().min(1).max(1000).default(50),
+  ...paged(['-id'], { limit: 50 }),
 })
 export const ApproveEntryBody = z.strictObject({})
 export const RefuseEntryBody = z.strictObject({ reason: z.string().min(1).max(1000).optional() })

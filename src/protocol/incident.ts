@@ -1,11 +1,12 @@
 import { z } from 'zod'
 import { INCIDENT_KINDS, type Incident } from '../core/incident.ts'
+import { paged } from './list.ts'
 import { at } from './result.ts'
 
 /** Query of `GET /api/incidents`: newest first; `open=1`: only what lasts. */
 export const IncidentFilter = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(1000).default(50),
   open: z.enum(['0', '1']).default('0'),
+  ...paged(['-id'], { limit: 50 }),
 })
 
 /** An incident with how its messages fare. */

@@ -1,6 +1,12 @@
 import { z } from 'zod'
 import { SCOPES, type Scope } from '../core/principal.ts'
+import { paged } from './list.ts'
 import { at } from './result.ts'
+
+/** Query of `GET /api/keys`. */
+export const KeyFilter = z.strictObject(
+  paged(['created_at', '-created_at', 'name', '-name', 'last_used_at', '-last_used_at']),
+)
 
 /** Body of `POST /api/keys`. Without `projects` the key is for all of them; without an end it is for ever. */
 export const NewKeyBody = z

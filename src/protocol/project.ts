@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { ProjectSettings } from '../core/project.ts'
 import { PERMISSION_MODES } from '../core/task.ts'
+import { paged } from './list.ts'
 import { at } from './result.ts'
 
 // oxlint-disable-next-line no-control-regex -- control characters are what is refused
@@ -43,6 +44,9 @@ const SETTINGS = z.strictObject({
   max_tokens_per_day: tokens.nullable(),
   max_cost_usd_per_day: dollars.nullable(),
 })
+
+/** Query of `GET /api/projects`. */
+export const ProjectFilter = z.strictObject(paged(['name', '-name', 'created_at', '-created_at']))
 
 /** Body of `PATCH /api/projects/:name`: what is named changes, all at once; null: no value of its own. */
 export const ProjectChangesBody = SETTINGS.partial()

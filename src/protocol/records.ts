@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Timeline } from '../core/timeline.ts'
+import { paged } from './list.ts'
 import { at } from './result.ts'
 
 /** A time on the wire, ISO 8601 with a zone; becomes ms since 1970. */
@@ -25,7 +26,7 @@ export const SearchQuery = z.strictObject({
     .regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
     .optional(),
   since: time.optional(),
-  limit: z.coerce.number().int().min(1).max(200).default(20),
+  ...paged(['-id'], { limit: 20, max: 200 }),
 })
 
 /** One event that a search found. `snippet` is text of an agent: to be made safe where it is shown. */

@@ -2,7 +2,9 @@ import { z } from 'zod'
 import { AGENT_STATES, type AgentState } from '../core/agent-state.ts'
 import type { StateChange } from '../core/attempt.ts'
 import { OWN, PHASES, PLAIN, type RecordedEvent } from '../core/hook-kind.ts'
-import { PERMISSION_MODES, TASK_STATUSES, promptFault, type Task } from '../core/task.ts'
+import { PERMISSION_MODES, TASK_STATUSES, promptFault, type ListedTask, type Task } from '../core/task.ts'
+import { TASK_SORTS } from '../core/task-list.ts'
+import { paged } from './list.ts'
 import { EVENT_FILTER } from './records.ts'
 import { TaskResult, WorkspaceJson, at } from './result.ts'
 
@@ -97,19 +99,23 @@ export const NewProjectBody = z.strictObject({
   name: ProjectName.optional(),
   trust: z.boolean().default(false),
 })
+/**
+ * Query of `GET /api/tasks`. In the order of their priority there are only tasks that are queued, in the order of
+ * their end only those that are over.
+ */
 export const TaskFilter = z.strictObject({
   status: z.enum(TASK_STATUSES).optional(),
   project: ProjectName.optional(),
-  /** The id of a task: only older ones, to page on. */
+  /** The id of a task: only older ones; not beside an order of their priority or end. */
   before: z.string().min(1).max(64).optional(),
-  limit: z.coerce.number().int().min(1).max(1000).default(50),
+  ...paged(TASK_SORTS, { limit: 50 }),
 })
 
-/** Query of `GET /api/tasks/:id/events`: oldest first, those with an id above `after`. */
+/** Query of `GET /api/tasks/:id/events`: those with an id above `after`. */
 export const EventFilter = z.strictObject({
   ...EVENT_FILTER,
   after: z.coerce.number().int().min(0).default(0),
-  limit: z.coerce.number().int().min(1).max(5000).default(1000),
+  ...paged(['id'], { limit: 1000, max: 5000 }),
 })
 /** Query of `GET /api/events`; `replay=1` needs `task` and starts at that task's first event. */
 export const LiveFilter = z.strictObject({
@@ -180,6 +186,15 @@ export const TaskJson = z
   })
   .meta({ id: 'Task' })
 export type TaskJson = z.output<typeof TaskJson>
+
+const { result: _result, workspace: _workspace, ...LISTED } = TaskJson.shape
+
+/**
+ * A task of a list: without its result and its place, and of its prompt only the first 200 characters. One task,
+ * `GET /api/tasks/:id`, has all.
+ */
+export const TaskSummaryJson = z.object(LISTED).meta({ id: 'TaskSummary' })
+export type TaskSummaryJson = z.output<typeof TaskSummaryJson>
 
 /** `POST /api/tasks`: the task, and what a person should know before it starts, one sentence each. */
 export const NewTaskJson = z
@@ -368,19 +383,25 @@ export type LiveEvent =
   | { event: 'state'; data: StateChangeJson }
   | { event: 'task'; data: TaskJson }
 
+/** What is known of a task's agent, as lists tell it. */
+type ListedAgent = {
+  state: AgentState | null
+  reason: string | null
+  dir: string | null
+  window: string | null
+  claudeSessionId: string | null
+  waitingFor: PendingQuestion | null
+  tokens: { input: number; output: number } | null
+}
+
 export function toTaskJson(
   task: Task,
-  agent: {
-    state: AgentState | null
-    reason: string | null
-    dir: string | null
-    window: string | null
-    claudeSessionId: string | null
-    waitingFor: PendingQuestion | null
-    tokens: { input: number; output: number } | null
-    workspace: z.output<typeof WorkspaceJson> | null
-  },
+  agent: ListedAgent & { workspace: z.output<typeof WorkspaceJson> | null },
 ): TaskJson {
+  return { ...toTaskSummaryJson(task, agent), result: task.result, workspace: agent.workspace }
+}
+
+export function toTaskSummaryJson(task: ListedTask, agent: ListedAgent): TaskSummaryJson {
   return {
     id: task.id,
     status: task.status,
@@ -403,7 +424,6 @@ export function toTaskJson(
     in_place: task.inPlace,
     source: task.source,
     scheduled_at: toIso(task.scheduledAt),
-    result: task.result,
     error: task.error,
     created_at: toIso(task.createdAt),
     started_at: task.startedAt === null ? null : toIso(task.startedAt),
@@ -413,7 +433,6 @@ export function toTaskJson(
     claude_session_id: agent.claudeSessionId,
     waiting_for: agent.waitingFor,
     tokens: agent.tokens,
-    workspace: agent.workspace,
   }
 }
 

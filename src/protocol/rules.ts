@@ -1,7 +1,11 @@
 import { z } from 'zod'
 import { RULE_EFFECTS } from '../core/permission-rule.ts'
+import { paged } from './list.ts'
 
 const rule = z.string().min(1).max(1000)
+
+/** Query of `GET /api/projects/:name/rules`: oldest first. */
+export const RuleFilter = z.strictObject(paged(['added']))
 
 /** Body of `POST /api/projects/:name/rules`: all of it happens, or nothing; a known rule takes the new effect. */
 export const RuleChangesBody = z.strictObject({

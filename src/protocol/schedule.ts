@@ -1,9 +1,16 @@
 import { z } from 'zod'
 import { MISSED_POLICIES, type Schedule, type ScheduleRun } from '../core/schedule.ts'
 import { NewTaskBody, ProjectName, Prompt } from './rest.ts'
+import { paged } from './list.ts'
 import { at } from './result.ts'
 
 const { role, model, timeout_s, permission_mode, allowed_tools, disallowed_tools, dir } = NewTaskBody.shape
+
+/** Query of `GET /api/schedules`. */
+export const ScheduleFilter = z.strictObject({
+  project: ProjectName.optional(),
+  ...paged(['name', '-name', 'created_at', '-created_at']),
+})
 
 /** Body of `POST /api/schedules`. One of `dir` and `project` is needed; `dir` registers a project if it is new. */
 export const NewScheduleBody = z

@@ -1,5 +1,9 @@
 import { z } from 'zod'
 import type { Template } from '../core/template.ts'
+import { paged } from './list.ts'
+
+/** Query of `GET /api/templates`. */
+export const TemplateFilter = z.strictObject(paged(['name', '-name']))
 
 /** A task template on the wire. */
 export const TemplateJson = z

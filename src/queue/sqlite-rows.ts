@@ -1,4 +1,4 @@
-import type { NewTask, PermissionMode, Task, TaskResult, TaskStatus } from '../core/task.ts'
+import type { ListedTask, NewTask, PermissionMode, Task, TaskResult, TaskStatus } from '../core/task.ts'
 
 /** A row of the table `tasks`. */
 export type TaskRow = {
@@ -101,6 +101,17 @@ export function newRow(id: string, system: string, task: NewTask, now: number): 
 /** A stored row as the task it stands for. */
 export function toTask(row: TaskRow): Task {
   return {
+    ...toListedTask(row),
+    result: row.result === null ? null : (JSON.parse(row.result) as TaskResult),
+  }
+}
+
+/** Of a row, what lists have. */
+export type ListedRow = Omit<TaskRow, 'system' | 'releases' | 'cancel_reason' | 'result'>
+
+/** Such a row as the task it stands for. */
+export function toListedTask(row: ListedRow): ListedTask {
+  return {
     id: row.id,
     project: row.project,
     prompt: row.prompt,
@@ -130,7 +141,6 @@ export function toTask(row: TaskRow): Task {
     claudeSessionId: row.claude_session_id,
     cancelRequested: row.cancel_requested === 1,
     leaseExpiresAt: row.lease_expires_at,
-    result: row.result === null ? null : (JSON.parse(row.result) as TaskResult),
     error: row.error,
     createdAt: row.created_at,
     startedAt: row.started_at,

@@ -18,24 +18,14 @@ export type QueueDatabase = {
 type Nothing = Record<string, never>
 type Id = { id: string }
 
-/** In words that SQLite finds in the condition of an index: it proves nothing about a parameter. */
-const WITH_STATUS: Record<TaskStatus, string> = {
+/** A status in words that SQLite finds in the condition of an index: it proves nothing about a parameter. */
+export const WITH_STATUS: Record<TaskStatus, string> = {
   queued: "status = 'queued'",
   running: "status = 'running'",
   succeeded: "status = 'succeeded'",
   failed: "status = 'failed' AND status IN ('failed', 'cancelled', 'dead')",
   cancelled: "status = 'cancelled' AND status IN ('failed', 'cancelled', 'dead')",
   dead: "status = 'dead' AND status IN ('failed', 'cancelled', 'dead')",
-}
-
-/** Named, because the index of a project's tasks looks better to SQLite, though most of what it leads to is over. */
-const BY_INDEX: Record<TaskStatus, string> = {
-  queued: 'INDEXED BY tasks_queued',
-  running: 'INDEXED BY tasks_running',
-  succeeded: '',
-  failed: 'INDEXED BY tasks_ended_badly',
-  cancelled: 'INDEXED BY tasks_ended_badly',
-  dead: 'INDEXED BY tasks_ended_badly',
 }
 
 const HAS_LABELS = `OR NOT EXISTS (
@@ -77,14 +67,6 @@ export function prepareStatements(db: QueueDatabase) {
     get: db.prepare<{ system: string; id: string }, TaskRow>(
       'SELECT * FROM tasks WHERE id = :id AND system = :system',
     ),
-    // One statement for each combination, so that each has an index to go by.
-    list: (filter: { status: TaskStatus | undefined; project: boolean; before: boolean }) =>
-      db.prepare<{ system: string; project: string; before: string; limit: number }, TaskRow>(
-        `SELECT * FROM tasks ${filter.status === undefined ? '' : BY_INDEX[filter.status]}
-         WHERE system = :system ${filter.status === undefined ? '' : `AND ${WITH_STATUS[filter.status]}`}
-           ${filter.project ? 'AND project = :project' : ''} ${filter.before ? 'AND id < :before' : ''}
-         ORDER BY id DESC LIMIT :limit`,
-      ),
     // A range, not LIKE: no character of the prefix is special. The + keeps SQLite from another index.
     idsByPrefix: db.prepare<{ system: string; prefix: string }, Id>(
       `SELECT id FROM tasks

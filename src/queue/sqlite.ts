@@ -7,6 +7,7 @@ import { DEPENDENCIES_MAX, newTaskFaults } from '../core/new-task.ts'
 import type { FinishReply, ProjectLimits, Queue, Report } from '../core/queue.ts'
 import type { NewTask, Task, TaskStatus } from '../core/task.ts'
 import { claimOrder, type Line } from './claim-order.ts'
+import { createTaskLists } from './sqlite-list.ts'
 import { newRow, toTask, type Standing, type TaskRow } from './sqlite-rows.ts'
 import { prepareStatements, type QueueDatabase } from './sqlite-statements.ts'
 import { nextTaskId } from './task-id.ts'
@@ -43,6 +44,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
   const { db, system, worker, clock, random } = options
   const { leaseMs = 10 * 60_000, graceMs = 60_000, maxQueued = 100 } = options
   const sql = prepareStatements(db)
+  const lists = createTaskLists(db, system)
   let epoch: number | null = null
 
   /** One atomic write; its thrown error becomes a rejection. Reads go without: they work on a full disk too. */
@@ -184,15 +186,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
 
     get: async (id) => taskOf(id),
 
-    list: async ({ status, project, before, limit }) =>
-      sql
-        .list({
-          status,
-          project: project !== undefined,
-          before: before !== undefined,
-        })
-        .all({ system, project: project ?? '', before: before ?? '', limit })
-        .map(toTask),
+    list: async (query) => lists(query),
 
     idsByPrefix: async (prefix) => sql.idsByPrefix.all({ system, prefix }).map(({ id }) => id),
 

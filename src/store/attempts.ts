@@ -30,6 +30,8 @@ export type Attempts = {
   settle: (report: Report, at: number, endKind?: string) => boolean
   get: (lease: Lease) => Attempt | null
   newestOf: (taskId: string) => Attempt | null
+  /** The newest attempt of each of these tasks that has one. */
+  newestOfAll: (taskIds: string[]) => Map<string, Attempt>
   /** Attempts that are neither settled nor reported, oldest first. */
   openOnes: () => Attempt[]
   /** How attempts that were settled after `at` ended, counted. */
@@ -132,6 +134,10 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
   const newest = db.prepare<{ taskId: string }, AttemptRow>(
     'SELECT * FROM attempts WHERE task_id = :taskId ORDER BY attempt DESC LIMIT 1',
   )
+  const newestOfAll = db.prepare<{ ids: string }, AttemptRow>(
+    `SELECT attempts.* FROM json_each(:ids) AS line CROSS JOIN attempts
+       ON task_id = line.value AND attempt = (SELECT max(attempt) FROM attempts WHERE task_id = line.value)`,
+  )
   const open = db.prepare<Record<string, never>, AttemptRow>(
     `SELECT * FROM attempts WHERE phase IN ('claimed', 'starting', 'started') ORDER BY started_at, task_id`,
   )
@@ -201,6 +207,8 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
       }),
     get: ({ taskId, attempt }) => toAttempt(one.get({ taskId, attempt })),
     newestOf: (taskId) => toAttempt(newest.get({ taskId })),
+    newestOfAll: (taskIds) =>
+      new Map(newestOfAll.all({ ids: JSON.stringify(taskIds) }).map((row) => [row.task_id, fromRow(row)])),
     openOnes: () => open.all({}).map(fromRow),
     endsSince: (at) => ends.all({ at }),
     setSession: ({ taskId, attempt }, claudeSessionId, resumed) =>

@@ -4,6 +4,15 @@ import type { Database } from './database.ts'
 /** A delivery may be repeated for days; its key is kept longer than that. */
 const KEPT_MS = 8 * 86_400_000
 const OPEN_MAX = 1000
+const NEWEST = Number.MAX_SAFE_INTEGER
+
+/** Null: any state, any project, from the newest on; `before`: only those with a smaller id. */
+export type InboxQuery = {
+  state: InboxState | null
+  projects?: readonly string[] | null
+  before?: number | null
+  limit: number
+}
 
 /** Requests from outside on the local database: once `accept` has returned they survive everything. */
 export type InboxStore = {
@@ -12,8 +21,8 @@ export type InboxStore = {
   get: (id: number) => InboxEntry | null
   byKey: (key: string) => InboxEntry | null
   ofTask: (taskId: string) => InboxEntry | null
-  /** Newest first; without states all. */
-  list: (filter: { state: InboxState | null; limit: number }) => InboxEntry[]
+  /** Newest first. */
+  list: (filter: InboxQuery) => InboxEntry[]
   /** The oldest one for the queue, due or not. */
   nextPending: () => InboxEntry | null
   /** Those of a source that may still become or be a task. */
@@ -76,10 +85,14 @@ export function createInboxStore(db: Database): InboxStore {
   const get = db.prepare<{ id: number }, Row>('SELECT * FROM inbox WHERE id = :id')
   const byKey = db.prepare<{ key: string }, Row>('SELECT * FROM inbox WHERE key = :key')
   const ofTask = db.prepare<{ taskId: string }, Row>('SELECT * FROM inbox WHERE task_id = :taskId LIMIT 1')
-  const all = db.prepare<{ limit: number }, Row>('SELECT * FROM inbox ORDER BY id DESC LIMIT :limit')
-  const inState = db.prepare<{ state: string; limit: number }, Row>(
-    'SELECT * FROM inbox WHERE state = :state ORDER BY id DESC LIMIT :limit',
-  )
+  const listed = (where: string) =>
+    db.prepare<{ state: string; projects: string | null; before: number; limit: number }, Row>(
+      `SELECT * FROM inbox WHERE ${where} id < :before
+         AND (:projects IS NULL OR project IN (SELECT value FROM json_each(:projects)))
+       ORDER BY id DESC LIMIT :limit`,
+    )
+  const all = listed('')
+  const inState = listed('state = :state AND')
   const nextPending = db.prepare<Record<string, never>, Row>(
     `SELECT * FROM inbox WHERE state = 'pending' ORDER BY id LIMIT 1`,
   )
@@ -139,8 +152,10 @@ export function createInboxStore(db: Database): InboxStore {
     get: (id) => maybe(get.get({ id })),
     byKey: (key) => maybe(byKey.get({ key })),
     ofTask: (taskId) => maybe(ofTask.get({ taskId })),
-    list: ({ state, limit }) =>
-      (state === null ? all.all({ limit }) : inState.all({ state, limit })).map(toEntry),
+    list: ({ state, projects = null, before, limit }) =>
+      (state === null ? all : inState)
+        .all({ state: state ?? '', projects: listOf(projects), before: before ?? NEWEST, limit })
+        .map(toEntry),
     nextPending: () => maybe(nextPending.get({})),
     openOf: (source) => openOf.all({ source, limit: OPEN_MAX }).map(toEntry),
     setInserted: (id, taskId, at) => void inserted.run({ id, taskId, at }),
@@ -154,6 +169,10 @@ export function createInboxStore(db: Database): InboxStore {
     tellLater: (id, dueAt) => void tellLater.run({ id, dueAt }),
     prune: (now) => prune.run({ before: now - KEPT_MS }),
   }
+}
+
+function listOf(words: readonly string[] | null): string | null {
+  return words === null ? null : JSON.stringify(words)
 }
 
 function toEntry(row: Row): InboxEntry {

@@ -12,6 +12,14 @@ export type NoticeState = {
   error: string | null
 }
 
+/** Of these projects, null: of all and of none; older than the one with the id `before`, null: from the newest on. */
+export type IncidentQuery = {
+  limit: number
+  open: boolean
+  projects?: readonly string[] | null
+  before?: number | null
+}
+
 /** The record of what went wrong, with the messages about it that are due. */
 export type Incidents = {
   /**
@@ -26,7 +34,7 @@ export type Incidents = {
   /** Open ones, oldest first. */
   openOnes: () => Incident[]
   /** Newest first. */
-  list: (filter: { limit: number; open: boolean }) => (Incident & { notices: NoticeState[] })[]
+  list: (query: IncidentQuery) => (Incident & { notices: NoticeState[] })[]
   /** Messages that are due, oldest first, with the name of their notifier. */
   dueNotices: (at: number, limit: number) => (Notice & { notifier: string })[]
   noticeDelivered: (id: number) => void
@@ -65,8 +73,10 @@ type NoticeRow = {
 /** Incidents on the local database. */
 export function createIncidents(db: Database, redactor: Pick<Redactor, 'text'> = PLAIN): Incidents {
   const insert = db.prepare<Omit<Row, 'id' | 'closed_at'>, Row>(
-    `INSERT INTO incidents (kind, key, what, evidence, action, alert, task_id, attempt, opened_at)
-     VALUES (:kind, :key, :what, :evidence, :action, :alert, :task_id, :attempt, :opened_at)
+    `INSERT INTO incidents (kind, key, what, evidence, action, alert, task_id, attempt, opened_at, project)
+     VALUES (:kind, :key, :what, :evidence, :action, :alert, :task_id, :attempt, :opened_at, coalesce(
+       (SELECT project FROM tasks WHERE id = :task_id),
+       (SELECT task ->> 'project' FROM shared_tasks WHERE task_id = :task_id LIMIT 1)))
      RETURNING *`,
   )
   const forget = db.prepare<{ before: number }>(
@@ -91,8 +101,10 @@ export function createIncidents(db: Database, redactor: Pick<Redactor, 'text'> =
   const openOnes = db.prepare<Record<string, never>, Row>(
     'SELECT * FROM incidents WHERE closed_at IS NULL ORDER BY id',
   )
-  const all = db.prepare<{ limit: number; open: number }, Row>(
-    'SELECT * FROM incidents WHERE :open = 0 OR closed_at IS NULL ORDER BY id DESC LIMIT :limit',
+  const all = db.prepare<{ limit: number; open: number; projects: string | null; before: number }, Row>(
+    `SELECT * FROM incidents WHERE (:open = 0 OR closed_at IS NULL) AND id < :before
+       AND (:projects IS NULL OR project IN (SELECT value FROM json_each(:projects)))
+     ORDER BY id DESC LIMIT :limit`,
   )
   const noticesOf = db.prepare<{ incident: number }, NoticeRow>(
     'SELECT * FROM notices WHERE incident_id = :incident ORDER BY id',
@@ -152,8 +164,8 @@ export function createIncidents(db: Database, redactor: Pick<Redactor, 'text'> =
       return row === undefined ? null : toIncident(row)
     },
     openOnes: () => openOnes.all({}).map(toIncident),
-    list: ({ limit, open }) =>
-      all.all({ limit, open: open ? 1 : 0 }).map((row) => ({
+    list: (query) =>
+      all.all(paramsOf(query)).map((row) => ({
         ...toIncident(row),
         notices: noticesOf.all({ incident: row.id }).map(({ notifier, phase, state, tries, error }) => ({
           notifier,
@@ -173,6 +185,15 @@ export function createIncidents(db: Database, redactor: Pick<Redactor, 'text'> =
       })),
     noticeDelivered: (id) => void delivered.run({ id }),
     noticeFailed: (id, error, nextAt) => void failed.run({ id, error, nextAt }),
+  }
+}
+
+function paramsOf({ limit, open, projects = null, before }: IncidentQuery) {
+  return {
+    limit,
+    open: open ? 1 : 0,
+    projects: projects === null ? null : JSON.stringify(projects),
+    before: before ?? Number.MAX_SAFE_INTEGER,
   }
 }
 

@@ -29,7 +29,7 @@ function stage(file: string) {
   const search = createSearch(db)
   const find = (text: string, more: Partial<SearchFilter> = {}) => {
     while (search.index());
-    return search.find({ text, project: null, since: null, limit: 20, ...more })
+    return search.find({ text, project: null, since: null, before: null, limit: 20, ...more })
   }
   const task = db.prepare<{ id: string; project: string }>(
     `INSERT INTO tasks (id, system, project, prompt, priority, allowed_tools, disallowed_tools, status, attempt,

@@ -16,7 +16,14 @@ export type SearchHit = {
   snippet: string
 }
 
-export type SearchFilter = { text: string; project: string | null; since: number | null; limit: number }
+export type SearchFilter = {
+  text: string
+  project: string | null
+  since: number | null
+  /** Only events with a smaller id, to page on. */
+  before: number | null
+  limit: number
+}
 
 /** Full-text search over prompts, commands, messages and heads of outputs of all stored events. */
 export type Search = {
@@ -40,7 +47,14 @@ const MERGE_AT_ONCE = 8
 /** Search on the local database. */
 export function createSearch(db: Database): Search {
   const find = db.prepare<
-    { match: string; project: string | null; since: number | null; sinceId: number; limit: number },
+    {
+      match: string
+      project: string | null
+      since: number | null
+      sinceId: number
+      before: number
+      limit: number
+    },
     Row
   >(
     `SELECT e.id, e.task_id, e.attempt, e.at, t.project, e.kind, e.tool, x.text
@@ -48,7 +62,7 @@ export function createSearch(db: Database): Search {
      JOIN hook_events e ON e.id = s.rowid
      JOIN event_texts x ON x.id = e.id
      LEFT JOIN tasks t ON t.id = e.task_id
-     WHERE event_search MATCH :match AND s.rowid >= :sinceId
+     WHERE event_search MATCH :match AND s.rowid >= :sinceId AND s.rowid < :before
        AND (:since IS NULL OR e.at >= :since) AND (:project IS NULL OR t.project = :project)
      ORDER BY s.rowid DESC LIMIT :limit`,
   )
@@ -96,7 +110,7 @@ export function createSearch(db: Database): Search {
         // The statement counts as one row itself.
         return (written.get({})?.rows ?? 0) - before > 1
       }),
-    find({ text, project, since, limit }) {
+    find({ text, project, since, before, limit }) {
       const query = readSearchQuery(text)
       if (query === null) return []
       const sinceId = since === null ? 0 : firstSince.get({ since })?.id
@@ -104,7 +118,8 @@ export function createSearch(db: Database): Search {
       const inText = `{text} : (${query.match})`
       const own = project === null ? null : readSearchQuery(`"${project}"`)
       const match = own === null ? inText : `(${inText}) AND ({project} : ${own.match})`
-      return find.all({ match, project, since, sinceId, limit }).map(({ task_id, text: found, ...row }) => ({
+      const within = { since, sinceId, before: before ?? Number.MAX_SAFE_INTEGER }
+      return find.all({ match, project, ...within, limit }).map(({ task_id, text: found, ...row }) => ({
         ...row,
         taskId: task_id,
         snippet: snippetOf(found ?? '', query.words),

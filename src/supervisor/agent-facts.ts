@@ -1,11 +1,12 @@
 import type { Pending } from '../agent/answers.ts'
 import type { LiveTokens } from '../agent/live-usage.ts'
+import type { Attempt } from '../core/attempt.ts'
 import type { AgentState } from '../core/agent-state.ts'
 import type { Clock } from '../core/clock.ts'
 import { familyOfModel } from '../core/limit.ts'
 import type { Queue } from '../core/queue.ts'
 import type { Redactor } from '../core/redact.ts'
-import { isFinal, type Task } from '../core/task.ts'
+import { isFinal, type ListedTask, type Task } from '../core/task.ts'
 import type { WorkspaceJson } from '../core/workspace.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { Projects } from '../store/projects.ts'
@@ -15,8 +16,8 @@ import type { Runner } from './runner.ts'
 import { whyQueued, type Takes } from './why-queued.ts'
 import type { Workspaces } from './workspaces.ts'
 
-/** What is known of a task's newest agent. */
-export type AgentFacts = {
+/** What lists tell of a task's newest agent. */
+export type ListedFacts = {
   state: AgentState | null
   reason: string | null
   dir: string | null
@@ -24,13 +25,15 @@ export type AgentFacts = {
   claudeSessionId: string | null
   waitingFor: Pending | null
   tokens: LiveTokens | null
-  workspace: WorkspaceJson | null
 }
+
+/** What is known of a task's newest agent. */
+export type AgentFacts = ListedFacts & { workspace: WorkspaceJson | null }
 
 /** What is said of a task that was accepted while the shared queue does not answer. */
 export const HELD = 'Supabase does not answer. The task is kept on this machine and handed over when it does.'
 
-/** Tells of a task's newest agent, or why it has none. */
+/** Tells of a task's newest agent, or why it has none; of many tasks, in their order, with one look into the store. */
 export function createAgentFacts(of: {
   runner: Pick<Runner, 'agents'>
   attempts: Attempts
@@ -42,27 +45,26 @@ export function createAgentFacts(of: {
   worker: string
   takes: Takes
   holds: () => Hold[]
-  modelOf: (task: Task) => string | null
+  modelOf: (task: ListedTask) => string | null
   /** Why no task of this project may start today, or null. */
   spent: (project: string) => string | null
   /** It was accepted here, and the queue does not have it yet. */
   waitsHere: (taskId: string) => boolean
   clock: Clock
-}): (task: Task) => Promise<AgentFacts> {
+}): { of: (task: Task) => Promise<AgentFacts>; ofAll: (tasks: ListedTask[]) => Promise<ListedFacts[]> } {
   const { runner, attempts, projects, workspaces, places } = of
 
-  function holderFor(task: Task): string | null {
+  function holderFor(task: ListedTask): string | null {
     const project = projects.byName(task.project)
     if (project === null || !workspaces.worksInPlace(project, task)) return null
     return places.holderOf(project.dir, task.id)
   }
 
-  return async (task) => {
+  async function factsOf(task: ListedTask, attempt: Attempt | null): Promise<ListedFacts> {
     const running = runner.agents.get(task.id)
-    const attempt = attempts.newestOf(task.id)
     // Within one state only the watcher knows the newest reason: the tool that runs now, say.
     const view = running?.watcher?.view()
-    const facts: AgentFacts = {
+    const facts: ListedFacts = {
       state: attempt?.state ?? null,
       reason:
         (view !== undefined && view.state === attempt?.state ? of.redactor.text(view.reason) : null) ??
@@ -73,7 +75,6 @@ export function createAgentFacts(of: {
       claudeSessionId: attempt?.claudeSessionId ?? null,
       waitingFor: running?.watcher?.answers.pending() ?? null,
       tokens: running?.usage?.tokens() ?? null,
-      workspace: workspaces.view(task.id) ?? task.result?.workspace ?? null,
     }
     if (of.waitsHere(task.id)) return { ...facts, reason: `queue: ${HELD}` }
     if (task.status === 'queued')
@@ -93,6 +94,17 @@ export function createAgentFacts(of: {
           })) ?? (attempt === null ? null : facts.reason),
       }
     return isFinal(task.status) ? { ...facts, waitingFor: null } : facts
+  }
+
+  return {
+    of: async (task) => ({
+      ...(await factsOf(task, attempts.newestOf(task.id))),
+      workspace: workspaces.view(task.id) ?? task.result?.workspace ?? null,
+    }),
+    ofAll: async (tasks) => {
+      const newest = attempts.newestOfAll(tasks.map(({ id }) => id))
+      return Promise.all(tasks.map((task) => factsOf(task, newest.get(task.id) ?? null)))
+    },
   }
 }
 

@@ -5,11 +5,11 @@ import type { Clock } from '../core/clock.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { CancelReply, Queue, RetryReply } from '../core/queue.ts'
 import type { Redactor } from '../core/redact.ts'
-import type { NewTask, Task } from '../core/task.ts'
+import type { ListedTask, NewTask, Task } from '../core/task.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { Project, Projects } from '../store/projects.ts'
 import type { Worktrees } from '../store/worktrees.ts'
-import { createAgentFacts, HELD, type AgentFacts } from './agent-facts.ts'
+import { createAgentFacts, HELD, type AgentFacts, type ListedFacts } from './agent-facts.ts'
 import { createBringHome, type BringHome } from './bring-home.ts'
 import type { Budgets } from './budgets.ts'
 import type { Dispatcher, Hold } from './dispatcher.ts'
@@ -55,6 +55,8 @@ export type FleetApi = {
   ) => Promise<Record<string, unknown>>
   /** The task's newest agent, or why it has none. */
   factsOf: (task: Task) => Promise<AgentFacts>
+  /** The same of many tasks, in their order. */
+  factsOfAll: (tasks: ListedTask[]) => Promise<ListedFacts[]>
   screen: (id: string) => Promise<string | null>
   /** What a person does with the work of a task. */
   work: BringHome
@@ -86,7 +88,7 @@ export function createFleetApi(of: {
   worker: string
   takes: Takes
   /** The model a task runs with; null: Claude Code's own choice. */
-  modelOf: (task: Task) => string | null
+  modelOf: (task: ListedTask) => string | null
   /** Why no task of this project may start today, or null. */
   spent: (project: string) => string | null
   /** It was accepted here, and the queue does not have it yet. */
@@ -104,7 +106,7 @@ export function createFleetApi(of: {
     of
   const { notify, notifyEnd, projectsChanged } = of
   const holds = (): Hold[] => [...dispatcher.holds(), ...of.recovery.holds()]
-  const factsOf = createAgentFacts({ ...of, holds })
+  const facts = createAgentFacts({ ...of, holds })
 
   return {
     async insert({ dir, project: name, trust, ...task }) {
@@ -152,7 +154,8 @@ export function createFleetApi(of: {
       const ask = { tool, input: input as Record<string, unknown> }
       return (await ruling.answer(agent, ask)) ?? agent.watcher.answers.hold(ask, signal)
     },
-    factsOf,
+    factsOf: facts.of,
+    factsOfAll: facts.ofAll,
     async screen(id) {
       const live = runner.agents.get(id)?.watcher?.screen()
       if (live !== undefined && live !== '') return live

@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.ts'
 import { CcmError, messageOf, type ErrorCode } from '../core/errors.ts'
 import type { InboxEntry, NewInboxEntry } from '../core/inbox.ts'
 import type { CancelReply, Queue } from '../core/queue.ts'
-import { isFinal, type Task } from '../core/task.ts'
+import { isFinal, type ListedTask, type Task } from '../core/task.ts'
 import type { InboxStore } from '../store/inbox.ts'
 import type { StartPulse } from './beats.ts'
 import { createInOrder } from './in-order.ts'
@@ -78,9 +78,9 @@ export function createInbox(deps: {
     return 0
   }
 
-  async function insertedBefore(entry: InboxEntry): Promise<Task | null> {
+  async function insertedBefore(entry: InboxEntry): Promise<ListedTask | null> {
     if (entry.id > doubtful && entry.tries === 0) return null
-    const tasks = await queue.list({ project: entry.project, limit: LOOK_BACK })
+    const tasks = await queue.list({ projects: [entry.project], limit: LOOK_BACK })
     return tasks.find(({ dedupeKey }) => dedupeKey === entry.key) ?? null
   }
 

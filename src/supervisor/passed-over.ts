@@ -1,5 +1,5 @@
 import type { Queue } from '../core/queue.ts'
-import type { Task } from '../core/task.ts'
+import type { ListedTask, Task } from '../core/task.ts'
 import type { Project, Projects } from '../store/projects.ts'
 
 /** What a claim must leave. */
@@ -30,7 +30,7 @@ export function createPassedOver(deps: {
   /** Whether any model's limit is reached. */
   isLimited: () => boolean
   /** When the model of a task is free again; null: it is. */
-  limitedUntil: (task: Task) => number | null
+  limitedUntil: (task: ListedTask) => number | null
 }): () => Promise<PassedOver> {
   const { queue, projects, worksInPlace, holderOf } = deps
   return async () => {

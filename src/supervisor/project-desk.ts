@@ -1,7 +1,7 @@
 import { CcmError } from '../core/errors.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { Queue } from '../core/queue.ts'
-import type { Task } from '../core/task.ts'
+import type { ListedTask } from '../core/task.ts'
 import type { Project, Projects } from '../store/projects.ts'
 
 /** Changes of projects that the queue must hear of. The local row is the truth; the queue is told again at each start. */
@@ -34,9 +34,9 @@ export function createProjectDesk(deps: {
       return project
     },
     async remove(name) {
-      const alive: Task[] = []
+      const alive: ListedTask[] = []
       for (const status of ['running', 'queued'] as const) {
-        alive.push(...(await queue.list({ status, project: name, limit: NAMED + 1 })))
+        alive.push(...(await queue.list({ status, projects: [name], limit: NAMED + 1 })))
       }
       if (alive.length > 0) {
         const ids = alive.slice(0, NAMED).map(({ id }) => id)

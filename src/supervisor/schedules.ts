@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts'
 import { CcmError, messageOf, type ErrorCode } from '../core/errors.ts'
 import type { Queue } from '../core/queue.ts'
 import { planRun, runKey, type Schedule, type ScheduleRun } from '../core/schedule.ts'
-import { isFinal, type Task } from '../core/task.ts'
+import { isFinal, type ListedTask, type Task } from '../core/task.ts'
 import type { Schedules } from '../store/schedules.ts'
 import type { StartPulse } from './beats.ts'
 import { readCron } from './cron-times.ts'
@@ -100,9 +100,9 @@ export function createScheduler(deps: {
     }
   }
 
-  async function queuedBefore(schedule: Schedule, dueAt: number): Promise<Task | null> {
+  async function queuedBefore(schedule: Schedule, dueAt: number): Promise<ListedTask | null> {
     const key = runKey(schedule.id, dueAt)
-    const tasks = await queue.list({ project: schedule.project, limit: LOOK_BACK })
+    const tasks = await queue.list({ projects: [schedule.project], limit: LOOK_BACK })
     return tasks.find(({ dedupeKey }) => dedupeKey === key) ?? null
   }
 

@@ -3,9 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { CcmError } from '../core/errors.ts'
 import { checkNewTask } from '../core/new-task.ts'
-import type { Queue, TaskQuery } from '../core/queue.ts'
+import type { Queue } from '../core/queue.ts'
+import { listTasks } from '../core/task-list.ts'
 import { narrowed, type Rights } from '../core/rights.ts'
-import type { NewTask, PermissionMode, Task, TaskStatus } from '../core/task.ts'
+import { toListed, type NewTask, type PermissionMode, type Task, type TaskStatus } from '../core/task.ts'
 import type { SharedTasks } from '../store/shared-tasks.ts'
 import type { Arrivals } from './arrivals.ts'
 import { createCached, type Cached } from './cached.ts'
@@ -23,7 +24,7 @@ type RemoteQueue = Queue & {
 /** A queue as its own machine sees it. */
 export type SharedQueue = Queue & {
   /** As `list`, for people: with what waits here, and while the queue is away with what this machine knows. */
-  seen: (filter: TaskQuery) => Promise<Task[]>
+  seen: Queue['list']
 }
 
 /** Whoever adds a task is answered within this time; without an answer of the queue the task is accepted here. */
@@ -147,23 +148,14 @@ export function createSharedQueue(deps: {
         () => kept.newest(there),
       )
     },
-    async seen({ limit, ...filter }) {
-      const { status, project, before } = filter
-      const isWanted = (task: Task) =>
-        (status === undefined || task.status === status) &&
-        (project === undefined || task.project === project) &&
-        (before === undefined || task.id < before)
+    async seen(query) {
       const there = await asked(
-        () => queue.list({ ...filter, limit }),
-        () => kept.running(),
+        () => queue.list(query),
+        () => kept.running().map(toListed),
       )
       const ids = new Set(there.map(({ id }) => id))
-      return [
-        ...there.filter(isWanted),
-        ...handOver.list().filter((task) => isWanted(task) && !ids.has(task.id)),
-      ]
-        .toSorted((a, b) => (a.id < b.id ? 1 : -1))
-        .slice(0, limit)
+      const here = handOver.list().filter(({ id }) => !ids.has(id))
+      return listTasks([...there, ...here.map(toListed)], query)
     },
     async idsByPrefix(prefix) {
       const there = await asked(

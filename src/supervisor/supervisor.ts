@@ -3,7 +3,7 @@ import { type Claude, createClaudeFinder } from '../agent/claude.ts'
 import { occupiesSlot } from '../agent/watcher.ts'
 import { CcmError } from '../core/errors.ts'
 import { createMeters } from '../core/meters.ts'
-import type { Task } from '../core/task.ts'
+import type { ListedTask } from '../core/task.ts'
 import { adoptAll, adoptProvisionally } from './adopt.ts'
 import { createBeginning } from './begin-task.ts'
 import { createClaimFilter } from './claim-filter.ts'
@@ -329,7 +329,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     return budgets.dayOver() ?? budgets.projectOver(project)
   }
 
-  function modelOf(task: Task): string | null {
+  function modelOf(task: ListedTask): string | null {
     return task.model ?? projects.byName(task.project)?.model ?? settings.claude.model
   }
   const api = createFleetApi({

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import type { Queue } from '../core/queue.ts'
-import type { Task } from '../core/task.ts'
+import type { ListedTask, Task } from '../core/task.ts'
 import type { Projects } from '../store/projects.ts'
 import type { Hold } from './dispatcher.ts'
 
@@ -31,7 +31,7 @@ const LASTING = ['login', 'limit', 'breaker']
  * when nothing keeps it. What lasts longest is said first.
  */
 export async function whyQueued(
-  task: Task,
+  task: ListedTask,
   deps: {
     queue: Pick<Queue, 'dependencies' | 'list'>
     projects: Pick<Projects, 'byName'>
@@ -83,7 +83,7 @@ export async function whyQueued(
     return `reserved: worker ${task.resumeWorker} has its session and may go on with it until ${until}.`
   }
   if (maxRunning !== null) {
-    const running = await deps.queue.list({ status: 'running', project: name, limit: maxRunning })
+    const running = await deps.queue.list({ status: 'running', projects: [name], limit: maxRunning })
     if (running.length >= maxRunning) {
       return `limit: project ${name} runs ${maxRunning} at once, its max_running. To raise it: ccm projects set ${name} max_running=N`
     }

@@ -21,7 +21,7 @@ import type { PendingQuestion } from '../../src/protocol/rest.ts'
 import { createFakeProjects } from '../http/fake-projects.ts'
 import { REVIEW, createFakeInbox, fakeWebhooks } from '../http/fake-inbox.ts'
 import { createFakeSchedules } from '../http/fake-schedules.ts'
-import { createIdempotencyInMemory, createKeysInMemory } from '../http/fake-daemon.ts'
+import { createIdempotencyInMemory, createKeysInMemory, listedOf } from '../http/fake-daemon.ts'
 
 const TOKEN = 'token-of-the-test'
 
@@ -136,14 +136,7 @@ export async function serveDaemon(
       },
       get: async (id) => tasks.get(id) ?? null,
       idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
-      async list({ status, project, before, limit }) {
-        const all = [...tasks.values()].toReversed()
-        return all
-          .slice(before === undefined ? 0 : all.findIndex(({ task }) => task.id === before) + 1)
-          .filter(({ task }) => status === undefined || task.status === status)
-          .filter(({ task }) => project === undefined || task.project === project)
-          .slice(0, limit)
-      },
+      list: async (query) => listedOf([...tasks.values()], query),
       async cancel(id, reason) {
         calls.push(['cancel', id, reason])
         if (tasks.get(id)?.task.status === 'succeeded') return 'already_final'

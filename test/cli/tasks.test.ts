@@ -145,9 +145,9 @@ test('workers names all workers of the queue with the tasks they hold', async ()
   }
   const { stdout } = await createCommandLine(daemon.home).ccm('workers', '--json')
   expect(JSON.parse(stdout)).toMatchObject([
+    { worker: 'gone', task_ids: [], this_daemon: false },
     { worker: 'local', task_ids: ['a'], this_daemon: true },
     { worker: 'other', task_ids: ['c', 'b'], this_daemon: false },
-    { worker: 'gone', task_ids: [], this_daemon: false },
   ])
   const lines = (await createCommandLine(daemon.home).ccm('workers')).stdout
   expect(lines).toMatch(/local +1 of 10 +this daemon +h +app +a\n/)

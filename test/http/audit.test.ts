@@ -78,15 +78,17 @@ test('the audit log is for administrators, by caller and time, with a link to wh
   const daemon = createFakeDaemon({
     audits: async (query) => {
       asked.push(query)
-      return [{ ...ENTRY, id: 7 }]
+      return [7, 6].map((id) => ({ ...ENTRY, id }))
     },
   })
   const app = createApp(daemon.deps)
   const url = '/api/audit?who=key&since=2026-01-01T00:00:00Z&limit=1'
   const answer = await app.request(url, { headers: rightful() })
   expect(await answer.json()).toMatchObject([{ id: 7, at: '1970-01-01T00:00:00.000Z', task_id: null }])
-  expect(asked).toEqual([{ since: Date.parse('2026-01-01T00:00:00Z'), who: 'key', before: null, limit: 1 }])
-  expect(answer.headers.get('link')).toContain('before=7')
+  expect(asked).toEqual([{ since: Date.parse('2026-01-01T00:00:00Z'), who: 'key', before: null, limit: 2 }])
+  const next = /<(.*)>; rel="next"/.exec(answer.headers.get('link') ?? '')?.[1] ?? ''
+  await app.request(next, { headers: rightful() })
+  expect(asked[1]).toMatchObject({ who: 'key', before: 7 })
 })
 
 const ENTRY = {

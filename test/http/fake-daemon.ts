@@ -3,7 +3,8 @@ import { pino } from 'pino'
 import type { StateChange } from '../../src/core/attempt.ts'
 import { columnsOf, type RecordedEvent } from '../../src/core/hook-kind.ts'
 import { LOCAL, SCOPES, type Principal } from '../../src/core/principal.ts'
-import type { Task } from '../../src/core/task.ts'
+import { placeOf, type TaskPlace, type TaskQuery } from '../../src/core/task-list.ts'
+import type { ListedTask, Task } from '../../src/core/task.ts'
 import type { AuditEntry } from '../../src/core/audit.ts'
 import type { Idempotency, KeptReply } from '../../src/store/idempotency.ts'
 import type { ApiKey, ApiKeys } from '../../src/store/api-keys.ts'
@@ -69,11 +70,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       },
       get: async (id) => tasks.get(id) ?? null,
       idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
-      list: async ({ limit, before = '~' }) =>
-        [...tasks.values()]
-          .filter(({ task }) => task.id < before)
-          .toReversed()
-          .slice(0, limit),
+      list: async (query) => listedOf([...tasks.values()], query),
       cancel: note('cancel', 'cancelled'),
       retry: note('retry', 'queued'),
       approve: note('approve', 'done'),
@@ -192,6 +189,28 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       tell({ kind: 'state', taskId })
     },
   }
+}
+
+/** What a queue would answer of these tasks, by the order and the places of its contract. */
+export function listedOf<T extends { task: ListedTask }>(all: readonly T[], query: TaskQuery): T[] {
+  const { status, projects, sort = '-created_at', after, limit } = query
+  const way = sort.startsWith('-') ? -1 : 1
+  // They were added in this order, whatever their ids are.
+  const ages = all.map(({ task }) => task.id)
+  const order = (a: TaskPlace, b: TaskPlace): number => {
+    const key = (a.key ?? 0) - (b.key ?? 0)
+    return way * (key === 0 ? ages.indexOf(a.id) - ages.indexOf(b.id) : key)
+  }
+  const placed = all.map((view) => ({ view, place: placeOf(view.task, sort) }))
+  return placed
+    .filter(({ view: { task } }) => status === undefined || task.status === status)
+    .filter(({ view: { task } }) => projects === undefined || projects.includes(task.project))
+    .filter(({ view: { task } }) => !sort.endsWith('priority') || task.status === 'queued')
+    .filter(({ place }) => !sort.endsWith('finished_at') || place.key !== null)
+    .filter(({ place }) => after === undefined || order(place, after) > 0)
+    .sort((a, b) => order(a.place, b.place))
+    .slice(0, limit)
+    .map(({ view }) => view)
 }
 
 /** Headers of a rightful request to the fake daemon. */

@@ -1,8 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Incident } from '../../src/core/incident.ts'
 import { createApp } from './checked-app.ts'
-import type { IncidentJson } from '../../src/protocol/incident.ts'
-import { createFakeDaemon, PORT, rightful } from './fake-daemon.ts'
+import { createFakeDaemon, rightful } from './fake-daemon.ts'
 
 const incidentOf = (id: number, taskId: string | null): Incident & { notices: [] } => ({
   id,
@@ -34,14 +33,9 @@ test('incidents are shown newest first; a credential for some projects sees only
     { id: 2, task_id: 'x', opened_at: '1970-01-01T00:00:01.000Z', closed_at: null, duration_ms: null },
     { id: 1, task_id: null },
   ])
-  expect(asked).toEqual([{ limit: 5, open: true }])
-  const idsFor = async (key: string) => {
-    const headers = { host: `127.0.0.1:${PORT}`, authorization: `Bearer ${key}` }
-    const answer = await app.request('/api/incidents', { headers })
-    return ((await answer.json()) as IncidentJson[]).map(({ id }) => id)
-  }
-  expect(await idsFor('read-key')).toEqual([2])
-  expect(await idsFor('foreign-key')).toEqual([])
+  expect(asked).toEqual([{ limit: 6, open: true, projects: null, before: null }])
+  await app.request('/api/incidents', { headers: rightful({ authorization: 'Bearer read-key' }) })
+  expect(asked[1]).toEqual({ limit: 51, open: false, projects: ['app'], before: null })
 })
 
 test('a filter that is none is refused', async () => {

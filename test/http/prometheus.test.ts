@@ -108,7 +108,7 @@ test('each fingerprint and start is one task, with labels, annotations and the r
     'am:a1:2026-11-21T10:00:00.000Z',
   ])
   expect(tasks[0]?.source).toBe('alertmanager')
-  expect(tasks[0]?.prompt).toMatch(
+  expect((await queue.get(tasks[0]?.id ?? ''))?.prompt).toMatch(
     /BEGIN OF DATA[^]*runbook: https:\/\/runbooks\.example\/disk[^]*instance: db-1[^]*summary: The disk is full\n[^]*END OF DATA/,
   )
 })
@@ -228,7 +228,7 @@ test.skipIf(!hasAlertmanager)('a real Alertmanager delivers, repeats and resolve
   await vi.waitFor(() => expect(store.list({ state: 'inserted', limit: 5 })).toHaveLength(1), within)
   await inbox.begin()
   const [task] = await queue.list({ limit: 5 })
-  expect(task?.prompt).toContain('runbook: https://runbooks.example/disk')
+  expect((await queue.get(task?.id ?? ''))?.prompt).toContain('runbook: https://runbooks.example/disk')
   await tell(new Date(Date.now() - 1000).toISOString())
   await vi.waitFor(async () => expect((await queue.get(task?.id ?? ''))?.status).toBe('cancelled'), within)
   expect(await queue.list({ limit: 5 })).toHaveLength(1)

@@ -47,7 +47,9 @@ test('a search hands on text, project and time, and answers times as ISO 8601', 
     `/api/search?q=${encodeURIComponent('"a" NEAR b')}&project=a&since=2026-01-02T00:00:00Z&limit=5`,
   )
   expect(reply.status).toBe(200)
-  expect(asked).toEqual([{ text: '"a" NEAR b', project: 'a', since: Date.UTC(2026, 0, 2), limit: 5 }])
+  expect(asked).toEqual([
+    { text: '"a" NEAR b', project: 'a', since: Date.UTC(2026, 0, 2), before: null, limit: 6 },
+  ])
   expect(await reply.json()).toMatchObject([
     { id: 1, task_id: 't', at: '1970-01-01T00:00:00.000Z', project: 'a' },
   ])

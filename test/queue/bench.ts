@@ -74,7 +74,7 @@ export const RESULT: TaskResult = {
 }
 
 /** A store with two registered workers, `queue` (worker a) and `other` (worker b). */
-type Bench = {
+export type Bench = {
   store: QueueStore
   queue: Queue
   other: Queue
@@ -128,9 +128,12 @@ async function setUp(store: QueueStore): Promise<Bench> {
       return task
     },
     unchangedBy: async (work) => {
-      const before = await other.list({ limit: 1_000 })
+      const ids = (await other.list({ limit: 1_000 })).map(({ id }) => id)
+      const readAll = async (of: string[]) => Promise.all(of.map(async (id) => other.get(id)))
+      const before = await readAll(ids)
       await work()
-      expect(await other.list({ limit: 1_000 })).toEqual(before)
+      const after = (await other.list({ limit: 1_000 })).map(({ id }) => id)
+      expect(await readAll(after)).toEqual(before)
     },
   }
 }

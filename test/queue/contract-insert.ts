@@ -164,11 +164,15 @@ export function insertContract(bench: BenchRunner): void {
         const [fourth = '', third = '', second = '', first = ''] = ids
         const listed = async (query: Parameters<typeof queue.list>[0]): Promise<string[]> =>
           (await queue.list(query)).map(({ id }) => id)
-        expect(await listed({ project: 'x', limit: 9 })).toEqual([fourth, third, first])
-        expect(await listed({ project: 'x', status: 'running', limit: 9 })).toEqual([])
-        expect(await listed({ before: third, limit: 1 })).toEqual([second])
-        expect(await listed({ before: third, project: 'x', status: 'queued', limit: 9 })).toEqual([first])
-        expect(await listed({ before: first, limit: 9 })).toEqual([])
+        const after = { key: null, id: third }
+        expect(await listed({ projects: ['x'], limit: 9 })).toEqual([fourth, third, first])
+        expect(await listed({ projects: ['x', 'y'], limit: 9 })).toEqual(ids)
+        expect(await listed({ projects: ['x', 'y'], sort: 'created_at', limit: 2 })).toEqual([first, second])
+        expect(await listed({ projects: [], limit: 9 })).toEqual([])
+        expect(await listed({ projects: ['x'], status: 'running', limit: 9 })).toEqual([])
+        expect(await listed({ after, limit: 1 })).toEqual([second])
+        expect(await listed({ after, projects: ['x'], status: 'queued', limit: 9 })).toEqual([first])
+        expect(await listed({ after: { key: null, id: first }, limit: 9 })).toEqual([])
       }),
     )
 

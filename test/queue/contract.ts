@@ -5,6 +5,7 @@ import { dependencyContract } from './contract-dependencies.ts'
 import { endContract } from './contract-end.ts'
 import { insertContract } from './contract-insert.ts'
 import { keepContract } from './contract-keep.ts'
+import { listContract } from './contract-list.ts'
 import { leaseContract } from './contract-lease.ts'
 
 /** The promises that every store of the queue keeps, as tests. `open` gives a new, empty store. */
@@ -17,5 +18,6 @@ export function queueContract(name: string, open: () => Promise<QueueStore>): vo
     dependencyContract(bench)
     endContract(bench)
     keepContract(bench)
+    listContract(bench)
   })
 }

@@ -225,7 +225,8 @@ export async function playHistory(store: QueueStore, steps: Step[]): Promise<voi
   const act = <K extends Name>(step: Step<K>): Promise<string[]> => acts[step.do](step)
 
   const check = async (changed: string[]): Promise<void> => {
-    const tasks = await reader.list({ limit: 10_000 })
+    const ids = (await reader.list({ limit: 10_000 })).map(({ id }) => id)
+    const tasks = (await Promise.all(ids.map((id) => reader.get(id)))).filter((task) => task !== null)
     const before = model.tasks
     model.tasks = new Map(tasks.toReversed().map((task) => [task.id, task]))
     equal(model.tasks.size, inserted, 'no task is lost and none appears')

@@ -3,6 +3,8 @@ import { dirname } from 'node:path'
 import { afterAll, expect, onTestFinished, test } from 'vitest'
 import { createQueueCounts } from '../../src/queue/counts.ts'
 import { createSqliteQueue } from '../../src/queue/sqlite.ts'
+import { TASK_SORTS } from '../../src/core/task-list.ts'
+import { TASK_STATUSES } from '../../src/core/task.ts'
 import type { Database } from '../../src/store/database.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
 import { GRACE_MS, LEASE_MS, MAX_QUEUED, from, newTask, reportOf, type QueueStore } from './bench.ts'
@@ -88,8 +90,51 @@ test('nobody can write a move that does not exist, whatever program it comes fro
   db.close()
 })
 
+test('what a list shows is chosen from an index alone, however long the past is', async () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  onTestFinished(() => db.close())
+  const asked = new Set<string>()
+  const prepare: typeof db.prepare = (sql) => {
+    asked.add(sql)
+    return db.prepare(sql)
+  }
+  const queue = createSqliteQueue({
+    db: { ...db, prepare },
+    system: 's',
+    worker: 'a',
+    clock: () => 5,
+    random: () => 0.5,
+  })
+  asked.clear()
+  const after = { key: 1, id: 'x' }
+  for (const sort of TASK_SORTS) {
+    for (const projects of [undefined, ['a'], ['a', 'b']]) {
+      for (const status of [undefined, ...TASK_STATUSES]) {
+        const query = { sort, limit: 5, ...(projects && { projects }), ...(status && { status }) }
+        await queue.list(query)
+        await queue.list({ ...query, after })
+      }
+    }
+  }
+  expect(asked.size).toBeGreaterThan(150)
+  const params = { system: 's', project: 'a', projects: '["a"]', key: 1, id: 'x', limit: 5 }
+  for (const sql of asked) {
+    const plan = db
+      .prepare<typeof params, { detail: string }>(`EXPLAIN QUERY PLAN ${sql}`)
+      .all(params)
+      .map(({ detail }) => detail)
+    const [first = ''] = plan
+    expect(first).toMatch(/USING (COVERING )?INDEX/)
+    // Of what is queued or runs there is little; without a filter no row is passed over.
+    if (/tasks_(queued|running) |autoindex/.test(first)) continue
+    expect([sql, plan]).toEqual([sql, expect.arrayContaining([expect.stringContaining('COVERING INDEX')])])
+    expect(plan.join()).not.toContain('TEMP B-TREE')
+  }
+})
+
 test.each(['queued', 'running', 'failed', 'cancelled', 'dead'] as const)(
-  'what is %s is found by an index, however long the past is',
+  'what is %s is counted by an index',
   async (status) => {
     using home = temporaryHome()
     const db = openForTest(home.file)
@@ -107,18 +152,12 @@ test.each(['queued', 'running', 'failed', 'cancelled', 'dead'] as const)(
       random: () => 0.5,
     })
     asked.splice(0)
-    await queue.list({ status, limit: 5 })
-    await queue.list({ status, project: 'app', before: 'x', limit: 5 })
     await queue.count(status)
-    expect(asked).toHaveLength(3)
-    for (const sql of asked) {
-      const plan = db
-        .prepare<Record<string, string | number>, { detail: string }>(`EXPLAIN QUERY PLAN ${sql}`)
-        .all({ system: 's', project: 'app', before: 'x', limit: 5 })
-      expect(plan[0]?.detail).toMatch(
-        /^SEARCH tasks USING (COVERING )?INDEX tasks_(queued|running|ended_badly) /,
-      )
-    }
+    expect(asked).toHaveLength(1)
+    const plan = db
+      .prepare<Record<string, string>, { detail: string }>(`EXPLAIN QUERY PLAN ${asked[0]}`)
+      .all({ system: 's' })
+    expect(plan[0]?.detail).toMatch(/^SEARCH tasks USING COVERING INDEX tasks_(queued|running|ended_badly) /)
   },
 )
 

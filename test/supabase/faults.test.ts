@@ -73,7 +73,8 @@ describeOnSupabase('calls that fail on the way', (supabase) => {
     faults = [fault]
     const { task, inserted } = await queue.insert(newTask())
     expect(inserted).toBe(true)
-    expect(await queue.list({ limit: 9 })).toEqual([task])
+    const { result: _result, ...listed } = task
+    expect(await queue.list({ limit: 9 })).toEqual([listed])
   })
 
   test.each([

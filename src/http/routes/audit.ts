@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { AuditFilter, AuditJson, toAuditJson } from '../../protocol/audit.ts'
 import type { AppDeps } from '../deps.ts'
+import { byId, firstPage, readIdCursor } from '../page.ts'
 import { parseInput } from '../problem.ts'
 import type { Route } from './route.ts'
 
@@ -15,19 +16,14 @@ export function auditRoutes(deps: AppDeps): Route[] {
       query: AuditFilter,
       reply: z.array(AuditJson),
       async handle(context) {
-        const { since, who, before, limit } = parseInput(AuditFilter, context.req.query())
+        const { since, who, ...asked } = parseInput(AuditFilter, context.req.query())
         const entries = await deps.audits({
           since: since === undefined ? null : Date.parse(since),
           who: who ?? null,
-          before: before ?? null,
-          limit,
+          before: readIdCursor(asked),
+          limit: asked.limit + 1,
         })
-        const last = entries.at(-1)
-        if (last !== undefined && entries.length === limit) {
-          const next = new URLSearchParams({ ...context.req.query(), before: String(last.id) })
-          context.header('link', `</api/audit?${next.toString()}>; rel="next"`)
-        }
-        return context.json(entries.map(toAuditJson))
+        return context.json(firstPage(context, entries, asked, byId).map(toAuditJson))
       },
     },
   ]

@@ -1,7 +1,10 @@
 import { z } from 'zod'
 import { mayEnter } from '../../core/principal.ts'
 import {
+  AgentFilter,
   AgentStatusFilter,
+  SystemFilter,
+  WorkerFilter,
   KillAgentBody,
   UsageFilter,
   AgentJson,
@@ -12,8 +15,10 @@ import {
   UsageJson,
 } from '../../protocol/fleet.ts'
 import { NewTaskBody } from '../../protocol/rest.ts'
+import type { Worker } from '../../core/worker.ts'
 import { CcmError } from '../../core/errors.ts'
 import type { AppDeps, TaskView } from '../deps.ts'
+import { pageOf, type Ranks } from '../page.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import { toRequest } from './new-task.ts'
@@ -24,6 +29,12 @@ import { findTask, notFound } from './task-id.ts'
 const SPAWN_WAIT_MS = 10_000
 const LOOK_MS = 50
 
+const AGENT_RANKS: Ranks<TaskView> = {
+  started_at: ({ task }) => task.startedAt,
+  project: ({ task }) => task.project,
+}
+const WORKER_RANKS: Ranks<Worker> = { worker: ({ id }) => id, seen_at: ({ seenAt }) => seenAt }
+
 /** The agents, what they use, and the routes for programs on this machine that start and end them. */
 export function fleetRoutes(deps: AppDeps): Route[] {
   return [
@@ -32,11 +43,16 @@ export function fleetRoutes(deps: AppDeps): Route[] {
       path: '/api/agents',
       access: 'read',
       about: 'The agents that work now or wait for a person.',
+      query: AgentFilter,
       reply: z.array(AgentJson),
       async handle(context) {
+        const { project, ...asked } = parseInput(AgentFilter, context.req.query())
         const principal = context.get('principal')
-        const agents = (await deps.agents()).filter(({ task }) => mayEnter(principal, task.project))
-        return context.json(agents.map(toAgentJson))
+        const agents = (await deps.agents()).filter(
+          ({ task }) => mayEnter(principal, task.project) && (project ?? task.project) === task.project,
+        )
+        const page = pageOf(context, agents, asked, AGENT_RANKS, ({ task }) => task.id)
+        return context.json(page.map(toAgentJson))
       },
     },
     {
@@ -44,18 +60,26 @@ export function fleetRoutes(deps: AppDeps): Route[] {
       path: '/api/systems',
       access: 'read',
       about: 'The queues this daemon works for.',
+      query: SystemFilter,
       reply: z.array(SystemJson),
-      handle: async (context) => context.json((await deps.systems()) satisfies SystemJson[]),
+      async handle(context) {
+        const asked = parseInput(SystemFilter, context.req.query())
+        const page = pageOf(context, await deps.systems(), asked, {}, ({ id }) => id)
+        return context.json(page satisfies SystemJson[])
+      },
     },
     {
       method: 'GET',
       path: '/api/workers',
       access: 'read',
       about: 'The daemons that work the queue of this one, on all machines.',
+      query: WorkerFilter,
       reply: z.array(WorkerJson),
       async handle(context) {
+        const asked = parseInput(WorkerFilter, context.req.query())
         const principal = context.get('principal')
-        const workers = (await deps.workers()).map(({ id, seenAt, ...worker }) => ({
+        const page = pageOf(context, await deps.workers(), asked, WORKER_RANKS, ({ id }) => id)
+        const workers = page.map(({ id, seenAt, ...worker }) => ({
           ...worker,
           worker: id,
           projects: Object.fromEntries(

@@ -10,6 +10,7 @@ import {
   toInboxEntryJson,
 } from '../../protocol/inbox.ts'
 import type { AppDeps } from '../deps.ts'
+import { byId, firstPage, readIdCursor } from '../page.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import type { HttpContext, Route } from './route.ts'
@@ -35,10 +36,14 @@ export function inboxRoutes(deps: AppDeps): Route[] {
       query: InboxFilter,
       reply: z.array(InboxEntryJson),
       async handle(context) {
-        const { state, limit } = parseInput(InboxFilter, context.req.query())
-        const entries = await deps.inbox.list({ state: state ?? null, limit })
-        const visible = entries.filter(({ project }) => mayEnter(context.get('principal'), project))
-        return context.json(visible.map(toInboxEntryJson))
+        const { state, ...asked } = parseInput(InboxFilter, context.req.query())
+        const entries = await deps.inbox.list({
+          state: state ?? null,
+          projects: context.get('principal').projects,
+          before: readIdCursor(asked),
+          limit: asked.limit + 1,
+        })
+        return context.json(firstPage(context, entries, asked, byId).map(toInboxEntryJson))
       },
     },
     {

@@ -1,12 +1,20 @@
 import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
-import { NewKeyBody, toKeyJson, KeyJson, NewKeyJson, RevokedUserJson } from '../../protocol/key.ts'
+import { KeyFilter, NewKeyBody, toKeyJson, KeyJson, NewKeyJson, RevokedUserJson } from '../../protocol/key.ts'
 import { shown } from '../../protocol/faults.ts'
+import type { ApiKey } from '../../store/api-keys.ts'
 import type { AppDeps } from '../deps.ts'
 import { createApiKey } from '../identity/api-key.ts'
+import { pageOf, type Ranks } from '../page.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import type { Route } from './route.ts'
+
+const RANKS: Ranks<ApiKey> = {
+  created_at: ({ createdAt }) => createdAt,
+  name: ({ name }) => name,
+  last_used_at: ({ lastUsedAt }) => lastUsedAt,
+}
 
 /** The API keys, for administrators. */
 export function keyRoutes({ keys, clock, projects }: AppDeps): Route[] {
@@ -16,8 +24,13 @@ export function keyRoutes({ keys, clock, projects }: AppDeps): Route[] {
       path: '/api/keys',
       access: 'admin',
       about: 'The API keys, never what they are.',
+      query: KeyFilter,
       reply: z.array(KeyJson),
-      handle: (context) => context.json(keys.list().map(toKeyJson) satisfies KeyJson[]),
+      handle(context) {
+        const asked = parseInput(KeyFilter, context.req.query())
+        const page = pageOf(context, keys.list(), asked, RANKS, ({ id }) => id)
+        return context.json(page.map(toKeyJson) satisfies KeyJson[])
+      },
     },
     {
       method: 'POST',

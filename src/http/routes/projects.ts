@@ -2,12 +2,24 @@ import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
 import { mayEnter } from '../../core/principal.ts'
 import { nearestName, shown } from '../../protocol/faults.ts'
-import { ProjectChangesBody, toProjectJson, toProjectSettings, ProjectJson } from '../../protocol/project.ts'
+import {
+  ProjectChangesBody,
+  ProjectFilter,
+  toProjectJson,
+  toProjectSettings,
+  ProjectJson,
+} from '../../protocol/project.ts'
 import { NewProjectBody } from '../../protocol/rest.ts'
 import type { AppDeps, Project } from '../deps.ts'
+import { pageOf, type Ranks } from '../page.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import type { HttpContext, Route } from './route.ts'
+
+const RANKS: Ranks<Project> = {
+  name: ({ name }) => name,
+  created_at: ({ createdAt }) => createdAt,
+}
 
 /** The directories agents may work in, and what they set for their tasks. */
 export function projectRoutes(deps: AppDeps): Route[] {
@@ -17,9 +29,14 @@ export function projectRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/projects',
       access: 'read',
-      about: 'The projects, by name.',
+      about: 'The projects.',
+      query: ProjectFilter,
       reply: z.array(ProjectJson),
-      handle: async (context) => context.json((await visibleProjects(deps, context)).map(toProjectJson)),
+      async handle(context) {
+        const asked = parseInput(ProjectFilter, context.req.query())
+        const page = pageOf(context, await visibleProjects(deps, context), asked, RANKS, ({ name }) => name)
+        return context.json(page.map(toProjectJson))
+      },
     },
     {
       method: 'POST',

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { mayEnter } from '../../core/principal.ts'
 import { SearchQuery, toTimelineJson, SearchHitJson, TimelineJson } from '../../protocol/records.ts'
 import type { AppDeps } from '../deps.ts'
+import { byId, firstPage, readIdCursor } from '../page.ts'
 import { parseInput } from '../problem.ts'
 import { noProject } from './projects.ts'
 import type { Route } from './route.ts'
@@ -29,16 +30,22 @@ export function recordRoutes(deps: AppDeps): Route[] {
       query: SearchQuery,
       reply: z.array(SearchHitJson),
       async handle(context) {
-        const { q, project, since, limit } = parseInput(SearchQuery, context.req.query())
+        const { q, project, since, ...asked } = parseInput(SearchQuery, context.req.query())
         const principal = context.get('principal')
         if (project !== undefined && !mayEnter(principal, project))
           throw await noProject(deps, context, project)
+        const wanted = {
+          text: q,
+          since: since ?? null,
+          before: readIdCursor(asked),
+          limit: asked.limit + 1,
+        }
         const projects = project === undefined ? (principal.projects ?? [null]) : [project]
         const found = await Promise.all(
-          projects.map((one) => deps.record.search({ text: q, project: one, since: since ?? null, limit })),
+          projects.map((one) => deps.record.search({ ...wanted, project: one })),
         )
         const hits = found.flat().toSorted((a, b) => b.id - a.id)
-        const json = hits.slice(0, limit).map(({ taskId, at, ...hit }): SearchHitJson => {
+        const json = firstPage(context, hits, asked, byId).map(({ taskId, at, ...hit }): SearchHitJson => {
           return { ...hit, task_id: taskId, at: new Date(at).toISOString() }
         })
         return context.json(json)

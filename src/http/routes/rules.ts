@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import { RuleChangesBody, PermissionRuleJson } from '../../protocol/rules.ts'
+import { RuleChangesBody, RuleFilter, PermissionRuleJson } from '../../protocol/rules.ts'
 import type { AppDeps } from '../deps.ts'
+import { pageOf } from '../page.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import { noProject, visibleProjects } from './projects.ts'
@@ -20,10 +21,19 @@ export function ruleRoutes(deps: AppDeps): Route[] {
       path: '/api/projects/:name/rules',
       access: 'read',
       about: 'The permission rules of a project.',
+      query: RuleFilter,
       reply: z.array(PermissionRuleJson),
       async handle(context) {
+        const asked = parseInput(RuleFilter, context.req.query())
         const rules = await deps.rules.of(await find(context))
-        return context.json(rules satisfies PermissionRuleJson[])
+        const page = pageOf(
+          context,
+          rules,
+          asked,
+          { added: (rule) => rules.indexOf(rule) },
+          ({ rule }) => rule,
+        )
+        return context.json(page satisfies PermissionRuleJson[])
       },
     },
     {

@@ -3,12 +3,18 @@ import { CcmError } from '../../core/errors.ts'
 import { mayEnter } from '../../core/principal.ts'
 import { nearestName, shown } from '../../protocol/faults.ts'
 import { toTaskJson, TaskJson } from '../../protocol/rest.ts'
-import { NewScheduleBody, toScheduleJson, ScheduleJson } from '../../protocol/schedule.ts'
+import { NewScheduleBody, ScheduleFilter, toScheduleJson, ScheduleJson } from '../../protocol/schedule.ts'
 import type { AppDeps, ScheduleView } from '../deps.ts'
+import { pageOf, type Ranks } from '../page.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import { checkProject } from './projects.ts'
 import type { HttpContext, Route } from './route.ts'
+
+const RANKS: Ranks<ScheduleView> = {
+  name: ({ schedule }) => schedule.name,
+  created_at: ({ schedule }) => schedule.createdAt,
+}
 
 /** Recurring tasks. A schedule is found by its name, or by a beginning that only it has. */
 export function scheduleRoutes(deps: AppDeps): Route[] {
@@ -61,9 +67,17 @@ export function scheduleRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/schedules',
       access: 'read',
-      about: 'The recurring tasks, by name.',
+      about: 'The recurring tasks.',
+      query: ScheduleFilter,
       reply: z.array(ScheduleJson),
-      handle: async (context) => context.json((await seen(context)).map(toScheduleJson)),
+      async handle(context) {
+        const { project, ...asked } = parseInput(ScheduleFilter, context.req.query())
+        const found = (await seen(context)).filter(
+          ({ schedule }) => (project ?? schedule.project) === schedule.project,
+        )
+        const page = pageOf(context, found, asked, RANKS, ({ schedule }) => schedule.id)
+        return context.json(page.map(toScheduleJson))
+      },
     },
     {
       method: 'POST',

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
 import { mayEnter, type Principal } from '../../core/principal.ts'
+import { placeOf, type TaskQuery } from '../../core/task-list.ts'
 import {
   CancelBody,
   ApproveBody,
@@ -13,6 +14,7 @@ import {
   toHookEventJson,
   toStateChangeJson,
   toTaskJson,
+  toTaskSummaryJson,
   CancelJson,
   ExplainJson,
   HookEventJson,
@@ -21,9 +23,11 @@ import {
   ResultJson,
   ScreenJson,
   TaskJson,
+  TaskSummaryJson,
 } from '../../protocol/rest.ts'
 import type { AnswerReply, AppDeps, TaskView } from '../deps.ts'
-import { parseInput } from '../problem.ts'
+import { byId, firstPage, noCursor, readCursor, readIdCursor } from '../page.ts'
+import { Problem, parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import type { HttpContext, Route } from './route.ts'
 import { toRequest } from './new-task.ts'
@@ -73,18 +77,14 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/tasks',
       access: 'read',
-      about: 'Tasks, newest first.',
+      about: 'Tasks, without their results: newest first, or the next in line, or what ended last.',
       query: TaskFilter,
-      reply: z.array(TaskJson),
+      reply: z.array(TaskSummaryJson),
       async handle(context) {
         const filter = parseInput(TaskFilter, context.req.query())
-        const views = await listVisible(deps, context.get('principal'), filter)
-        const last = views.at(-1)
-        if (last !== undefined && views.length === filter.limit) {
-          const next = new URLSearchParams({ ...context.req.query(), before: last.task.id })
-          context.header('link', `</api/tasks?${next.toString()}>; rel="next"`)
-        }
-        return context.json(views.map(toJson))
+        const found = await deps.tasks.list(toTaskQuery(filter, context.get('principal')))
+        const page = firstPage(context, found, filter, ({ task }) => placeOf(task, filter.sort))
+        return context.json(page.map(({ task, agent }) => toTaskSummaryJson(task, agent)))
       },
     },
     {
@@ -103,10 +103,15 @@ export function taskRoutes(deps: AppDeps): Route[] {
       query: EventFilter,
       reply: z.array(HookEventJson),
       async handle(context) {
-        const narrowed = parseInput(EventFilter, context.req.query())
+        const { cursor, sort, limit, after, ...narrowed } = parseInput(EventFilter, context.req.query())
         const { task } = await find(context)
-        const events = await deps.events({ taskId: task.id, ...narrowed })
-        return context.json(events.map(toHookEventJson))
+        const events = await deps.events({
+          ...narrowed,
+          taskId: task.id,
+          after: Math.max(after, readIdCursor({ cursor, sort }) ?? 0),
+          limit: limit + 1,
+        })
+        return context.json(firstPage(context, events, { limit, sort }, byId).map(toHookEventJson))
       },
     },
     {
@@ -226,26 +231,26 @@ export function taskRoutes(deps: AppDeps): Route[] {
   ]
 }
 
-/** As many as were asked for, also where most tasks are of projects the caller may not enter. */
-async function listVisible(
-  deps: AppDeps,
-  principal: Principal,
-  { limit, ...filter }: z.output<typeof TaskFilter>,
-): Promise<TaskView[]> {
-  const visible: TaskView[] = []
-  for (let { before } = filter; visible.length < limit;) {
-    const { status, project } = filter
-    const page = await deps.tasks.list({
-      ...(status !== undefined && { status }),
-      ...(project !== undefined && { project }),
-      ...(before !== undefined && { before }),
-      limit,
-    })
-    visible.push(...page.filter(({ task }) => mayEnter(principal, task.project)))
-    before = page.at(-1)?.task.id
-    if (page.length < limit) break
+/** What the queue is asked for: only of projects that the caller may enter, and one more than was asked for. */
+function toTaskQuery(filter: z.output<typeof TaskFilter>, principal: Principal): TaskQuery {
+  const { status, project, before, sort, limit } = filter
+  if (before !== undefined && sort !== '-created_at') {
+    const message = 'before goes with the order -created_at only.'
+    throw new Problem(400, { code: 'BAD_INPUT', message, field: 'before' })
   }
-  return visible.slice(0, limit)
+  const projects =
+    project === undefined ? principal.projects : [project].filter((name) => mayEnter(principal, name))
+  const place = readCursor(filter)
+  if (place !== null && (typeof place.id !== 'string' || typeof place.key === 'string')) throw noCursor()
+  const after =
+    (place as TaskQuery['after'] | null) ?? (before === undefined ? null : { key: null, id: before })
+  return {
+    sort,
+    limit: limit + 1,
+    ...(status !== undefined && { status }),
+    ...(projects !== null && { projects }),
+    ...(after !== null && { after }),
+  }
 }
 
 const NO_AGENT: TaskView['agent'] = {

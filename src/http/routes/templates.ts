@@ -2,8 +2,10 @@ import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
 import type { Template } from '../../core/template.ts'
 import { nearestName, shown } from '../../protocol/faults.ts'
-import { TemplateJson, toTemplateJson } from '../../protocol/template.ts'
+import { TemplateFilter, TemplateJson, toTemplateJson } from '../../protocol/template.ts'
 import type { AppDeps } from '../deps.ts'
+import { pageOf } from '../page.ts'
+import { parseInput } from '../problem.ts'
 import type { Route } from './route.ts'
 
 /** The task templates of the configuration. */
@@ -14,8 +16,13 @@ export function templateRoutes({ templates }: AppDeps): Route[] {
       path: '/api/templates',
       access: 'read',
       about: 'The task templates of the configuration.',
+      query: TemplateFilter,
       reply: z.array(TemplateJson),
-      handle: (context) => context.json(templates.map(toTemplateJson)),
+      handle(context) {
+        const asked = parseInput(TemplateFilter, context.req.query())
+        const page = pageOf(context, templates, asked, {}, ({ name }) => name)
+        return context.json(page.map(toTemplateJson))
+      },
     },
     {
       method: 'GET',

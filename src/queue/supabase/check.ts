@@ -117,12 +117,14 @@ async function lookAtFunctions({ client }: Supabase, system: string): Promise<st
   }
   if (tables.error !== null)
     throw new CcmError('SUPABASE_REFUSED', `The tables cannot be used: ${tables.error.message}`, { remedy })
-  // No worker of epoch 0 exists: it refuses, and changes nothing.
-  const newest = await client.rpc('worker_describe', {
+  const newest = await client.rpc('tasks_page', {
     p_system: system,
-    p_worker: TRIAL,
-    p_epoch: 0,
-    p_info: '{}',
+    p_status: null,
+    p_projects: null,
+    p_sort: '-created_at',
+    p_after_key: null,
+    p_after_id: null,
+    p_limit: 1,
   })
   if (isMissing(newest.error?.code)) {
     throw new CcmError('SUPABASE_REFUSED', 'The tables of ccm are those of an older version.', { remedy })

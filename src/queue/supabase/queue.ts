@@ -106,18 +106,13 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
 
     get: async (id) => (await call('task_get', { p_system, p_task: id }, tasks))[0] ?? null,
 
-    list: async ({ status, project, before, limit }) =>
-      call(
-        'tasks_list',
-        {
-          p_system,
-          p_status: status ?? null,
-          p_project: project ?? null,
-          p_before: before ?? null,
-          p_limit: limit,
-        },
-        tasks,
-      ),
+    list: async ({ status, projects, sort = '-created_at', after, limit }) => {
+      const p_after_key = after?.key ?? null
+      const p_after_id = after?.id ?? null
+      const filter = { p_status: status ?? null, p_projects: projects ?? null, p_limit: limit }
+      const parameters = { p_system, ...filter, p_sort: sort, p_after_key, p_after_id }
+      return call('tasks_page', parameters, read.parseList(read.parseListedTask))
+    },
 
     idsByPrefix: async (prefix) =>
       call('tasks_by_prefix', { p_system, p_prefix: prefix }, read.parseList(read.parseText)),

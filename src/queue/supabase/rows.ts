@@ -1,6 +1,6 @@
 import type { FinishReply, LeaseReply } from '../../core/queue.ts'
 import { PERMISSION_MODES, TASK_STATUSES } from '../../core/task.ts'
-import type { Task, TaskResult, TaskStatus } from '../../core/task.ts'
+import type { ListedTask, Task, TaskResult, TaskStatus } from '../../core/task.ts'
 import type { Worker } from '../../core/worker.ts'
 
 /**
@@ -8,6 +8,13 @@ import type { Worker } from '../../core/worker.ts'
  * that into an answer that nobody can rely on.
  */
 export function parseTask(value: unknown): Task {
+  // Written by a worker and read by people: what it holds is never acted upon.
+  const result = maybe(parseRow(value), 'result', (from, key) => from[key] as TaskResult)
+  return { ...parseListedTask(value), result }
+}
+
+/** Reads a task of a list. */
+export function parseListedTask(value: unknown): ListedTask {
   const row = parseRow(value)
   return {
     id: text(row, 'id'),
@@ -39,8 +46,6 @@ export function parseTask(value: unknown): Task {
     claudeSessionId: maybe(row, 'claude_session_id', text),
     cancelRequested: flag(row, 'cancel_requested'),
     leaseExpiresAt: maybe(row, 'lease_expires_at', time),
-    // Written by a worker and read by people: what it holds is never acted upon.
-    result: maybe(row, 'result', (from, key) => from[key] as TaskResult),
     error: maybe(row, 'error', text),
     createdAt: time(row, 'created_at'),
     startedAt: maybe(row, 'started_at', time),
