@@ -55,6 +55,17 @@ test('cancel in mid-tool leaves no process within seconds, whatever the tool sta
   expect(await stage.tmux('list-windows', '-F', '#W')).toBe('ccm')
 })
 
+test('a task whose time is up in mid-tool leaves no process either', async () => {
+  await using stage = await createStageHere(() => bash(STUBBORN), {
+    config: '[timeouts]\ntask = "25s"\nexit = "2s"',
+  })
+  const { id } = await inTool(stage, 'Task endless')
+  expect(stage.processesOf(id).length).toBeGreaterThanOrEqual(9)
+  expect(await stage.end(id, 60_000)).toMatchObject({ status: 'failed', attempt: 1, agent_state: 'timeout' })
+  expect(stage.processesOf(id)).toEqual([])
+  expect(await stage.tmux('list-windows', '-F', '#W')).toBe('ccm')
+})
+
 test('an agent that is killed with -9 in mid-tool costs one attempt; its tool does not outlive it', async () => {
   await using stage = await createStageHere(hangsOnce('touch started; setsid sleep 1000'))
   const { id, claude } = await inTool(stage, 'Task killed')
