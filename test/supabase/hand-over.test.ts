@@ -129,6 +129,21 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
     },
   )
 
+  test('whoever adds a task to a queue that is silent waits 5 s at most', TEST, async () => {
+    await using fleet = await fleetOf()
+    const daemon = await fleet.start()
+    gateway.faultOf = (name) => (name === 'task_insert' ? () => new Promise<void>(() => undefined) : null)
+    const from = performance.now()
+    const { task, held } = await add(daemon, 'Silent', { labels: ['nobody'] })
+    expect(performance.now() - from).toBeLessThan(6500)
+    expect(held).toBe(true)
+    await eventually(() => stored(fleet).length === 0)
+    gateway.faultOf = () => null
+    // The first one is still under way, and is sent again.
+    await new Promise((resolve) => setTimeout(resolve, 8000))
+    expect(await rows()).toMatchObject([{ id: task.id, status: 'queued' }])
+  })
+
   test('a daemon that ends between the insert and its note adds no second task', TEST, async () => {
     await using fleet = await fleetOf()
     const first = await fleet.start()
