@@ -1,14 +1,12 @@
-import { backoffMs } from '../core/backoff.ts'
-import { boundedResult } from '../core/bounded-result.ts'
 import type { Clock } from '../core/clock.ts'
 import { CcmError } from '../core/errors.ts'
-import { afterLostLease, afterReport, type NextStep } from '../core/lease.ts'
 import { DEPENDENCIES_MAX, newTaskFaults } from '../core/new-task.ts'
-import type { FinishReply, ProjectLimits, Queue, Report } from '../core/queue.ts'
+import type { ProjectLimits, Queue } from '../core/queue.ts'
 import type { NewTask, Task, TaskStatus } from '../core/task.ts'
 import { claimOrder, type Line } from './claim-order.ts'
 import { createTaskLists } from './sqlite-list.ts'
-import { newRow, toTask, type Standing, type TaskRow } from './sqlite-rows.ts'
+import { createEndings, ENDED } from './sqlite-ending.ts'
+import { newRow, toTask, type TaskRow } from './sqlite-rows.ts'
 import { prepareStatements, type QueueDatabase } from './sqlite-statements.ts'
 import { nextTaskId } from './task-id.ts'
 
@@ -45,6 +43,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
   const { leaseMs = 10 * 60_000, graceMs = 60_000, maxQueued = 100 } = options
   const sql = prepareStatements(db)
   const lists = createTaskLists(db, system)
+  const endings = createEndings({ sql, system, worker, clock, random })
   let epoch: number | null = null
 
   /** One atomic write; its thrown error becomes a rejection. Reads go without: they work on a full disk too. */
@@ -70,81 +69,6 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
     return row === null ? null : toTask(row)
   }
   const countOf = (status: TaskStatus): number => sql.count(status).get({ system })?.n ?? 0
-
-  /** Whatever waited for a task that ended without success can never start: it is over too, all the way down. */
-  const cancelDependents = (endedId: string, endedAs: string): void => {
-    const ended = [{ id: endedId, status: endedAs }]
-    for (const { id: causeId, status } of ended) {
-      for (const { id } of sql.waitingFor.all({ id: causeId })) {
-        const reason = `Task ${causeId}, which it depends on, ${ENDED[status] ?? status}.`
-        sql.cancelQueued.run({ id, reason, now: clock() })
-        ended.push({ id, status: 'cancelled' })
-      }
-    }
-  }
-
-  /** Ends the newest attempt and moves the task on; for every way an attempt can end. */
-  const end = (
-    row: Standing,
-    next: NextStep,
-    ending: Pick<Report, 'result' | 'error' | 'resume'> & {
-      outcome: Report['outcome'] | 'lost'
-      waitMs: number
-    },
-  ): void => {
-    const now = clock()
-    const { id, attempt } = row
-    const { outcome, result } = ending
-    const { status, ...counts } = next
-    const moved = { id, ...counts, released: outcome === 'released' ? 1 : 0 }
-    sql.endAttempt.run({ id, attempt, now, outcome, error: ending.error })
-    if (status === 'queued') {
-      const { resume } = ending
-      sql.putBack.run({
-        ...moved,
-        scheduledAt: now + ending.waitMs,
-        resumeWorker: resume === null ? null : worker,
-        resumeUntil: resume === null ? null : now + Math.max(0, Math.round(resume.forMs)),
-        claudeSessionId: resume?.claudeSessionId ?? null,
-      })
-      return
-    }
-    sql.close.run({
-      ...moved,
-      status,
-      result: result === null ? null : JSON.stringify(boundedResult(result)),
-      error: status === 'succeeded' ? null : (ending.error ?? `The attempt ended: ${outcome}.`),
-      now,
-    })
-    if (status !== 'succeeded') cancelDependents(id, status)
-  }
-
-  const waitAfter = (row: Standing, report: Report): number => {
-    if (report.retryAfterMs !== null) return Math.max(0, Math.round(report.retryAfterMs))
-    return backoffMs(report.outcome === 'released' ? row.releases : row.failures, random)
-  }
-
-  const finishOne = (report: Report): FinishReply => {
-    const row = sql.standing.get({ system, id: report.taskId })
-    if (row === undefined) return 'unknown'
-    const { status, attempt } = row
-    // Only what is not the newest claim of ours needs to be looked up.
-    if (status !== 'running' || attempt !== report.attempt || row.worker !== worker) {
-      const claim = sql.attempt.get({ id: report.taskId, attempt: report.attempt })
-      if (claim === undefined) return 'unknown'
-      if (claim.worker !== worker) return 'not_yours'
-      return claim.outcome === report.outcome ? 'duplicate' : 'stale'
-    }
-    const next = afterReport(countsOf(row), report.outcome)
-    end(row, next, {
-      outcome: report.outcome,
-      result: report.result,
-      error: (next.status === 'cancelled' ? row.cancel_reason : null) ?? report.error,
-      resume: report.resume,
-      waitMs: waitAfter(row, report),
-    })
-    return next.status
-  }
 
   /** Why a new task cannot wait for these, a sentence for each. */
   const dependencyFaults = (task: NewTask): string[] =>
@@ -259,8 +183,8 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
         })
       }),
 
-    finish: (report) => fencedStep(() => finishOne(report)),
-    finishMany: (reports) => fencedStep(() => reports.map(finishOne)),
+    finish: (report) => fencedStep(() => endings.finish(report)),
+    finishMany: (reports) => fencedStep(() => reports.map(endings.finish)),
 
     cancel: (id, reason) =>
       step(() => {
@@ -274,7 +198,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
           return 'requested'
         }
         sql.cancelQueued.run({ id, reason: why, now: clock() })
-        cancelDependents(id, 'cancelled')
+        endings.cancelDependents(id, 'cancelled')
         return 'cancelled'
       }),
 
@@ -283,12 +207,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
     reap: () =>
       step(() =>
         sql.expired.all({ system, before: clock() - graceMs }).flatMap((row) => {
-          const next = afterLostLease(countsOf(row))
-          const error =
-            next.status === 'dead'
-              ? `Its worker was lost ${next.lostLeases} times; the last one was ${row.worker}.`
-              : (row.cancel_reason ?? `Its worker ${row.worker} was lost.`)
-          end(row, next, { outcome: 'lost', result: null, error, resume: null, waitMs: 0 })
+          endings.lose(row)
           return taskOf(row.id) ?? []
         }),
       ),
@@ -326,18 +245,6 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
         return pruned.length
       }),
   }
-}
-
-/** How a task that can help nobody any more ended, as the end of a sentence. */
-const ENDED: Partial<Record<string, string>> = {
-  failed: 'failed',
-  cancelled: 'was cancelled',
-  dead: 'is dead',
-}
-
-function countsOf(row: Standing): Parameters<typeof afterReport>[0] {
-  const { failures, lost_leases: lostLeases } = row
-  return { failures, lostLeases, cancelRequested: row.cancel_requested === 1 }
 }
 
 function refuse(faults: string[]): void {
