@@ -161,8 +161,18 @@ export function createWatcher(options: WatcherOptions): Watcher {
         toSay?.moot.abort()
         toSay = null
       }
-      apply(onHook(view, event.payload, event.at))
+      apply(understood(event))
       news.shift()
+    }
+  }
+
+  /** One that brings out a fault of ours says nothing: kept, it would be the last one that this agent ever said. */
+  function understood({ payload, at }: Pick<HookEvent, 'payload' | 'at'>): Step {
+    try {
+      return onHook(view, payload, at)
+    } catch (err) {
+      logger.error({ err, event: payload.hook_event_name }, 'a hook event could not be understood')
+      return { view, change: null }
     }
   }
 
@@ -325,6 +335,15 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const paused = at.attached || view.state === 'waiting'
     if (!paused) busyMs += sinceMs
     if (at.attached) view = { ...view, activeAt: at.at }
+    // Its time is up all the same where what it shows brings out a fault of ours, or cannot be stored now.
+    await readShown(at).catch((err: unknown) =>
+      logger.error({ err }, 'what an agent shows could not be read'),
+    )
+    if (toSay !== null && !at.attached) sayWhatIsDue()
+    if (!at.attached) checkDeadlines(at.at)
+  }
+
+  async function readShown(at: Look): Promise<void> {
     const nowStill = stillText(screen)
     const moved = nowStill !== still
     still = nowStill
@@ -339,8 +358,6 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const isPast = options.resumed && view.prompts === 0 && seen.kind !== 'waiting'
     if (!isPast) apply(onSeen(view, { ...seen, evidence }, at.at))
     if (isQuietlyIdle(view, at.at)) await decideQuietEnd()
-    if (toSay !== null && !at.attached) sayWhatIsDue()
-    if (!at.attached) checkDeadlines(at.at)
   }
 
   // Idle, and no hook said why: Escape was pressed in the window, or a Stop was lost.
@@ -457,7 +474,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
       evidence: '',
     }).view
     for (const { payload, at } of past) {
-      view = onHook(view, payload, at).view
+      view = understood({ payload, at }).view
       if (payload.prompt === neutralQuestion(markers)) nudges++
     }
     view = { ...view, activeAt: clock() }
