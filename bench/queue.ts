@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ClaimFilter, Queue, Report } from '../src/core/queue.ts'
-import type { NewTask, Task } from '../src/core/task.ts'
+import { PLAIN_TASK, type NewTask, type Task } from '../src/core/task.ts'
 import { createSqliteQueue } from '../src/queue/sqlite.ts'
 import { openDatabase } from '../src/store/database.ts'
 import { median, type Bench, type Row } from './row.ts'
@@ -170,21 +170,8 @@ function newTask(index: number): NewTask {
   return {
     project: PROJECTS[index % PROJECTS.length] ?? '',
     prompt: 'Fix the failing test in parser.ts, and say what was wrong.',
-    role: null,
-    model: null,
+    ...PLAIN_TASK,
     priority: index % 3,
-    timeoutS: null,
-    permissionMode: null,
-    allowedTools: [],
-    disallowedTools: [],
-    dedupeKey: null,
-    dependsOn: [],
-    scheduledAt: null,
-    labels: [],
-    maxTokens: null,
-    maxCostUsd: null,
-    inPlace: null,
     source: 'api',
-    onlyWorker: null,
   }
 }

@@ -1,3 +1,4 @@
+import { PLAIN_TASK } from './core/task.ts'
 import { createHmac } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -74,13 +75,7 @@ type DaemonOptions = { background: boolean; reload: () => Config }
 const NEW_TASK = {
   dir: null,
   trust: false,
-  dependsOn: [],
-  scheduledAt: null,
-  labels: [],
-  maxTokens: null,
-  maxCostUsd: null,
-  inPlace: null,
-  onlyWorker: null,
+  ...PLAIN_TASK,
 }
 
 /**

@@ -50,6 +50,25 @@ export type NewTask = {
   onlyWorker: string | null
 }
 
+/** What a task asks for that says only what is to be done, where, and who asked. */
+export const PLAIN_TASK: Omit<NewTask, 'project' | 'prompt' | 'source'> = {
+  role: null,
+  model: null,
+  priority: 0,
+  timeoutS: null,
+  permissionMode: null,
+  allowedTools: [],
+  disallowedTools: [],
+  dedupeKey: null,
+  dependsOn: [],
+  scheduledAt: null,
+  labels: [],
+  maxTokens: null,
+  maxCostUsd: null,
+  inPlace: null,
+  onlyWorker: null,
+}
+
 /** One row of the queue. Times are milliseconds since 1970. */
 export type Task = Omit<NewTask, 'scheduledAt'> & {
   id: string

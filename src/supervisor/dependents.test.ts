@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
-import type { NewTask } from '../core/task.ts'
+import { PLAIN_TASK, type NewTask } from '../core/task.ts'
 import { createSqliteQueue } from '../queue/sqlite.ts'
 import { openForTest, temporaryHome } from '../store/temporary-database.ts'
 import { cancelledWith } from './dependents.ts'
@@ -7,22 +7,8 @@ import { cancelledWith } from './dependents.ts'
 const NEW: NewTask = {
   project: 'app',
   prompt: 'Fix it.',
-  role: null,
-  model: null,
-  priority: 0,
-  timeoutS: null,
-  permissionMode: null,
-  allowedTools: [],
-  disallowedTools: [],
-  dedupeKey: null,
-  dependsOn: [],
-  scheduledAt: null,
-  labels: [],
-  maxTokens: null,
-  maxCostUsd: null,
-  inPlace: null,
+  ...PLAIN_TASK,
   source: 'api',
-  onlyWorker: null,
 }
 
 async function start() {

@@ -1,3 +1,4 @@
+import { PLAIN_TASK } from '../core/task.ts'
 import { expect, onTestFinished, test } from 'vitest'
 import { defaultProjectSettings } from '../core/project.ts'
 import { createSqliteQueue } from '../queue/sqlite.ts'
@@ -22,22 +23,8 @@ async function prepare() {
     const { task } = await queue.insert({
       project: 'app',
       prompt: 'x',
-      role: null,
-      model: null,
-      priority: 0,
-      timeoutS: null,
-      permissionMode: null,
-      allowedTools: [],
-      disallowedTools: [],
-      dedupeKey: null,
-      dependsOn: [],
-      scheduledAt: null,
-      labels: [],
-      maxTokens: null,
-      maxCostUsd: null,
-      inPlace: null,
+      ...PLAIN_TASK,
       source: 'api',
-      onlyWorker: null,
     })
     return task.id
   }

@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
-import type { NewTask } from '../core/task.ts'
+import { PLAIN_TASK, type NewTask } from '../core/task.ts'
 import { createSqliteQueue } from '../queue/sqlite.ts'
 import { openForTest, temporaryHome } from '../store/temporary-database.ts'
 import { createRetention } from './retention.ts'
@@ -9,22 +9,8 @@ const DAY_MS = 86_400_000
 const NEW: NewTask = {
   project: 'app',
   prompt: 'Fix it.',
-  role: null,
-  model: null,
-  priority: 0,
-  timeoutS: null,
-  permissionMode: null,
-  allowedTools: [],
-  disallowedTools: [],
-  dedupeKey: null,
-  dependsOn: [],
-  scheduledAt: null,
-  labels: [],
-  maxTokens: null,
-  maxCostUsd: null,
-  inPlace: null,
+  ...PLAIN_TASK,
   source: 'api',
-  onlyWorker: null,
 }
 
 /** Looks of a retention, each started by `look`, which answers how long it waits for the next one. */

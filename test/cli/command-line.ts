@@ -13,7 +13,7 @@ import { CcmError } from '../../src/core/errors.ts'
 import type { HookPayload } from '../../src/core/hook-event.ts'
 import { columnsOf, type RecordedEvent } from '../../src/core/hook-kind.ts'
 import { LOCAL } from '../../src/core/principal.ts'
-import type { Task } from '../../src/core/task.ts'
+import { PLAIN_TASK, type Task } from '../../src/core/task.ts'
 import { createApp } from '../http/checked-app.ts'
 import type { AppDeps, Notice, TaskRequest, TaskView } from '../../src/http/deps.ts'
 import { listen } from '../../src/http/listen.ts'
@@ -343,21 +343,8 @@ function newView(id: string): TaskView {
       id,
       project: 'app',
       prompt: 'Do it.',
-      role: null,
-      model: null,
-      priority: 0,
-      timeoutS: null,
-      permissionMode: null,
-      allowedTools: [],
-      disallowedTools: [],
-      dedupeKey: null,
-      dependsOn: [],
-      labels: [],
-      maxTokens: null,
-      maxCostUsd: null,
-      inPlace: null,
+      ...PLAIN_TASK,
       source: 'cli',
-      onlyWorker: null,
       resumeWorker: null,
       resumeUntil: null,
       claudeSessionId: null,

@@ -4,7 +4,7 @@ import type { StateChange } from '../../src/core/attempt.ts'
 import { columnsOf, type RecordedEvent } from '../../src/core/hook-kind.ts'
 import { LOCAL, SCOPES, type Principal } from '../../src/core/principal.ts'
 import { placeOf, type TaskPlace, type TaskQuery } from '../../src/core/task-list.ts'
-import type { ListedTask, Task } from '../../src/core/task.ts'
+import { PLAIN_TASK, type ListedTask, type Task } from '../../src/core/task.ts'
 import type { AuditEntry } from '../../src/core/audit.ts'
 import type { Idempotency, KeptReply } from '../../src/store/idempotency.ts'
 import type { ApiKey, ApiKeys } from '../../src/store/api-keys.ts'
@@ -223,21 +223,8 @@ function taskView(id: string, changed: Partial<Task>): TaskView {
     id,
     project: 'app',
     prompt: 'Do it.',
-    role: null,
-    model: null,
-    priority: 0,
-    timeoutS: null,
-    permissionMode: null,
-    allowedTools: [],
-    disallowedTools: [],
-    dedupeKey: null,
-    dependsOn: [],
-    labels: [],
-    maxTokens: null,
-    maxCostUsd: null,
-    inPlace: null,
+    ...PLAIN_TASK,
     source: 'api',
-    onlyWorker: null,
     status: 'queued',
     attempt: 0,
     worker: null,

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import type { ClaimFilter, Outcome, Queue, Report } from '../../src/core/queue.ts'
-import type { NewTask, Task, TaskResult } from '../../src/core/task.ts'
+import { PLAIN_TASK, type NewTask, type Task, type TaskResult } from '../../src/core/task.ts'
 
 /** A store under test. All its queues share one clock and one set of rows. */
 export type QueueStore = {
@@ -28,22 +28,8 @@ export function newTask(more: Partial<NewTask> = {}): NewTask {
   return {
     project: 'app',
     prompt: 'Fix it.',
-    role: null,
-    model: null,
-    priority: 0,
-    timeoutS: null,
-    permissionMode: null,
-    allowedTools: [],
-    disallowedTools: [],
-    dedupeKey: null,
-    dependsOn: [],
-    scheduledAt: null,
-    labels: [],
-    maxTokens: null,
-    maxCostUsd: null,
-    inPlace: null,
+    ...PLAIN_TASK,
     source: 'api',
-    onlyWorker: null,
     ...more,
   }
 }

@@ -1,3 +1,4 @@
+import { PLAIN_TASK } from '../../src/core/task.ts'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { eventually } from '../supervisor/fleet.ts'
 import { openGateway, type RestFault, type TestGateway } from '../support/gateway.ts'
@@ -269,20 +270,7 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
 const TASK = {
   dir: null,
   trust: false,
-  role: null,
-  model: null,
+  ...PLAIN_TASK,
   priority: null,
-  timeoutS: null,
-  permissionMode: null,
-  allowedTools: [],
-  disallowedTools: [],
-  dedupeKey: null,
-  dependsOn: [],
-  scheduledAt: null,
-  labels: [],
-  maxTokens: null,
-  maxCostUsd: null,
-  inPlace: null,
   source: 'api',
-  onlyWorker: null,
 }

@@ -1,3 +1,4 @@
+import { PLAIN_TASK } from '../../src/core/task.ts'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { createBeats, createPulse, LOOPS } from '../../src/supervisor/beats.ts'
 import { eventually, isAlive } from '../supervisor/fleet.ts'
@@ -186,20 +187,8 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
 const ASKED = {
   dir: null,
   trust: false,
-  role: null,
-  model: null,
+  ...PLAIN_TASK,
   priority: null,
-  timeoutS: null,
-  permissionMode: null,
-  allowedTools: [],
-  disallowedTools: [],
-  dedupeKey: null,
-  dependsOn: [],
-  scheduledAt: null,
   labels: ['nobody'],
-  maxTokens: null,
-  maxCostUsd: null,
-  inPlace: null,
   source: 'api',
-  onlyWorker: null,
 }

@@ -1,3 +1,4 @@
+import { PLAIN_TASK } from '../../src/core/task.ts'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -198,20 +199,6 @@ function read(file: string): string {
 }
 
 const TASK = {
-  role: null,
-  model: null,
-  priority: 0,
-  timeoutS: null,
-  permissionMode: null,
-  allowedTools: [],
-  disallowedTools: [],
-  dedupeKey: null,
-  dependsOn: [],
-  scheduledAt: null,
-  labels: [],
-  maxTokens: null,
-  maxCostUsd: null,
-  inPlace: null,
+  ...PLAIN_TASK,
   source: 'api',
-  onlyWorker: null,
 }

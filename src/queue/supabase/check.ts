@@ -1,3 +1,4 @@
+import { PLAIN_TASK } from '../../core/task.ts'
 import type { SupabaseClient } from '@supabase/supabase-js'
 import type { Logger } from 'pino'
 import { CcmError, messageOf } from '../../core/errors.ts'
@@ -270,20 +271,8 @@ async function subscribe(
 
 const NOTHING = {
   prompt: 'A trial of ccm supabase init.',
-  role: null,
-  model: null,
+  ...PLAIN_TASK,
   priority: 100,
-  timeoutS: null,
-  permissionMode: null,
-  allowedTools: [],
-  disallowedTools: [],
-  dedupeKey: null,
-  dependsOn: [],
-  scheduledAt: null,
-  labels: [],
-  maxTokens: null,
-  maxCostUsd: null,
-  inPlace: null,
   source: 'cli',
 }
 
