@@ -23,6 +23,7 @@ import type { Runner } from './runner.ts'
 import type { RunningAgent } from './running-agent.ts'
 import { whyNotTaken, type Takes } from './why-queued.ts'
 import type { Workspaces } from './workspaces.ts'
+import { isAway } from './shared-queue.ts'
 
 /** What became of an answer to a waiting agent. */
 export type AnswerReply = 'done' | 'not_waiting' | 'unknown' | { refused: string }
@@ -124,7 +125,11 @@ export function createFleetApi(of: {
       return { ...added, held, notices: misfit === null ? left : [misfit, ...left] }
     },
     async cancel(id, reason) {
-      const reply = await queue.cancel(id, reason)
+      const reply = await queue.cancel(id, reason).catch((error: unknown) => {
+        // An agent of ours can be ended all the same: the queue hears of it when it answers.
+        if (isAway(error) && runner.agents.has(id)) return 'requested' as const
+        throw error
+      })
       if (reply === 'requested') runner.end(id, endedBy('cancelled', reason || 'Cancelled.'))
       notifyEnd(id)
       of.cancelled()

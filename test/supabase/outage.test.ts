@@ -140,6 +140,21 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
     await second.close()
   })
 
+  test('an agent at work can be cancelled meanwhile; the queue hears of it afterwards', TEST, async () => {
+    await using fleet = await fleetOf('lease = "60s"\nheartbeat = "500ms"\nsweep = "500ms"')
+    const daemon = await fleet.start()
+    const id = await insertTask(supabase(), system)
+    const pid = await fleet.agentOf(id)
+    await gateway.down()
+    expect(await daemon.supervisor.cancel(id, 'Enough.')).toBe('requested')
+    await eventually(() => !isAlive(pid))
+    expect(await rowOf(id)).toMatchObject({ status: 'running' })
+    await gateway.up()
+    await eventually(async () => (await rowOf(id))?.status === 'cancelled', 20_000)
+    expect(await rowOf(id)).toMatchObject({ attempt: 1, failures: 0, error: 'Enough.' })
+    await daemon.close()
+  })
+
   test('a second daemon under the name of a worker ends the agents of the first', TEST, async () => {
     await using fleet = await fleetOf('lease = "30s"\nheartbeat = "300ms"\nsweep = "500ms"')
     const daemon = await fleet.start()
