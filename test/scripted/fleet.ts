@@ -40,6 +40,8 @@ export type ScriptedFleet = {
   living: () => { task: string; attempt: number; pid: number }[]
   /** Waits until every task is over; `meanwhile` is called again and again. */
   over: (limitMs: number, meanwhile?: () => Promise<void>) => Promise<void>
+  /** What is left now, by the daemon's own database and the machine. */
+  remains: () => Remains
   /** What is wrong in the end, after the agents have gone. */
   faults: (poisoned?: string[]) => Promise<string[]>
   [Symbol.asyncDispose]: () => Promise<void>
@@ -230,6 +232,7 @@ export async function createScriptedFleet(options: {
         else await meanwhile()
       }
     },
+    remains,
     async faults(poisoned) {
       // What an attempt leaves is cleared right after its outcome is stored.
       for (let tries = 0; tries < 100; tries++) {
