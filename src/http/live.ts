@@ -1,10 +1,12 @@
 import type { StateChange } from '../core/attempt.ts'
 import type { RecordedEvent } from '../core/hook-kind.ts'
-import { toHookEventJson, toStateChangeJson, toTaskJson } from '../protocol/rest.ts'
 import type { AppDeps, LiveCursor } from './deps.ts'
+import type { LiveSource } from './live-source.ts'
 
 /** Rows read from the store at once. The store is read again only when a client took what it got. */
 const PAGE = 100
+/** What is ready goes out together, up to about this much: each write costs more than what is in it. */
+const CHUNK_CHARS = 64 * 1024
 /** Tasks that a resumed stream without `task` starts with, as it cannot know which changed meanwhile. */
 const RESUME_TASKS = 100
 /** How many tasks a stream of some projects remembers the project of. */
@@ -39,14 +41,20 @@ type LiveOptions = {
  * the newest state of every task that changed: several quick changes may become one `task` event, but never
  * is a `task` event ahead of its rows. Reads the store only when pulled, so a slow client costs no memory.
  */
-export async function* liveText(deps: AppDeps, options: LiveOptions): AsyncGenerator<string> {
+export async function* liveText(
+  deps: AppDeps,
+  source: LiveSource,
+  options: LiveOptions,
+): AsyncGenerator<string> {
   const { taskId, signal } = options
   const cursor = { ...options.cursor }
-  const isVisible = createVisibility(deps, options.projects ?? null)
+  const isVisible = createVisibility(source, options.projects ?? null)
   const changed = new Set<string>()
   let nudged = true
   let wake = () => {}
+  source.begun()
   const unsubscribe = deps.subscribe((notice) => {
+    source.heard(notice.taskId)
     if (taskId !== null && notice.taskId !== taskId) return
     if (notice.kind !== 'hook') changed.add(notice.taskId)
     nudged = true
@@ -66,12 +74,19 @@ export async function* liveText(deps: AppDeps, options: LiveOptions): AsyncGener
         const ids = [...changed]
         changed.clear()
         // Read before the rows: whatever led to this state is stored by then and goes out first.
-        const views = await Promise.all(ids.map((id) => deps.tasks.get(id)))
-        for await (const row of rowsAfter(deps, options, cursor, isVisible)) yield row
+        const views = await Promise.all(ids.map((id) => source.task(id)))
+        let text = ''
+        for await (const row of rowsAfter(source, options, cursor, isVisible)) {
+          text += row
+          if (text.length < CHUNK_CHARS) continue
+          yield text
+          text = ''
+        }
         for (const view of views) {
           if (view !== null && (await isVisible(view.task.id)))
-            yield frame(cursor, 'task', toTaskJson(view.task, view.agent))
+            text += frame(cursor, 'task', source.taskText(view))
         }
+        if (text !== '') yield text
         continue
       }
       const silent = await new Promise<boolean>((resolve) => {
@@ -87,29 +102,32 @@ export async function* liveText(deps: AppDeps, options: LiveOptions): AsyncGener
     }
   } finally {
     unsubscribe()
+    source.left()
   }
 }
 
 /** All rows after the cursor, in pages; moves the cursor along. */
 async function* rowsAfter(
-  deps: AppDeps,
+  source: LiveSource,
   { taskId, kind = null }: LiveOptions,
   cursor: LiveCursor,
   isVisible: (taskId: string) => Promise<boolean>,
 ): AsyncGenerator<string> {
   for (;;) {
-    const [hooks, changes] = await Promise.all([
-      deps.events({ taskId, after: cursor.hookEventId, limit: PAGE }),
-      deps.changes({ taskId, after: cursor.stateChangeId, limit: PAGE }),
-    ])
+    const { hooks, changes } = await source.rows({
+      taskId,
+      afterHook: cursor.hookEventId,
+      afterChange: cursor.stateChangeId,
+      limit: PAGE,
+    })
     for (const row of inOrder(hooks, changes)) {
       if ('hookEventName' in row) {
         cursor.hookEventId = row.id
         const isWanted = kind === null || row.kind === kind || row.phase === kind
-        if (isWanted && (await isVisible(row.taskId))) yield frame(cursor, 'hook', toHookEventJson(row))
+        if (isWanted && (await isVisible(row.taskId))) yield frame(cursor, 'hook', source.hookText(row))
       } else {
         cursor.stateChangeId = row.id
-        if (await isVisible(row.taskId)) yield frame(cursor, 'state', toStateChangeJson(row))
+        if (await isVisible(row.taskId)) yield frame(cursor, 'state', source.changeText(row))
       }
     }
     if (hooks.length < PAGE && changes.length < PAGE) return
@@ -118,7 +136,7 @@ async function* rowsAfter(
 
 /** Whether a task is of one of these projects; what is known of a task stays, as tasks never move. */
 function createVisibility(
-  deps: AppDeps,
+  source: LiveSource,
   projects: readonly string[] | null,
 ): (taskId: string) => Promise<boolean> {
   const known = new Map<string, boolean>()
@@ -126,7 +144,7 @@ function createVisibility(
     if (projects === null) return true
     const before = known.get(taskId)
     if (before !== undefined) return before
-    const view = await deps.tasks.get(taskId)
+    const view = await source.task(taskId)
     const visible = view !== null && projects.includes(view.task.project)
     if (known.size >= KNOWN_TASKS) known.clear()
     known.set(taskId, visible)
@@ -148,10 +166,10 @@ function inOrder(hooks: RecordedEvent[], changes: StateChange[]): (RecordedEvent
   return [...rows, ...hooks.slice(next)]
 }
 
-function frame(cursor: LiveCursor, event?: string, data?: unknown): string {
+function frame(cursor: LiveCursor, event?: string, json?: string): string {
   const id = `id: ${cursor.hookEventId}.${cursor.stateChangeId}\n`
   // JSON.stringify writes no raw newline, so one data line always holds it.
-  return event === undefined ? `${id}\n` : `${id}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+  return event === undefined ? `${id}\n` : `${id}event: ${event}\ndata: ${json}\n\n`
 }
 
 /**

@@ -270,3 +270,29 @@ test('a stream ends when its credential is revoked', async () => {
   expect(await ended).toContain('id: ')
   await until(() => served.listeners.size === 0)
 })
+
+test('a row is read once for all streams that are at the same place, and each of them has it', async () => {
+  const served = await serveFakeDaemon()
+  served.addTask('a')
+  const { deps } = served
+  const reads: number[] = []
+  const { events } = deps
+  deps.events = async (query) => {
+    reads.push(query.after)
+    return events(query)
+  }
+  const streams = Array.from({ length: 20 }, () => collect(served))
+  await until(() => served.listeners.size === 20)
+  await until(() => reads.length > 0)
+  for (let n = 1; n <= 3; n++) {
+    reads.splice(0)
+    served.addHook('a', 'Stop')
+    await until(() => streams.every(({ messages }) => messages.length === n))
+    // One that was woken while another read may ask once more.
+    expect(reads.length).toBeLessThanOrEqual(2)
+  }
+  for (const { seen, stop } of streams) {
+    expect(seen()).toEqual(['hook 1', 'hook 2', 'hook 3'])
+    stop()
+  }
+})

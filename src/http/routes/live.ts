@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { allows, type Principal } from '../../core/principal.ts'
 import { LiveFilter } from '../../protocol/rest.ts'
 import type { AppDeps } from '../deps.ts'
+import { createLiveSource } from '../live-source.ts'
 import { liveText, readCursor, toBody } from '../live.ts'
 import { bearerOf } from '../guards.ts'
 import { Problem, parseInput } from '../problem.ts'
@@ -17,6 +18,7 @@ const ASK_AGAIN_MS = 900
 /** `GET /api/events`: the live stream, resumable by Last-Event-ID. */
 export function liveRoutes(deps: AppDeps): Route[] {
   const takePlace = createPlaces()
+  const source = createLiveSource(deps)
   return [
     {
       method: 'GET',
@@ -51,7 +53,7 @@ export function liveRoutes(deps: AppDeps): Route[] {
         const abort = new AbortController()
         const place = takePlace(principal)
         const stopAsking = endWithCredential(deps, context, abort)
-        const text = liveText(deps, {
+        const text = liveText(deps, source, {
           taskId,
           projects: project === undefined ? principal.projects : [project],
           // An id from before the database was replaced would wait for ever for rows that come again.
