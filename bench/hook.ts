@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { execa } from 'execa'
+import { attemptSettings } from '../src/agent/settings.ts'
 import { createStage } from '../test/e2e/stage.ts'
 import { median, type Bench } from './row.ts'
 
@@ -8,6 +9,8 @@ const CALLS = 12
 const ROUNDS = 5
 const SCRIPT = resolve(import.meta.dirname, '../hooks/record-event.sh')
 const SQLITE = resolve(import.meta.dirname, '../node_modules/better-sqlite3')
+
+type Hooks = Record<string, unknown>
 
 /** What most hook recorders are: a Node program that stores the event in SQLite, each in a commit of its own. */
 const NODE_HOOK = (database: string) => `
@@ -31,10 +34,10 @@ export const bench: Bench = async () => {
   let next = 0
   const answered: number[] = []
   const gaps: number[] = []
-  await using stage = await createStage((request) => {
+  await using stage = await createStage(() => {
     const last = answered.at(-1)
-    if (last !== undefined && next > 0) gaps.push(request.at - last)
-    answered.push(Date.now())
+    if (last !== undefined && next > 0) gaps.push(performance.now() - last)
+    answered.push(performance.now())
     if (next++ < CALLS) return { kind: 'message', tools: [{ name: 'Bash', input: { command: 'true' } }] }
     return { kind: 'message', text: 'Done.' }
   })
@@ -45,26 +48,29 @@ export const bench: Bench = async () => {
   const hookFile = join(stage.folder, 'hook.mjs')
   writeFileSync(hookFile, NODE_HOOK(join(stage.folder, 'peer.db')))
   chmodSync(hookFile, 0o700)
-  const commands = {
-    none: null,
-    ours: `/bin/sh ${SCRIPT} ${spool}`,
-    peer: `${process.execPath} ${hookFile}`,
+  const ours = attemptSettings({ hookScript: SCRIPT, spoolFolder: spool, ask: null }) as { hooks: Hooks }
+  const peerHook = [
+    { hooks: [{ type: 'command', command: process.execPath, args: [hookFile], timeout: 30 }] },
+  ]
+  const { PreToolUse, PostToolUse } = ours.hooks
+  const settings: Record<'none' | 'ours' | 'peer', Hooks> = {
+    none: {},
+    ours: { PreToolUse, PostToolUse },
+    peer: { PreToolUse: peerHook, PostToolUse: peerHook },
   }
   const claude = resolve(
     import.meta.dirname,
     `../node_modules/@anthropic-ai/claude-code-${process.platform}-${process.arch}/claude`,
   )
-  const times: Record<keyof typeof commands, number[]> = { none: [], ours: [], peer: [] }
+  const times: Record<keyof typeof settings, number[]> = { none: [], ours: [], peer: [] }
   for (let round = 0; round <= ROUNDS; round++)
-    for (const [name, command] of Object.entries(commands) as [keyof typeof commands, string | null][]) {
+    for (const [name, hooks] of Object.entries(settings) as [keyof typeof settings, Hooks][]) {
       next = 0
       answered.length = 0
       gaps.length = 0
-      const hook = [{ hooks: [{ type: 'command', command, timeout: 30 }] }]
-      const settings = { hooks: command === null ? {} : { PreToolUse: hook, PostToolUse: hook } }
       await execa(
         claude,
-        ['-p', 'Go', '--permission-mode', 'bypassPermissions', '--settings', JSON.stringify(settings)],
+        ['-p', 'Go', '--permission-mode', 'bypassPermissions', '--settings', JSON.stringify({ hooks })],
         {
           cwd: stage.work,
           extendEnv: false,
@@ -86,13 +92,14 @@ export const bench: Bench = async () => {
       // The first round warms the caches.
       if (round > 0) times[name].push(...gaps)
     }
-  const [none, ours, peer] = [times.none, times.ours, times.peer].map(median) as [number, number, number]
+  const none = median(times.none)
+  const [oursMs, peerMs] = [median(times.ours) - none, median(times.peer) - none]
   return [
     {
       name: `two hook events a tool call, in the client (bare call ${Math.round(none)} ms)`,
-      peer: peer - none,
-      ours: ours - none,
-      ratio: (peer - none) / (ours - none),
+      peer: peerMs,
+      ours: oursMs,
+      ratio: peerMs / oursMs,
       unit: 'ms',
       goal: 8,
     },

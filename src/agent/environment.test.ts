@@ -112,9 +112,18 @@ test('an attempt’s settings hold our keys only, and every hook has a limit', (
     'StopFailure',
   ]) {
     expect(settings.hooks[name]?.[0]?.hooks).toEqual([
-      { type: 'command', command: `/bin/sh '/a b/it'\\''s.sh' '/s p'`, timeout: 2 },
+      {
+        type: 'command',
+        command: '/bin/sh',
+        args: ["/a b/it's.sh", ...(name === 'PreToolUse' ? ['--early'] : []), '/s p'],
+        timeout: 2,
+      },
     ])
   }
+  const early = Object.keys(settings.hooks).filter((name) =>
+    (settings.hooks[name]?.[0]?.hooks[0]?.['args'] as string[]).includes('--early'),
+  )
+  expect(early.toSorted()).toEqual(['PostToolBatch', 'PostToolUse', 'PostToolUseFailure', 'PreToolUse'])
   expect(Object.keys(settings.hooks)).toHaveLength(30)
   // These fire for every line that streams, or would have to do the work themselves.
   for (const name of ['MessageDisplay', 'WorktreeCreate', 'WorktreeRemove'])

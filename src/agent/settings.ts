@@ -1,5 +1,4 @@
 import { PHASES, PLAIN } from '../core/hook-kind.ts'
-import { shellQuote } from './shell.ts'
 
 /**
  * Not recorded. A hook for a worktree replaces what Claude Code itself would do. MessageDisplay comes ten times a
@@ -11,6 +10,12 @@ const NOT_RECORDED = ['WorktreeCreate', 'WorktreeRemove', 'MessageDisplay']
 export const RECORDED = [...Object.keys(PHASES), ...Object.keys(PLAIN)].filter(
   (name) => !NOT_RECORDED.includes(name),
 )
+
+/**
+ * Events that come with every tool call: there the agent does not wait until the event is written, only until its
+ * order is fixed. At others it does: a client that ends soon after kills hooks it does not wait for.
+ */
+const EARLY = ['PreToolUse', 'PostToolUse', 'PostToolUseFailure', 'PostToolBatch']
 
 /** Claude Code must not give up before ccm lets go: a closed connection would read as an answer in the window. */
 const ASK_MARGIN_S = 60
@@ -31,16 +36,21 @@ export function attemptSettings(options: {
   /** Rules of things that are asked for even where the permission mode would not. */
   askFor?: string[]
 }): object {
-  const record = {
+  const record = (name: string) => ({
     type: 'command',
-    command: ['/bin/sh', options.hookScript, options.spoolFolder, ...(options.lostFiles ?? [])]
-      .map((word, index) => (index === 0 ? word : shellQuote(word)))
-      .join(' '),
+    // With `args` Claude Code starts no shell of its own around it.
+    command: '/bin/sh',
+    args: [
+      options.hookScript,
+      ...(EARLY.includes(name) ? ['--early'] : []),
+      options.spoolFolder,
+      ...(options.lostFiles ?? []),
+    ],
     // It ends by itself within a second; this is for a disk that keeps even the shell from starting.
     timeout: 2,
-  }
+  })
   const hooks: Record<string, { hooks: object[] }[]> = {}
-  for (const name of RECORDED) hooks[name] = [{ hooks: [record] }]
+  for (const name of RECORDED) hooks[name] = [{ hooks: [record(name)] }]
   if (options.ask !== null) {
     const headers = { Authorization: `Bearer ${options.ask.secret}` }
     const ask = {
@@ -49,7 +59,7 @@ export function attemptSettings(options: {
       headers,
       timeout: Math.ceil(options.ask.holdMs / 1000) + ASK_MARGIN_S,
     }
-    hooks['PermissionRequest'] = [{ hooks: [record, ask] }]
+    hooks['PermissionRequest'] = [{ hooks: [record('PermissionRequest'), ask] }]
   }
   return {
     tui: 'default',

@@ -143,14 +143,96 @@ test('an empty file, garbage and what is no object are kept as unreadable events
   })
 })
 
-test('a file that is still being written is left alone', async () => {
+/** An event whose writing has begun; the answer ends it. */
+function begin(folder: string, name: string) {
+  const part = join(folder, `.part.${name}`)
+  writeFileSync(part, '')
+  return (payload: object) => {
+    writeFileSync(part, JSON.stringify(payload))
+    renameSync(part, join(folder, `${name}.json`))
+  }
+}
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+test.for(['before it began', 'after it began'])(
+  'an event that is being written keeps its place; reader there %s',
+  async (when) => {
+    const { ingest, spool, folder, names } = prepare()
+    put(folder, '5', event('Before'))
+    if (when.startsWith('before')) ingest.add(spool)
+    await pause(30)
+    // Names that sort the other way round.
+    const finish = begin(folder, '4')
+    await pause(30)
+    put(folder, '3', event('Second'))
+    await pause(30)
+    put(folder, '2', event('Third'))
+    await pause(60)
+    if (when.startsWith('after')) ingest.add(spool)
+    ingest.rescan()
+    await expect.poll(names).toEqual(['Before'])
+    const read = ingest.read(spool).then(names)
+    await pause(150)
+    expect(names()).toEqual(['Before'])
+    const from = performance.now()
+    finish(event('First'))
+    expect(await read).toEqual(['Before', 'First', 'Second', 'Third'])
+    // The kernel tells of it: nobody waits for the next look.
+    expect(performance.now() - from).toBeLessThan(300)
+  },
+)
+
+test('events that overlapped are read in the order they began, whichever was complete first', async () => {
   const { ingest, spool, folder, names } = prepare()
+  const wanted = ['One', 'Two', 'Three', 'Four']
+  const ends = []
+  for (const [index, name] of wanted.entries()) {
+    const finish = begin(folder, `${9 - index}`)
+    ends.unshift(() => finish(event(name)))
+    await pause(15)
+  }
+  for (const end of ends) {
+    end()
+    await pause(15)
+  }
+  ingest.add(spool)
+  await ingest.remove(spool)
+  expect(names()).toEqual(wanted)
+})
+
+test('one whose writer was killed holds nobody up for longer than a second, and is left alone', async () => {
+  const { ingest, spool, folder, names } = prepare()
+  ingest.add(spool)
   writeFileSync(join(folder, '.part.abc'), '{"hook_event_name":"Ha')
   put(folder, 'z', event('Stop'))
-  ingest.add(spool)
-  await expect.poll(names).toEqual(['Stop'])
+  const from = performance.now()
+  await expect.poll(names, { timeout: 3000 }).toEqual(['Stop'])
+  expect(performance.now() - from).toBeGreaterThan(800)
+  expect(performance.now() - from).toBeLessThan(2000)
+  put(folder, 'y', event('Later'))
+  await expect.poll(names).toEqual(['Stop', 'Later'])
   await ingest.remove(spool)
   expect(readdirSync(folder)).toEqual(['.part.abc'])
+  // As after a restart of the daemon, and dated ahead by hand.
+  utimesSync(join(folder, '.part.abc'), 5e9, 5e9)
+  put(folder, 'x', event('Last'))
+  ingest.add(spool)
+  await expect.poll(names).toEqual(['Stop', 'Later', 'CcmEventsLost', 'Last'])
+})
+
+test('one spool that is held up holds up no other', async () => {
+  const { ingest, spool, folder, heard } = prepare()
+  const other = { taskId: 't2', attempt: 1, folder: join(folder, '../other') }
+  mkdirSync(other.folder)
+  ingest.add(spool)
+  ingest.add(other)
+  const finish = begin(folder, '1')
+  await pause(20)
+  put(other.folder, '2', event('Elsewhere'))
+  await expect.poll(() => heard.map(({ hookEventName }) => hookEventName)).toEqual(['Elsewhere'])
+  await ingest.remove(other)
+  finish(event('Here'))
+  await expect.poll(() => heard.map(({ hookEventName }) => hookEventName)).toEqual(['Elsewhere', 'Here'])
 })
 
 test('of a payload above 1 MiB only the long texts are shortened: its name and its tool call arrive', async () => {

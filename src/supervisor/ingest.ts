@@ -12,7 +12,16 @@ import type { Redactor } from '../core/redact.ts'
 import type { HookEvents, NewHookEvent } from '../store/hook-events.ts'
 import type { StartPulse } from './beats.ts'
 import { toNewEvent } from './spool-event.ts'
-import { lookAt, readSpoolText, waitingIn, type SpoolText, type Waiting } from './spool.ts'
+import {
+  eventOf,
+  inOrder,
+  lookAt,
+  readSpoolText,
+  stemOf,
+  waitingIn,
+  type SpoolText,
+  type Waiting,
+} from './spool.ts'
 
 /** Reads the spools of all attempts into the database. */
 export type Ingest = {
@@ -53,6 +62,9 @@ const KNOWN_MAX = 10_000
 /** So many notices at once mean that the kernel's queue (16,384) may have run over: the folder itself tells then. */
 const ANNOUNCED_MAX = 1000
 
+/** What holds an event up may have been killed, of which the kernel says nothing. */
+const HELD_LOOK_MS = 50
+
 /** Longer than a tick of the clock that dates files. */
 const SETTLED_MS = 20
 /** A clock that was set back leaves files of the future: those came long ago. */
@@ -61,12 +73,14 @@ const FUTURE_MS = 1000
 type Entry = {
   spool: Spool
   watcher: FSWatcher | null
-  /** Names in the order the kernel announced them. */
+  /** Stems of names in the order the kernel announced them: an event's place is where its writing began. */
   announced: Map<string, number>
   /** Found and not read yet, oldest first. */
   waiting: Waiting[]
   /** The folder has to be read: not all that is in it was announced. */
   scan: boolean
+  /** What comes next is still being written: nothing can be done until the kernel tells of it, or this runs out. */
+  held: NodeJS.Timeout | null
   /** Sessions whose events are this attempt's own; null: any. */
   sessions: Set<string> | null
   lost: number
@@ -79,7 +93,7 @@ type Entry = {
 /**
  * One event, one file, exactly once: the file's name is stored with the event in one transaction, and the file
  * is removed after the commit. A crash between the two finds the name known and only removes. Events of one
- * attempt keep the order in which their files were written. One reader serves all spools in turn, so that one
+ * attempt keep the order in which their writing began. One reader serves all spools in turn, so that one
  * commit carries what came to all of them, and at most GROUP_EVENTS payloads are in memory.
  */
 export function createIngest(options: {
@@ -114,7 +128,7 @@ export function createIngest(options: {
     for (;;) {
       const busy = [...entries.values()].filter(hasWork)
       if (busy.length === 0 || closed) {
-        for (const entry of busy) settle(entry, null)
+        if (closed) for (const entry of entries.values()) settle(entry, null)
         return
       }
       try {
@@ -126,20 +140,34 @@ export function createIngest(options: {
         for (const entry of busy) {
           entry.waiting = []
           entry.announced.clear()
+          release(entry)
           entry.scan = true
           settle(entry, err)
         }
         return
       }
-      const asked = busy.filter((entry) => entry.idle.length > 0 && !hasWork(entry))
+      const isDone = (entry: Entry) => entry.held === null && !hasWork(entry)
+      const asked = busy.filter((entry) => entry.idle.length > 0 && isDone(entry))
       if (asked.length > 0) await removal
-      for (const entry of asked) if (!hasWork(entry)) settle(entry, null)
+      for (const entry of asked) if (isDone(entry)) settle(entry, null)
       await nextTurn()
     }
   }
 
-  function hasWork({ waiting, scan, announced }: Entry): boolean {
-    return waiting.length > 0 || scan || announced.size > 0
+  function hasWork({ waiting, scan, announced, held }: Entry): boolean {
+    return waiting.length > 0 || (held === null && (scan || announced.size > 0))
+  }
+
+  function hold(entry: Entry): void {
+    entry.held ??= setTimeout(() => {
+      release(entry)
+      wake()
+    }, HELD_LOOK_MS)
+  }
+
+  function release(entry: Entry): void {
+    if (entry.held !== null) clearTimeout(entry.held)
+    entry.held = null
   }
 
   function settle(entry: Entry, error: unknown): void {
@@ -151,11 +179,12 @@ export function createIngest(options: {
     const { folder } = entry.spool
     if (!entry.scan && entry.announced.size <= ANNOUNCED_MAX) {
       // In the kernel's own order, and without reading the folder.
-      for (const name of entry.announced.keys()) {
-        const file = lookAt(folder, name)
+      for (const stem of entry.announced.keys()) {
+        const file = eventOf(folder, stem, clock())
+        if (file === 'in flight') return hold(entry)
         if (file !== null) entry.waiting.push(file)
+        entry.announced.delete(stem)
       }
-      entry.announced.clear()
       return
     }
     // What is stored and about to go would be found again.
@@ -163,15 +192,36 @@ export function createIngest(options: {
     entry.scan = false
     const from = clock()
     const known = [...entry.announced.keys()]
-    const { files, more } = await waitingIn(folder, KNOWN_MAX, entry.announced)
+    const { files, more, inFlight } = await waitingIn(folder, KNOWN_MAX, entry.announced, from)
+    const order = inOrder(entry.announced)
+    // Reading a folder may miss what got its name meanwhile: the kernel has told of it.
+    await nextTurn()
+    const last = files.at(-1)
+    const found = new Set(files.map(({ stem }) => stem))
+    const missed = [...entry.announced.keys()].flatMap((stem) => {
+      const file = found.has(stem) ? null : lookAt(folder, `${stem}.json`)
+      return file === null || (more && last !== undefined && order(file, last) > 0) ? [] : [file]
+    })
+    if (missed.length > 0) {
+      files.push(...missed)
+      files.sort(order)
+    }
     // Reading a folder may miss a file that came meanwhile and find one that came after it: what is that new waits
     // until it was announced, or until the next look at the folder finds all of its time.
     const isSettled = ({ cameAt }: Waiting) => cameAt < from - SETTLED_MS || cameAt > from + FUTURE_MS
-    entry.waiting = files.filter(isSettled)
-    const fresh = new Set(files.filter((file) => !isSettled(file)).map(({ name }) => name))
+    const isReady = (file: Waiting) => isSettled(file) && (inFlight === null || order(file, inFlight) < 0)
+    const ready = files.findIndex((file) => !isReady(file))
+    entry.waiting = ready < 0 ? files : files.slice(0, ready)
+    const fresh = new Set(ready < 0 ? [] : files.slice(ready).map(({ stem }) => stem))
+    if (inFlight !== null) {
+      fresh.add(inFlight.stem)
+      entry.scan = true
+      const goesOn = () => eventOf(folder, inFlight.stem, clock()) === 'in flight'
+      if (entry.waiting.length === 0 && goesOn()) return hold(entry)
+    }
     // Read now, found at the next look, or gone.
-    for (const name of known) if (!fresh.has(name)) entry.announced.delete(name)
-    if (more || [...fresh].some((name) => !entry.announced.has(name))) {
+    for (const stem of known) if (!fresh.has(stem)) entry.announced.delete(stem)
+    if (more || [...fresh].some((stem) => !entry.announced.has(stem))) {
       entry.scan = true
       if (entry.waiting.length === 0) await sleep(GROUP_MS)
     }
@@ -209,6 +259,7 @@ export function createIngest(options: {
       room -= part.files.length
       taken.push(part)
     }
+    if (taken.every(({ files }) => files.length === 0)) return
     const stored = hookEvents.insertBatch(taken.flatMap(({ events }) => events))
     options.took?.(performance.now() - from, stored.length)
     const fresh = new Set(stored.map(({ payload }) => payload))
@@ -341,6 +392,7 @@ export function createIngest(options: {
       announced: new Map(),
       waiting: [],
       scan: true,
+      held: null,
       sessions: known,
       lost: hookEvents.lostOf({ taskId, attempt }),
       lostSize: 0,
@@ -349,9 +401,13 @@ export function createIngest(options: {
     let serial = 0
     try {
       entry.watcher = watch(folder, { persistent: false }, (_, name) => {
-        if (closed || !name?.endsWith('.json') || entry.announced.has(name)) return
-        if (entry.announced.size <= ANNOUNCED_MAX) entry.announced.set(name, serial++)
-        else entry.scan = true
+        const stem = stemOf(name)
+        if (closed || stem === null) return
+        if (!entry.announced.has(stem)) {
+          if (entry.announced.size <= ANNOUNCED_MAX) entry.announced.set(stem, serial++)
+          else entry.scan = true
+        } else if (entry.held === null) return
+        release(entry)
         wake()
       })
       entry.watcher.on('error', (err) =>
@@ -376,7 +432,7 @@ export function createIngest(options: {
       await sleep(STORE_RETRY_MS)
     }
     try {
-      countLost(entry, (await waitingIn(folder, 1, new Map())).unfinished)
+      countLost(entry, (await waitingIn(folder, 1, new Map(), clock())).unfinished)
       for (const file of entry.spool.lostFiles ?? []) await rm(file, { force: true })
     } catch (err) {
       logger.error({ err, taskId }, 'lost hook events could not be counted')
@@ -415,8 +471,13 @@ export function createIngest(options: {
     async close() {
       closed = true
       pulse?.close()
-      for (const { watcher } of entries.values()) watcher?.close()
+      for (const entry of entries.values()) {
+        entry.watcher?.close()
+        release(entry)
+      }
       await running
+      // Nobody comes back to one that was held up.
+      for (const entry of entries.values()) settle(entry, null)
       await removal
       entries.clear()
     },

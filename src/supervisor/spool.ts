@@ -4,9 +4,13 @@ import { createHash } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createSkimmer } from '../core/skim-json.ts'
 
-/** A complete event's file that waits in a spool. */
+/** An event's file that waits in a spool. */
 export type Waiting = {
   name: string
+  /** See `stemOf`. */
+  stem: string
+  /** When its writing began, ms since 1970; where the file system keeps no such time, when it was written. */
+  begunAt: number
   /** When it was written, ms since 1970. */
   at: number
   /** When it got its name, ms since 1970, by the clock that dates files. */
@@ -26,20 +30,49 @@ const FILE_MAX_BYTES = 64 * 1024 * 1024
 /** Read without a way round the event loop: for files this small that way costs five times the read. */
 const SMALL_BYTES = 128 * 1024
 const NAMES_A_TURN = 256
+/**
+ * An event that is being written holds up those that began later, for their order; one of which nothing came for so
+ * long does not. The script needs some 3 ms; what it has not written in a second it writes behind the agent's back.
+ */
+const IN_FLIGHT_MS = 1000
+const PART = '.part.'
+const WHOLE = '.json'
+
+/** What the names of one event's file have in common, while it is written and when it is complete; null: no such name. */
+export function stemOf(name: string | null): string | null {
+  if (name?.startsWith(PART) === true) return name.slice(PART.length)
+  return name?.endsWith(WHOLE) === true ? name.slice(0, -WHOLE.length) : null
+}
+
+/** An event by the stem of its name: complete, still being written, or null: there is none, or it was given up. */
+export function eventOf(folder: string, stem: string, now: number): Waiting | 'in flight' | null {
+  const whole = lookAt(folder, stem + WHOLE)
+  if (whole !== null) return whole
+  if (isInFlight(lookAt(folder, PART + stem), now)) return 'in flight'
+  // It may have got its name between the two looks.
+  return lookAt(folder, stem + WHOLE)
+}
+
+function isInFlight(part: Waiting | null, now: number): part is Waiting {
+  return part !== null && part.regular && Math.abs(now - part.at) < IN_FLIGHT_MS
+}
 
 /**
- * The oldest `max` of the events that wait in a folder, oldest first, and whether there are more. Reads the
- * folder once, in steps that let others run; memory is bounded by `max`. Those of one tick of the clock are
- * ordered as the kernel announced them, else by the pid their name begins with. [] where there is no folder.
+ * The oldest `max` of the events that wait in a folder, oldest first, and whether there are more; `inFlight` is the
+ * first that is being written. Reads the folder once, in steps that let others run; memory is bounded by `max`. Those
+ * of one tick of the clock are ordered as the kernel announced their stems, else by the pid their name begins with.
+ * [] where there is no folder.
  */
 export async function waitingIn(
   folder: string,
   max: number,
   announced: ReadonlyMap<string, number>,
-): Promise<{ files: Waiting[]; more: boolean; unfinished: number }> {
+  now: number,
+): Promise<{ files: Waiting[]; more: boolean; unfinished: number; inFlight: Waiting | null }> {
   let files: Waiting[] = []
   let more = false
   let unfinished = 0
+  let inFlight: Waiting | null = null
   const order = inOrder(announced)
   let directory
   try {
@@ -48,14 +81,19 @@ export async function waitingIn(
     const { code } = err as NodeJS.ErrnoException
     // No descriptor left, say, is not the same as nothing there: what waits would be taken for read.
     if (code !== 'ENOENT' && code !== 'ENOTDIR') throw err
-    return { files, more, unfinished }
+    return { files, more, unfinished, inFlight }
   }
   try {
     let seen = 0
     for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) {
       if (++seen % NAMES_A_TURN === 0) await nextTurn()
-      if (entry.name.startsWith('.part.')) unfinished++
-      const file = entry.name.endsWith('.json') ? lookAt(folder, entry.name) : null
+      if (entry.name.startsWith(PART)) {
+        unfinished++
+        const part = lookAt(folder, entry.name)
+        if (isInFlight(part, now) && (inFlight === null || order(part, inFlight) < 0)) inFlight = part
+        continue
+      }
+      const file = entry.name.endsWith(WHOLE) ? lookAt(folder, entry.name) : null
       if (file === null) continue
       files.push(file)
       if (files.length < 2 * max) continue
@@ -66,25 +104,28 @@ export async function waitingIn(
     directory.closeSync()
   }
   files.sort(order)
-  return { files: files.slice(0, max), more: more || files.length > max, unfinished }
+  return { files: files.slice(0, max), more: more || files.length > max, unfinished, inFlight }
 }
 
 /** What waits under that name; null when it is gone. */
 export function lookAt(folder: string, name: string): Waiting | null {
   const stat = lstatSync(`${folder}/${name}`, { throwIfNoEntry: false })
   if (stat === undefined) return null
-  return { name, at: stat.mtimeMs, cameAt: stat.ctimeMs, size: stat.size, regular: stat.isFile() }
+  const { mtimeMs: at, birthtimeMs, ctimeMs: cameAt, size } = stat
+  const begunAt = birthtimeMs > 0 ? Math.min(birthtimeMs, at) : at
+  return { name, stem: stemOf(name) ?? name, begunAt, at, cameAt, size, regular: stat.isFile() }
 }
 
-function inOrder(announced: ReadonlyMap<string, number>): (a: Waiting, b: Waiting) => number {
+/** The order in which events began, whether they are complete or not; see `waitingIn`. */
+export function inOrder(announced: ReadonlyMap<string, number>): (a: Waiting, b: Waiting) => number {
   return (a, b) => {
-    if (a.at !== b.at) return a.at - b.at
-    const [first, second] = [announced.get(a.name), announced.get(b.name)]
+    if (a.begunAt !== b.begunAt) return a.begunAt - b.begunAt
+    const [first, second] = [announced.get(a.stem), announced.get(b.stem)]
     if (first !== undefined && second !== undefined) return first - second
-    // Hooks of one session run one after another, so their pids rise.
-    const pids = Number.parseInt(a.name, 10) - Number.parseInt(b.name, 10)
+    // Hooks of one session start one after another, so their pids rise.
+    const pids = Number.parseInt(a.stem, 10) - Number.parseInt(b.stem, 10)
     if (pids !== 0 && !Number.isNaN(pids)) return pids
-    return a.name < b.name ? -1 : 1
+    return a.stem < b.stem ? -1 : 1
   }
 }
 

@@ -1,11 +1,24 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+import {
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
-import { mountSmall } from '../faults/fixture.ts'
+import { mountFreezable, mountSmall } from '../faults/fixture.ts'
 import { signalGroup } from '../support/signal.ts'
+
+/** Of whom nothing else runs. */
+const NOBODY = 61_237
 
 const SCRIPT = resolve('hooks/record-event.sh')
 const SHELLS = [['dash'], ['bash', '--posix'], ['busybox', 'sh']].filter(
@@ -98,6 +111,67 @@ describe.each(SHELLS)('run by %s %s', (...words) => {
     endless.kill()
   })
 
+  test('told to be early it answers when its place is fixed, and reads on', async () => {
+    const spool = folder()
+    const child = spawn(shell, [...args, SCRIPT, '--early', spool])
+    const [answer] = (await once(child.stdout, 'data')) as [Buffer]
+    expect(answer.toString()).toBe('{"async":true}\n')
+    // Nobody has sent anything yet, and whoever reads the spool sees that something will come.
+    expect(readdirSync(spool)).toEqual([expect.stringMatching(/^\.part\./)])
+    // More than fits between two processes: all of it comes only if somebody still reads.
+    const payload = JSON.stringify({ text: 'ß'.repeat(500_000) })
+    child.stdin.end(payload)
+    const [code] = (await once(child, 'exit')) as [number]
+    expect(code).toBe(0)
+    const [name = ''] = complete(spool)
+    expect(readFileSync(join(spool, name), 'utf8')).toBe(payload)
+    expect(readdirSync(spool)).toEqual([name])
+  })
+
+  test('told to be early it promises nothing that it cannot keep', () => {
+    const lost = join(folder(), 'lost')
+    const call = (spool: string) =>
+      spawnSync(shell, [...args, SCRIPT, '--early', spool, lost], { input: '{}', encoding: 'utf8' })
+    expect(call(join(root, 'missing'))).toMatchObject(quiet)
+    expect(readFileSync(lost, 'utf8')).toBe('.')
+  })
+
+  test('hung up and terminated by a client that ends, it writes its event to the end', async () => {
+    const spool = folder()
+    const child = spawn(shell, [...args, SCRIPT, '--early', spool], { detached: true })
+    child.stdin.write('{"half":')
+    await expect
+      .poll(() => readdirSync(spool).some((name) => statSync(join(spool, name)).size > 0))
+      .toBe(true)
+    // Its last words come through another descriptor: Node closes its own with the script.
+    signalGroup(child.pid, 'SIGHUP')
+    signalGroup(child.pid, 'SIGTERM')
+    child.stdin.end('1}')
+    await expect
+      .poll(() => complete(spool).map((name) => readFileSync(join(spool, name), 'utf8')))
+      .toEqual(['{"half":1}'])
+  })
+
+  test('on a disk that hangs it is over within a second, and writes when the disk goes on', async () => {
+    const spool = join(root, `frozen-${shell}`)
+    await using disk = await mountFreezable(spool)
+    if (disk === null) return
+    disk.freeze()
+    for (const early of [[], ['--early']]) {
+      const from = performance.now()
+      const child = spawn(shell, [...args, SCRIPT, ...early, spool])
+      child.stdin.end('{"a":1}')
+      const [code] = (await once(child, 'exit')) as [number]
+      expect(code).toBe(0)
+      expect(performance.now() - from).toBeGreaterThan(500)
+      expect(performance.now() - from).toBeLessThan(3000)
+    }
+    disk.thaw()
+    await expect
+      .poll(() => complete(spool).map((name) => readFileSync(join(spool, name), 'utf8')), { timeout: 10_000 })
+      .toEqual(['{"a":1}', '{"a":1}'])
+  })
+
   test('what cannot be kept is counted in the first place that takes a byte', () => {
     const lost = join(folder(), 'lost')
     const elsewhere = join(folder(), 'lost')
@@ -138,6 +212,27 @@ describe.each(SHELLS)('run by %s %s', (...words) => {
     expect(complete(spool)).toHaveLength(1)
   })
 })
+
+// Bash tries for 15 s before it gives up.
+test.skipIf(process.getuid?.() !== 0)(
+  'where no process may be started it still exits 0, and the event is counted [only root can become another user]',
+  () => {
+    const place = mkdtempSync(join(tmpdir(), 'ccm-nobody-'))
+    onTestFinished(() => rmSync(place, { recursive: true }))
+    copyFileSync(SCRIPT, join(place, 'record.sh'))
+    mkdirSync(join(place, 'spool'))
+    for (const one of ['', 'spool', 'record.sh']) chownSync(join(place, one), NOBODY, NOBODY)
+    const as = ['--reuid', String(NOBODY), '--regid', String(NOBODY), '--clear-groups']
+    const { status, stdout } = spawnSync(
+      'setpriv',
+      [...as, 'prlimit', '--nproc=1', '/bin/dash', 'record.sh', '--early', 'spool', 'lost'],
+      { cwd: place, input: '{}', encoding: 'utf8' },
+    )
+    expect({ status, stdout }).toEqual({ status: 0, stdout: '' })
+    expect(readdirSync(join(place, 'spool'))).toEqual([])
+    expect(readFileSync(join(place, 'lost'), 'utf8')).toBe('.')
+  },
+)
 
 test('it costs an agent a few milliseconds', () => {
   const spool = folder()
