@@ -85,7 +85,7 @@ export async function addTree(
     runGit(top, ['worktree', 'add', '--quiet', ...target], {
       signal,
       timeoutMs: CHECKOUT_MS,
-      // Git writes files with one process unless told; two were a third faster on two cores.
+      // Git writes files with one process unless told: 0 is one for each core.
       config: ['checkout.workers=0', ...config],
     })
   let reply = await add([])
