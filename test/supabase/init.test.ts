@@ -139,7 +139,7 @@ describeOnSupabase('ccm supabase init', (supabase) => {
   test('functions of an older version, and none at all', async () => {
     const rename = (name: string, to: string) => `ALTER FUNCTION public.${name} RENAME TO ${to}`
     await expect(
-      undo(rename('worker_describe', 'gone_describe'), rename('gone_describe', 'worker_describe'), () =>
+      undo(rename('tasks_page', 'gone_page'), rename('gone_page', 'tasks_page'), () =>
         fails({}, /those of an older version/, /ccm supabase migrate/),
       ),
     ).resolves.toBe(1)
