@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { API_ERROR_POLICIES, apiErrorKind } from '../core/api-error.ts'
 import { createTranscriptReader } from '../core/transcript.ts'
 import { findTranscript } from './result.ts'
-import type { TranscriptEnd } from './watcher.ts'
+import type { TranscriptEnd } from './agent-end.ts'
 
 /** Where a session's transcript is: as its hooks said, else searched by its id below the config folder. */
 export type TranscriptPlace = { path: string | null; configDir: string | null; sessionId: string }

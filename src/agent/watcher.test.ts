@@ -6,7 +6,8 @@ import type { Look } from './look.ts'
 import type { Pane } from './pane.ts'
 import { neutralQuestion } from './prompt.ts'
 import type { SessionStatus } from './session-file.ts'
-import { createWatcher, type AgentEnd, type TranscriptEnd, type WatcherOptions } from './watcher.ts'
+import { createWatcher, type WatcherOptions } from './watcher.ts'
+import type { AgentEnd, TranscriptEnd } from './agent-end.ts'
 
 const RULE = '─'.repeat(80)
 const MODE = '  ⏵⏵ accept edits on (shift+tab to cycle)'

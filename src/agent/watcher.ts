@@ -6,7 +6,6 @@ import { clip } from '../core/clip.ts'
 import type { Clock } from '../core/clock.ts'
 import { passedDeadline, type Deadlines } from '../core/deadline.ts'
 import type { HookEvent } from '../core/hook-event.ts'
-import { resetTimeIn } from '../core/limit.ts'
 import { readEnding, type Markers } from '../core/marker.ts'
 import type { Outcome } from '../core/queue.ts'
 import { readScreen } from '../core/screen.ts'
@@ -23,38 +22,13 @@ import {
 } from '../core/watch.ts'
 import { describeAsk, isSameAsk, withoutAsk } from '../core/ask.ts'
 import { createAnswers, type Answers } from './answers.ts'
-import { chooseOption, type Delivery, deliverText } from './deliver.ts'
+import { type AgentEnd, endOfFailure, endOfGone, LIMITED, type TranscriptEnd } from './agent-end.ts'
+import { chooseOption } from './deliver.ts'
 import { seenOf, stillText, type Look } from './look.ts'
 import type { Pane } from './pane.ts'
 import { neutralQuestion } from './prompt.ts'
+import { createSayer } from './sayer.ts'
 import type { SessionStatus } from './session-file.ts'
-
-/** Why an attempt is over, before its processes are ended and its result is collected. */
-export type AgentEnd = {
-  outcome: Outcome
-  /** `done`, `agent_error`, `unmarked`, `timeout`, `crash`, `lost`, `cancelled`, `drain`, or an API error's kind. */
-  kind: string
-  /** One sentence; null for success. */
-  error: string | null
-  /** The agent's last message, marker and all. */
-  message: string
-  retryAfterMs: number | null
-  /** Of a usage limit: the API's own name of it. */
-  limitType?: string | null
-}
-
-/** How a turn ended, as the transcript has it: read where a hook is missing or does not say enough. */
-export type TranscriptEnd =
-  | { kind: 'stop'; message: string }
-  | {
-      kind: 'failure'
-      error: string
-      message: string
-      outcome: Outcome
-      limitedUntil: number | null
-      limitType: string | null
-    }
-  | { kind: 'open' }
 
 export type WatcherOptions = {
   pane: Pane
@@ -109,9 +83,6 @@ const IDLE_CONFIRM_MS = 1000
 /** Looks come at most this far apart; a longer gap means that the machine slept or this process was stopped. */
 const LOOK_GAP_MS = 15_000
 
-/** What is known when only the screen told of a limit. */
-const LIMITED = { kind: 'failure', error: 'usage_limit', message: 'The usage limit is reached.' } as const
-
 export function createWatcher(options: WatcherOptions): Watcher {
   const { pane, clock, markers, logger } = options
   const stop = new AbortController()
@@ -122,14 +93,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
   let busyMs = options.taken?.busyMs ?? 0
   let lastLookAt = clock()
   let nudges = 0
-  /** A text that is due, and the way to take it back. */
-  let toSay: { text: string; moot: AbortController } | null = null
-  let delivering = false
   let lastMessage = ''
   /** Where the newest end of a turn was read. */
   let told: EvidenceSource = 'hook'
   let queue: Promise<void> = Promise.resolve()
-  let deliveries: Promise<unknown> = Promise.resolve()
   /** Hook events that came and were not applied yet; each leaves only after its change was stored. */
   const news: HookEvent[] = []
 
@@ -158,8 +125,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
       told = 'hook'
       // Whatever was due to be said was about the turn before.
       if (event.payload.hook_event_name === 'UserPromptSubmit') {
-        toSay?.moot.abort()
-        toSay = null
+        sayer.forget()
       }
       apply(understood(event))
       news.shift()
@@ -210,7 +176,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     if (view.state === 'limited') return decideFailure(await options.readTranscript(null), LIMITED)
     if (turnEnd === null || isOver(view.state)) return
     if (turnEnd.kind === 'failure') return decideFailure(await options.readTranscript(turnEnd), turnEnd)
-    if (delivering || toSay !== null || view.state === 'waiting') return
+    if (sayer.isBusy() || view.state === 'waiting') return
     if (turnEnd.background.length > 0) {
       // Done, or neither: it wakes by itself when its background work ends. Anything else is for now.
       const { kind } = readEnding(turnEnd.message, markers)
@@ -250,8 +216,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
       case 'unmarked':
         if (nudges < markers.nudges) {
           nudges++
-          toSay = { text: neutralQuestion(markers), moot: new AbortController() }
-          return sayWhatIsDue()
+          sayer.owe(neutralQuestion(markers))
+          return sayer.say()
         }
         if (markers.unmarked === 'succeed') return settle('done', 'succeeded', 'unmarked', null)
         return settle(
@@ -263,32 +229,11 @@ export function createWatcher(options: WatcherOptions): Watcher {
     }
   }
 
-  function decideFailure(end: TranscriptEnd, turnEnd: TurnEnd & { kind: 'failure' }): void {
-    const failure =
-      end.kind === 'failure'
-        ? end
-        : { ...turnEnd, outcome: 'failed' as const, limitedUntil: null, limitType: null }
-    lastMessage = failure.message
-    if (failure.error !== 'usage_limit') {
-      moveBy('failed', failure.message || `The API call failed (${failure.error}).`, failure.error, {
-        source: told,
-      })
-      const error = failure.message || failure.error
-      return finish({ outcome: failure.outcome, kind: failure.error, error, message: '', retryAfterMs: null })
-    }
-    const until = failure.limitedUntil ?? resetTimeIn(`${failure.message}\n${screen}`, clock())
-    const reset = until === null ? '' : ` until ${new Date(until).toISOString()}`
-    moveBy('limit', `The usage limit is reached${reset}.`, failure.message, { source: told })
-    const retryAfterMs = until === null ? null : Math.max(0, until - clock())
-    const { limitType } = failure
-    finish({
-      outcome: 'released',
-      kind: 'usage_limit',
-      error: failure.message,
-      message: '',
-      retryAfterMs,
-      limitType,
-    })
+  function decideFailure(transcript: TranscriptEnd, turnEnd: TurnEnd & { kind: 'failure' }): void {
+    const { cue, reason, evidence, end, message } = endOfFailure(transcript, turnEnd, screen, clock())
+    lastMessage = message
+    moveBy(cue, reason, evidence, { source: told })
+    finish(end)
   }
 
   async function isIdle(): Promise<boolean> {
@@ -299,29 +244,6 @@ export function createWatcher(options: WatcherOptions): Watcher {
       if (performance.now() > until) return false
       await new Promise((resolve) => setTimeout(resolve, 40))
     }
-  }
-
-  // Deliveries run beside the queue: they wait for hook events that come through it.
-  function deliver(text: string, moot: AbortSignal = stop.signal): Promise<Delivery> {
-    const signal = AbortSignal.any([stop.signal, moot])
-    const delivery = deliveries.then(() => deliverText({ pane, text, prompts: () => view.prompts, signal }))
-    deliveries = delivery.catch(() => undefined)
-    return delivery
-  }
-
-  function sayWhatIsDue(): void {
-    if (toSay === null || delivering || view.turnEnd === null) return
-    delivering = true
-    void deliver(toSay.text, toSay.moot.signal)
-      .then((delivery) => {
-        delivering = false
-        if (delivery === 'delivered') toSay = null
-        else logger.warn({ code: 'UNDELIVERED' }, delivery.undelivered)
-      })
-      .catch((err: unknown) => {
-        delivering = false
-        logger.warn({ err }, 'a delivery failed')
-      })
   }
 
   async function look(at: Look): Promise<void> {
@@ -339,7 +261,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     await readShown(at).catch((err: unknown) =>
       logger.error({ err }, 'what an agent shows could not be read'),
     )
-    if (toSay !== null && !at.attached) sayWhatIsDue()
+    if (view.turnEnd !== null && !at.attached) sayer.say()
     if (!at.attached) checkDeadlines(at.at)
   }
 
@@ -390,25 +312,13 @@ export function createWatcher(options: WatcherOptions): Watcher {
     applyNews()
     await decide()
     if (stop.signal.aborted) return
-    // With the server, every program in its windows gets a hang-up: a status of 129, say, is not its own fault.
-    if (!at.exists && (status === null || (at.serverGone && status > 128))) {
-      const why = at.serverGone ? 'The tmux server ended, and the agent with it.' : 'Its window is gone.'
-      moveBy('lost', why)
-      const outcome = at.serverGone ? 'released' : 'failed'
-      return finish({ outcome, kind: 'lost', error: why, message: '', retryAfterMs: null })
-    }
-    if (options.fenced?.() === true) {
-      const why = 'Its lease was not renewed in time, so its guard ended it.'
-      moveBy('lost', why)
-      return finish({ outcome: 'released', kind: 'lost_lease', error: why, message: '', retryAfterMs: null })
-    }
-    const cause = options.cause?.() ?? null
-    const reason = cause ?? `Claude Code ended by itself${status === null ? '' : ` with status ${status}`}.`
-    const text = screen.trim().split('\n').slice(-5).join('\n')
-    moveBy('exited', reason, text)
-    const error = text === '' ? `${reason} It printed nothing.` : `${reason} Its last lines: ${text}`
-    const kind = cause === null ? 'crash' : 'out_of_memory'
-    finish({ outcome: 'failed', kind, error, message: '', retryAfterMs: null })
+    const { cue, reason, evidence, end } = endOfGone(at, status, {
+      fenced: options.fenced?.() === true,
+      cause: options.cause?.() ?? null,
+      screen,
+    })
+    moveBy(cue, reason, evidence)
+    finish(end)
   }
 
   function checkDeadlines(at: number): void {
@@ -441,11 +351,12 @@ export function createWatcher(options: WatcherOptions): Watcher {
     options.record({ from: stored.state, to, waitKind, cue, reason, source: 'supervisor', evidence })
   }
 
+  const sayer = createSayer({ pane, prompts: () => view.prompts, over: stop.signal, logger })
   const answers = createAnswers({
     pane,
     view: () => view,
     screen: () => screen,
-    deliver,
+    deliver: sayer.deliver,
     clock,
     answered: (ask, reason) => {
       const asks = ask === null ? view.asks.slice(1) : withoutAsk(view.asks, ask)

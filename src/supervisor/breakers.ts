@@ -1,4 +1,4 @@
-import type { AgentEnd } from '../agent/watcher.ts'
+import type { AgentEnd } from '../agent/agent-end.ts'
 import {
   afterAttempt,
   allowance,

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { AgentEnd } from '../agent/watcher.ts'
+import type { AgentEnd } from '../agent/agent-end.ts'
 import type { AlertRules, FleetFacts } from '../core/alerts.ts'
 import type { BreakerRules } from '../core/breaker.ts'
 import type { Clock } from '../core/clock.ts'

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises'
 import { findTranscript } from '../agent/result.ts'
-import type { AgentEnd } from '../agent/watcher.ts'
+import type { AgentEnd } from '../agent/agent-end.ts'
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Report } from '../core/queue.ts'

@@ -12,7 +12,7 @@ import {
 } from '../agent/environment.ts'
 import { attemptFiles, prepareLaunch, type LaunchOptions } from '../agent/launch.ts'
 import { killTree } from '../agent/process-tree.ts'
-import type { AgentEnd } from '../agent/watcher.ts'
+import type { AgentEnd } from '../agent/agent-end.ts'
 import type { Attempt } from '../core/attempt.ts'
 import { clip } from '../core/clip.ts'
 import { CcmError, messageOf } from '../core/errors.ts'

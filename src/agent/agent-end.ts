@@ -1,0 +1,100 @@
+import { resetTimeIn } from '../core/limit.ts'
+import type { Outcome } from '../core/queue.ts'
+import type { TurnEnd } from '../core/watch.ts'
+import type { Look } from './look.ts'
+
+/** Why an attempt is over, before its processes are ended and its result is collected. */
+export type AgentEnd = {
+  outcome: Outcome
+  /** `done`, `agent_error`, `unmarked`, `timeout`, `crash`, `lost`, `cancelled`, `drain`, or an API error's kind. */
+  kind: string
+  /** One sentence; null for success. */
+  error: string | null
+  /** The agent's last message, marker and all. */
+  message: string
+  retryAfterMs: number | null
+  /** Of a usage limit: the API's own name of it. */
+  limitType?: string | null
+}
+
+/** How a turn ended, as the transcript has it: read where a hook is missing or does not say enough. */
+export type TranscriptEnd =
+  | { kind: 'stop'; message: string }
+  | {
+      kind: 'failure'
+      error: string
+      message: string
+      outcome: Outcome
+      limitedUntil: number | null
+      limitType: string | null
+    }
+  | { kind: 'open' }
+
+/** An end that was read from what an agent left: the move it makes, and what the attempt comes to. */
+export type ReadEnd<Cue> = { cue: Cue; reason: string; evidence: string; end: AgentEnd }
+
+/** What is known when only the screen told of a limit. */
+export const LIMITED = {
+  kind: 'failure',
+  error: 'usage_limit',
+  message: 'The usage limit is reached.',
+} as const
+
+/** The end of a turn that failed, by its transcript where that says more than the hook. */
+export function endOfFailure(
+  transcript: TranscriptEnd,
+  turnEnd: TurnEnd & { kind: 'failure' },
+  screen: string,
+  now: number,
+): ReadEnd<'failed' | 'limit'> & { message: string } {
+  const failure =
+    transcript.kind === 'failure'
+      ? transcript
+      : { ...turnEnd, outcome: 'failed' as const, limitedUntil: null, limitType: null }
+  const { message, error: kind, limitType } = failure
+  if (kind !== 'usage_limit') {
+    const reason = message || `The API call failed (${kind}).`
+    const error = message || kind
+    const end = { outcome: failure.outcome, kind, error, message: '', retryAfterMs: null }
+    return { cue: 'failed', reason, evidence: kind, end, message }
+  }
+  const until = failure.limitedUntil ?? resetTimeIn(`${message}\n${screen}`, now)
+  const reset = until === null ? '' : ` until ${new Date(until).toISOString()}`
+  const retryAfterMs = until === null ? null : Math.max(0, until - now)
+  return {
+    cue: 'limit',
+    reason: `The usage limit is reached${reset}.`,
+    evidence: message,
+    end: { outcome: 'released', kind, error: message, message: '', retryAfterMs, limitType },
+    message,
+  }
+}
+
+/** The end of an agent whose program or window is gone; `status` is what its start script left, null for nothing. */
+export function endOfGone(
+  { exists, serverGone }: Pick<Look, 'exists' | 'serverGone'>,
+  status: number | null,
+  known: { fenced: boolean; cause: string | null; screen: string },
+): ReadEnd<'lost' | 'exited'> {
+  const lost = (outcome: Outcome, kind: string, why: string): ReadEnd<'lost'> => ({
+    cue: 'lost',
+    reason: why,
+    evidence: '',
+    end: { outcome, kind, error: why, message: '', retryAfterMs: null },
+  })
+  // With the server, every program in its windows gets a hang-up: a status of 129, say, is not its own fault.
+  if (!exists && (status === null || (serverGone && status > 128))) {
+    return serverGone
+      ? lost('released', 'lost', 'The tmux server ended, and the agent with it.')
+      : lost('failed', 'lost', 'Its window is gone.')
+  }
+  if (known.fenced)
+    return lost('released', 'lost_lease', 'Its lease was not renewed in time, so its guard ended it.')
+  const reason =
+    known.cause ?? `Claude Code ended by itself${status === null ? '' : ` with status ${status}`}.`
+  const text = known.screen.trim().split('\n').slice(-5).join('\n')
+  const error = text === '' ? `${reason} It printed nothing.` : `${reason} Its last lines: ${text}`
+  const kind = known.cause === null ? 'crash' : 'out_of_memory'
+  const end = { outcome: 'failed' as const, kind, error, message: '', retryAfterMs: null }
+  return { cue: 'exited', reason, evidence: text, end }
+}
