@@ -1,12 +1,12 @@
 import { realpathSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { Readable } from 'node:stream'
 import { CcmError } from '../core/errors.ts'
 import { promptFault } from '../core/task.ts'
 import type { NewTaskBody, TaskJson } from '../protocol/rest.ts'
 import { createAnswer, createAskLine, waitHints } from './ask.ts'
 import { printJson, type CliContext, type DefineCommand } from './context.ts'
 import { EXIT, exitCodeOf } from './exit-code.ts'
+import { readAll } from './read-all.ts'
 import { follow } from './follow.ts'
 import {
   collect,
@@ -223,20 +223,4 @@ export function realDir(cwd: string, dir: string): string {
   } catch {
     return absolute
   }
-}
-
-async function readAll(input: Readable & { isTTY?: boolean }): Promise<string> {
-  if (input.isTTY === true) {
-    throw new CcmError('BAD_INPUT', 'The prompt "-" means standard input, and that is a terminal.', {
-      remedy: 'Pipe a text in, or give the prompt as an argument.',
-    })
-  }
-  const chunks: Buffer[] = []
-  for await (const chunk of input) chunks.push(Buffer.from(chunk as Buffer | string))
-  const bytes = Buffer.concat(chunks)
-  const text = bytes.toString('utf8')
-  if (!Buffer.from(text, 'utf8').equals(bytes)) {
-    throw new CcmError('BAD_INPUT', 'Standard input is not UTF-8 text.')
-  }
-  return text
 }

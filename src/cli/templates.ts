@@ -1,10 +1,14 @@
-import type { TemplateJson } from '../protocol/template.ts'
-import { printJson, type DefineCommand } from './context.ts'
+import { readFile } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { CcmError } from '../core/errors.ts'
+import type { TemplateBody, TemplateJson } from '../protocol/template.ts'
+import { printJson, type CliContext, type DefineCommand } from './context.ts'
 import { showDuration } from './duration.ts'
 import { EXIT } from './exit-code.ts'
 import { createGroup } from './group.ts'
 import { createCommand } from './parse.ts'
 import { oneLine, printable } from './printable.ts'
+import { readAll } from './read-all.ts'
 import { table } from './task-view.ts'
 import { createPaint, type Paint } from './terminal.ts'
 
@@ -18,7 +22,7 @@ export const templatesCommand: DefineCommand = (context, done) => {
     if (options.json) printJson(context, templates)
     else if (templates.length === 0) {
       context.stdout.write(
-        'No templates. Add one to ccm.toml as [templates.NAME], or as templates/NAME.md beside it.\n',
+        'No templates. Add one: ccm templates add NAME "PROMPT", or templates/NAME.md beside ccm.toml.\n',
       )
     } else {
       const rows = templates.map(({ name, variables, description, prompt }) => [
@@ -34,7 +38,7 @@ export const templatesCommand: DefineCommand = (context, done) => {
   }
   return createGroup(
     'templates',
-    'List and show task templates.',
+    'List, show, add and remove task templates.',
     ['ccm templates', 'ccm run --template review --var branch=fix-parser --dir ~/code/app'],
     {
       alone: list,
@@ -52,9 +56,70 @@ export const templatesCommand: DefineCommand = (context, done) => {
             }
             done(EXIT.ok)
           }),
+        addCommand(context, done),
+        createCommand('remove', 'Remove a template from the database.', ['ccm templates remove review'])
+          .argument('<name>', 'the name of the template')
+          .action(async (name: string, options: Options) => {
+            const { api } = await context.daemon({ start: true })
+            report(context, options, await api.removeTemplate(name), 'Removed')
+            done(EXIT.ok)
+          }),
       ],
     },
   )
+}
+
+/** The prompt alone, or a whole template as `show --json` prints it: of both every fault is told by the daemon. */
+function addCommand(...[context, done]: Parameters<DefineCommand>): Command {
+  return createCommand('add', 'Add a template to the database.', [
+    'ccm templates add greet "Say hello to {{who}}." --var who',
+    'ccm templates show review --json | ccm templates add review-2 --from -',
+  ])
+    .argument('<name>', 'the name of the template')
+    .argument('[prompt]', 'its prompt, with {{variables}}')
+    .option('--about <text>', 'what it is for')
+    .option('--var <name...>', 'a variable of the prompt, a text that is needed')
+    .option('--from <file>', 'the whole template as JSON; - reads it from standard input')
+    .option('--replace', 'also where there is one of this name')
+    .action(async (name: string, prompt: string | undefined, options: AddOptions) => {
+      if ((prompt === undefined) === (options.from === undefined))
+        throw new CcmError('BAD_INPUT', 'Give the prompt, or the whole template with --from.')
+      const template =
+        prompt === undefined ? await readTemplate(context, options.from ?? '-') : templateOf(prompt, options)
+      const { api } = await context.daemon({ start: true })
+      const added =
+        options.replace === true
+          ? await api.putTemplate(name, template)
+          : await api.addTemplate({ ...template, name })
+      report(context, options, added, 'Added')
+      done(EXIT.ok)
+    })
+}
+
+type AddOptions = Options & { about?: string; var?: string[]; from?: string; replace?: boolean }
+
+function templateOf(prompt: string, { about, var: variables = [] }: AddOptions): TemplateBody {
+  return {
+    prompt,
+    ...(about !== undefined && { description: about }),
+    variables: Object.fromEntries(variables.map((name) => [name, {}])),
+  }
+}
+
+async function readTemplate(context: CliContext, file: string): Promise<TemplateBody> {
+  const text = file === '-' ? await readAll(context.stdin) : await readFile(file, 'utf8').catch(() => null)
+  if (text === null) throw new CcmError('BAD_INPUT', `The file ${oneLine(file, 200)} cannot be read.`)
+  try {
+    const { name: _name, stored_in: _storedIn, ...template } = JSON.parse(text) as Partial<TemplateJson>
+    return template as TemplateBody
+  } catch {
+    throw new CcmError('BAD_INPUT', `${file === '-' ? 'Standard input' : oneLine(file, 200)} is no JSON.`)
+  }
+}
+
+function report(context: CliContext, { json }: Options, template: TemplateJson, done: string): void {
+  if (json) printJson(context, template)
+  else context.stdout.write(`${done}: ${template.name}\n`)
 }
 
 function linesOf(template: TemplateJson, paint: Paint): string[] {

@@ -4,7 +4,7 @@ import type { TaskStatus } from '../core/task.ts'
 import type { AuditJson } from '../protocol/audit.ts'
 import type { WorkerJson } from '../protocol/fleet.ts'
 import type { IncidentJson } from '../protocol/incident.ts'
-import type { TemplateJson } from '../protocol/template.ts'
+import type { NewTemplateBody, TemplateBody, TemplateJson } from '../protocol/template.ts'
 import type { InboxEntryJson } from '../protocol/inbox.ts'
 import type {
   CancelJson,
@@ -101,6 +101,11 @@ export type DaemonClient = {
   runSchedule: (name: string) => Promise<TaskJson>
   templates: () => Promise<TemplateJson[]>
   template: (name: string) => Promise<TemplateJson>
+  /** Throws CONFLICT where the name is taken. */
+  addTemplate: (template: NewTemplateBody) => Promise<TemplateJson>
+  /** These two throw CONFLICT for a template of the configuration. */
+  putTemplate: (name: string, template: TemplateBody) => Promise<TemplateJson>
+  removeTemplate: (name: string) => Promise<TemplateJson>
   /** Newest first; 50 unless told. */
   inbox: (filter?: { state?: InboxEntryJson['state']; limit?: number }) => Promise<InboxEntryJson[]>
   inboxEntry: (id: string) => Promise<InboxEntryJson>
@@ -179,6 +184,7 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     json<T>(await request('POST', path, body))
   const schedulePath = (name: string) => `/api/schedules/${encodeURIComponent(name)}`
   const projectPath = (name: string) => `/api/projects/${encodeURIComponent(name)}`
+  const templatePath = (name: string) => `/api/templates/${encodeURIComponent(name)}`
   const taskPath = (id: string) => `/api/tasks/${encodeURIComponent(id)}`
 
   return {
@@ -223,7 +229,10 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     removeSchedule: async (name) => json(await request('DELETE', schedulePath(name))),
     runSchedule: (name) => post(`${schedulePath(name)}/run`),
     templates: () => list('/api/templates', ALL),
-    template: (name) => get(`/api/templates/${encodeURIComponent(name)}`),
+    template: (name) => get(templatePath(name)),
+    addTemplate: (template) => post('/api/templates', template),
+    putTemplate: async (name, template) => json(await request('PUT', templatePath(name), template)),
+    removeTemplate: async (name) => json(await request('DELETE', templatePath(name))),
     inbox: (filter = {}) => list('/api/inbox', filter),
     inboxEntry: (id) => get(`/api/inbox/${encodeURIComponent(id)}`),
     approveEntry: (id) => post(`/api/inbox/${encodeURIComponent(id)}/approve`),

@@ -25,6 +25,7 @@ import type { PermissionRules } from '../store/permission-rules.ts'
 import type { Projects } from '../store/projects.ts'
 import type { Search } from '../store/search.ts'
 import type { Spending } from '../store/spending.ts'
+import { createStoredTemplates } from '../store/templates.ts'
 import { createTimelines } from '../store/timeline.ts'
 import type { Indexer } from '../supervisor/indexer.ts'
 import type { Scheduler } from '../supervisor/schedules.ts'
@@ -163,6 +164,7 @@ export function createApiDeps(of: Parts): AppDeps {
       refuse: async (id, by, reason) => outside.inbox.refuse(id, by, reason),
     },
     templates: config.templates,
+    storedTemplates: createStoredTemplates(db, clock),
     webhooks: outside.webhooks,
     worker,
     rightsOf: (project) => limitOf(project, settings.claude),

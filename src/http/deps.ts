@@ -19,6 +19,7 @@ import type { HealthJson, StatusJson, toTaskJson, toTaskSummaryJson } from '../p
 import type { IncidentView } from '../protocol/incident.ts'
 import type { Audit, AuditEntry } from '../core/audit.ts'
 import type { AuditQuery } from '../store/audit.ts'
+import type { StoredTemplates } from '../store/templates.ts'
 import type { IncidentQuery } from '../store/incidents.ts'
 import type { InboxQuery } from '../store/inbox.ts'
 import type { Idempotency } from '../store/idempotency.ts'
@@ -175,6 +176,8 @@ export type AppDeps = {
   }
   /** The task templates of the configuration, by name. */
   templates: readonly Template[]
+  /** Those of the database. */
+  storedTemplates: StoredTemplates
   /** Requests from outside; `approve` and `refuse` throw CONFLICT where nothing is left to decide, null: no such entry. */
   inbox: {
     /** Newest first. */

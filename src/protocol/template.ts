@@ -1,14 +1,61 @@
 import { z } from 'zod'
+import { PERMISSION_MODES } from '../core/task.ts'
 import type { Template } from '../core/template.ts'
 import { paged } from './list.ts'
+import { ProjectName, Prompt } from './rest.ts'
 
 /** Query of `GET /api/templates`. */
 export const TemplateFilter = z.strictObject(paged(['name', '-name']))
+
+const tool = z.string().min(1).max(1000)
+const text = z.string().max(50_000)
+
+/** Body of `PUT /api/templates/:name`: the whole template, but for its name. */
+export const TemplateBody = z.strictObject({
+  description: z.string().max(1000).default(''),
+  prompt: Prompt,
+  variables: z
+    .record(
+      z.string().regex(/^[a-z][a-z0-9_]{0,39}$/, 'must be named with a-z, 0-9 and _'),
+      z.strictObject({
+        type: z.enum(['text', 'number', 'choice']).default('text'),
+        required: z.boolean().default(true),
+        default: text.nullable().default(null),
+        choices: z.array(text).max(200).default([]),
+      }),
+    )
+    .default({}),
+  role: ProjectName.nullable().default(null),
+  model: z
+    .string()
+    .regex(/^[\w.:@/[\]-]{1,200}$/, 'is not a model id')
+    .nullable()
+    .default(null),
+  permission_mode: z.enum(PERMISSION_MODES).nullable().default(null),
+  allowed_tools: z.array(tool).max(200).default([]),
+  disallowed_tools: z.array(tool).max(200).default([]),
+  timeout_s: z
+    .int()
+    .min(1)
+    .max(7 * 86_400)
+    .nullable()
+    .default(null),
+  max_tokens: z.int().min(1).nullable().default(null),
+  max_cost_usd: z.number().min(0.01).max(1_000_000).nullable().default(null),
+  restricted: z.boolean().default(false),
+})
+export type TemplateBody = z.input<typeof TemplateBody>
+
+/** Body of `POST /api/templates`. */
+export const NewTemplateBody = z.strictObject({ name: ProjectName, ...TemplateBody.shape })
+export type NewTemplateBody = z.input<typeof NewTemplateBody>
 
 /** A task template on the wire. */
 export const TemplateJson = z
   .object({
     name: z.string(),
+    /** Where it stands: in the configuration's files, or in the daemon's database. */
+    stored_in: z.enum(['file', 'database']),
     description: z.string(),
     prompt: z.string(),
     variables: z.record(
@@ -34,9 +81,25 @@ export const TemplateJson = z
   .meta({ id: 'Template' })
 export type TemplateJson = z.output<typeof TemplateJson>
 
-export function toTemplateJson(template: Template): TemplateJson {
+export function toTemplate(name: string, body: z.output<typeof TemplateBody>): Template {
+  const { permission_mode, allowed_tools, disallowed_tools, timeout_s, max_tokens, max_cost_usd, ...rest } =
+    body
+  return {
+    ...rest,
+    name,
+    permissionMode: permission_mode,
+    allowedTools: allowed_tools,
+    disallowedTools: disallowed_tools,
+    timeoutS: timeout_s,
+    maxTokens: max_tokens,
+    maxCostUsd: max_cost_usd,
+  }
+}
+
+export function toTemplateJson(template: Template, storedIn: TemplateJson['stored_in']): TemplateJson {
   return {
     name: template.name,
+    stored_in: storedIn,
     description: template.description,
     prompt: template.prompt,
     variables: Object.fromEntries(

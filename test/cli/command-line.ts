@@ -21,7 +21,12 @@ import type { PendingQuestion } from '../../src/protocol/rest.ts'
 import { createFakeProjects } from '../http/fake-projects.ts'
 import { REVIEW, createFakeInbox, fakeWebhooks } from '../http/fake-inbox.ts'
 import { createFakeSchedules } from '../http/fake-schedules.ts'
-import { createIdempotencyInMemory, createKeysInMemory, listedOf } from '../http/fake-daemon.ts'
+import {
+  createIdempotencyInMemory,
+  createKeysInMemory,
+  createTemplatesInMemory,
+  listedOf,
+} from '../http/fake-daemon.ts'
 
 const TOKEN = 'token-of-the-test'
 
@@ -159,6 +164,7 @@ export async function serveDaemon(
     templates: [REVIEW],
     webhooks: fakeWebhooks(),
     keys: createKeysInMemory(),
+    storedTemplates: createTemplatesInMemory(),
     idempotency: createIdempotencyInMemory(),
     worker: 'local',
     rightsOf: () => ({ permissionMode: 'acceptEdits', allowedTools: ['Bash(npm test:*)'] }),

@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest'
 import { createApp } from '../../src/http/app.ts'
+import { createStoredTemplates } from '../../src/store/templates.ts'
+import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
+import { createApp as createCheckedApp } from './checked-app.ts'
 import { createFakeDaemon, rightful } from './fake-daemon.ts'
 import { REVIEW } from './fake-inbox.ts'
 
@@ -80,5 +83,73 @@ test('templates are listed and shown', async () => {
   expect(await get('/api/templates')).toMatchObject([{ name: 'review', permission_mode: 'plan' }])
   expect(await get('/api/templates/review')).toMatchObject({
     variables: { depth: { type: 'choice', default: 'quick', choices: ['quick', 'deep'] } },
+  })
+})
+
+test('templates of the database are added, replaced, used and removed, and outlive the daemon', async () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const daemon = createFakeDaemon({ storedTemplates: createStoredTemplates(db, () => 1) })
+  const app = createCheckedApp(daemon.deps)
+  const ask = async (method: string, path: string, body?: object, key = 'right-token') => {
+    const headers = rightful({ 'content-type': 'application/json', authorization: `Bearer ${key}` })
+    const reply = await app.request(path, { method, headers, ...(body && { body: JSON.stringify(body) }) })
+    return { status: reply.status, body: (await reply.json()) as Record<string, unknown> }
+  }
+  const greet = { prompt: 'Say {{what}} to {{who}}.', variables: { who: {}, what: { default: 'hello' } } }
+
+  expect(await ask('POST', '/api/templates', { name: 'greet', ...greet })).toMatchObject({
+    status: 201,
+    body: { stored_in: 'database', variables: { who: { type: 'text', required: true, default: null } } },
+  })
+  expect((await ask('POST', '/api/templates', { name: 'greet', ...greet })).status).toBe(409)
+  expect((await ask('PUT', '/api/templates/greet', { ...greet, model: 'opus' })).body).toMatchObject({
+    model: 'opus',
+  })
+  const again = createStoredTemplates(db, () => 2).list()
+  expect(again).toMatchObject([{ name: 'greet', model: 'opus', permissionMode: null, restricted: false }])
+
+  const task = { project: 'app', template: 'greet', variables: { who: 'Ada' } }
+  expect((await ask('POST', '/api/tasks', task)).status).toBe(201)
+  expect(daemon.calls).toEqual([
+    ['insert', expect.objectContaining({ prompt: 'Say hello to Ada.', model: 'opus' })],
+  ])
+
+  // What nobody could use is refused, with the reason.
+  expect(await ask('PUT', '/api/templates/greet', { prompt: 'Say {{why}}.' })).toMatchObject({
+    status: 400,
+    body: { detail: expect.stringContaining('{{why}}, which is none of its variables') },
+  })
+  expect(await ask('POST', '/api/templates', { name: 'Big One', prompt: 'x' })).toMatchObject({
+    status: 400,
+    body: { field: 'name' },
+  })
+  expect((await ask('PUT', '/api/templates/x%20y', { prompt: 'x' })).status).toBe(400)
+  // A key that may start tasks cannot write what others' tasks are made of.
+  expect((await ask('PUT', '/api/templates/greet', greet, 'write-key')).status).toBe(403)
+
+  expect((await ask('DELETE', '/api/templates/greet')).status).toBe(200)
+  expect((await ask('GET', '/api/templates/greet')).status).toBe(404)
+  expect((await ask('DELETE', '/api/templates/greet')).status).toBe(404)
+  db.close()
+})
+
+test('a template of the configuration goes before one of the database, and is not changed through the API', async () => {
+  const daemon = createFakeDaemon()
+  daemon.deps.storedTemplates.put({ ...REVIEW, prompt: 'Something else.', variables: {} })
+  const app = createCheckedApp(daemon.deps)
+  const ask = async (method: string, path: string, body?: object) => {
+    const headers = rightful({ 'content-type': 'application/json' })
+    const reply = await app.request(path, { method, headers, ...(body && { body: JSON.stringify(body) }) })
+    return { status: reply.status, body: await reply.json() }
+  }
+  expect((await ask('GET', '/api/templates')).body).toMatchObject([
+    { name: 'review', stored_in: 'file', prompt: REVIEW.prompt },
+  ])
+  expect((await ask('POST', '/api/templates', { name: 'review', prompt: 'x' })).status).toBe(409)
+  expect((await ask('PUT', '/api/templates/review', { prompt: 'x' })).status).toBe(409)
+  expect(await ask('DELETE', '/api/templates/review')).toMatchObject({
+    status: 409,
+    body: { remedy: expect.stringContaining('ccm.toml') },
   })
 })

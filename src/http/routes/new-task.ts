@@ -11,7 +11,7 @@ import type { AppDeps, TaskRequest } from '../deps.ts'
 import type { HttpContext } from './route.ts'
 import { checkProject, noProject } from './projects.ts'
 import { findTask } from './task-id.ts'
-import { findTemplate } from './templates.ts'
+import { allTemplates, findTemplate } from './templates.ts'
 
 type Body = z.output<typeof NewTaskBody>
 
@@ -47,12 +47,12 @@ export async function toRequest(deps: AppDeps, context: HttpContext, body: Body)
 }
 
 /** The template that is asked for, with its prompt rendered; throws NOT_FOUND or BAD_INPUT with every fault. */
-function templateOf({ templates }: AppDeps, { template: name, variables = {} }: Body): Template | null {
+function templateOf(deps: AppDeps, { template: name, variables = {} }: Body): Template | null {
   if (name === undefined) {
     if (Object.keys(variables).length === 0) return null
     throw new CcmError('BAD_INPUT', 'Variables are for a template, and none is named.')
   }
-  const template = findTemplate(templates, name)
+  const template = findTemplate(allTemplates(deps), name)
   const rendered = renderTemplate(template, variables)
   if ('faults' in rendered)
     throw new CcmError('BAD_INPUT', rendered.faults.join(' '), { remedy: `See: ccm templates show ${name}` })

@@ -21,7 +21,7 @@ export type HttpContext = Context<{ Bindings: Bindings; Variables: Variables }>
 
 /** One line of the list of routes. */
 export type Route = {
-  method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   path: string
   /**
    * The scope a caller needs; `open`: anyone; `own`: the handler checks a credential of its own kind; `loopback`: a
