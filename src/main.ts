@@ -1,6 +1,5 @@
 import { PLAIN_TASK } from './core/task.ts'
 import { createHmac } from 'node:crypto'
-import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { inheritedEnvironment } from './agent/environment.ts'
 import { createGuard } from './agent/guard.ts'
@@ -8,15 +7,16 @@ import { attemptFiles } from './agent/launch.ts'
 import { costOf } from './agent/price.ts'
 import { findPackageRoot } from './cli/package-root.ts'
 import type { Config } from './config/config.ts'
-import { CcmError } from './core/errors.ts'
 import { createMeters } from './core/meters.ts'
 import type { Lease } from './core/queue.ts'
 import { createApp, type App } from './http/app.ts'
 import { createApiDeps } from './daemon/api.ts'
 import { limitOf, host, scopeFinder, toSettings } from './daemon/daemon-settings.ts'
-import { leaveTmux, mendDatabase, recordHang, tmuxState, whySick } from './daemon/fitness.ts'
+import { leaveTmux, recordHang, tmuxState, whySick } from './daemon/fitness.ts'
+import { announce } from './daemon/announce.ts'
+import { keepMending, openStore } from './daemon/open-store.ts'
 import { createGrowingRedactor } from './log/growing-redactor.ts'
-import { createHome, socketIn, writeWhole } from './daemon/home.ts'
+import { createHome, socketIn } from './daemon/home.ts'
 import { EXIT_FORCED, handleSignals } from './daemon/signals.ts'
 import { listen, listenOnSocket } from './http/listen.ts'
 import { readOrCreateToken } from './http/token.ts'
@@ -33,7 +33,6 @@ import { countsOfShared, createQueueCounts } from './queue/counts.ts'
 import { createApiKeys } from './store/api-keys.ts'
 import { createAuditLog } from './store/audit.ts'
 import { createAttempts } from './store/attempts.ts'
-import { openDatabase } from './store/database.ts'
 import { createHookEvents } from './store/hook-events.ts'
 import { acquireHomeLock } from './store/lock.ts'
 import { createIncidents } from './store/incidents.ts'
@@ -53,7 +52,7 @@ import { createSchedules } from './store/schedules.ts'
 import { watchLoop } from './supervisor/patience.ts'
 import { createScheduler } from './supervisor/schedules.ts'
 import { createWorktrees } from './store/worktrees.ts'
-import { createDiskGuard, giveUpBallast, type DiskGuard } from './supervisor/disk-guard.ts'
+import { createDiskGuard, type DiskGuard } from './supervisor/disk-guard.ts'
 import { createExpirer } from './supervisor/expire.ts'
 import { createIndexer } from './supervisor/indexer.ts'
 import { createSupervisor } from './supervisor/supervisor.ts'
@@ -62,9 +61,6 @@ import type { Settings } from './supervisor/settings.ts'
 import { openTmuxServer } from './tmux/server.ts'
 import { createTelegramDesk } from './daemon/telegram-desk.ts'
 import { tmuxFolder, tmuxHost } from './daemon/tmux-host.ts'
-
-/** How often the path of the database is looked at. */
-const MEND_MS = 2000
 
 /** Fewer beats than that would make a loop's limit inexact; more would only cost. */
 const PULSE_MS = 5000
@@ -141,18 +137,7 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   const root = findPackageRoot(import.meta.url)
   const migrationsDir = join(root.folder, 'migrations/sqlite')
   let disk: DiskGuard | null = null
-  const openOnce = () =>
-    openDatabase({ file: join(home, 'ccm.db'), migrationsDir, clock, onFull: () => disk?.full() })
-  const openStore = async () => {
-    try {
-      return openOnce()
-    } catch (error) {
-      // The reserve of an earlier daemon is for this.
-      if (!(error instanceof CcmError && error.code === 'DISK_FULL' && giveUpBallast(home))) throw error
-      return openOnce()
-    }
-  }
-  const db = await openStore().catch(abandon)
+  const db = await openStore({ home, migrationsDir, clock, onFull: () => disk?.full() }).catch(abandon)
   for (const sentence of db.notices) logger.warn(sentence)
   const projects = createProjects(db)
   const notes = createNotes(db)
@@ -305,18 +290,7 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     clock,
     logger,
   })
-  let told = 0
-  const mending = setInterval(() => {
-    mendDatabase(db, logger)
-    // A write may have put it back too, and the start what it found.
-    for (const what of db.notices.slice(told))
-      supervisor.recorder.note({
-        kind: 'database_moved',
-        what,
-        action: 'The database that is in its place now is used.',
-      })
-    told = db.notices.length
-  }, MEND_MS).unref()
+  const mending = keepMending(db, supervisor.recorder, logger)
   const indexer = createIndexer({ search, logger })
   indexer.nudge()
   supervisor.subscribe(({ kind }) => kind === 'hook' && indexer.nudge())
@@ -397,25 +371,17 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   })
   ready = createApp(deps)
   open.resolve(ready)
-  const addressFile = join(home, 'daemon.json')
-  writeWhole(
-    addressFile,
-    JSON.stringify({
-      pid: process.pid,
-      host: config.http.host,
-      port,
-      version: root.version,
-      startedAt,
-      socket: socket === null ? null : socketFile,
-      keeper: keptBy === 'shell' ? process.ppid : null,
-    }),
-  )
-  const greeting = `ccm ${root.version} listens on http://${host(config)}:${port} (home ${home})`
-  if (options.background) logger.info(greeting)
-  else
-    process.stderr.write(
-      `${greeting}\nNext, in another terminal: ccm run "Fix the failing test" --dir ~/code/app\nCtrl-C ends the daemon; agents at work live on.\n`,
-    )
+  const address = announce({
+    home,
+    config,
+    port,
+    version: root.version,
+    startedAt,
+    socketFile: socket === null ? null : socketFile,
+    keptBy,
+    // People read the greeting, logs a line.
+    say: options.background ? (greeting) => logger.info(greeting) : null,
+  })
 
   const loose = looseConfig(config)
   if (loose !== null) logger.warn({ code: 'LOOSE_CONFIG' }, loose)
@@ -461,8 +427,8 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   await indexer.close()
   await expirer.close()
   await disk.close()
-  clearInterval(mending)
-  rmSync(addressFile, { force: true })
+  mending.close()
+  address.withdraw()
   await Promise.all([server.close(), socket?.close()])
   await (agents === 'end' ? tmux.kill() : tmux.close())
   await watchdog.close()

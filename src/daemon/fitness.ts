@@ -45,15 +45,6 @@ export async function whySick(of: {
   return null
 }
 
-/** A write does it too; this is for the hours without one. */
-export function mendDatabase(db: Database, logger: Logger): void {
-  try {
-    if (db.mend()) logger.error({ code: 'DATABASE_MENDED' }, db.notices.at(-1) ?? 'the database was put back')
-  } catch (err) {
-    logger.error({ err }, 'the database is gone and cannot be put back')
-  }
-}
-
 /** Closed at once: the daemon that hung is gone, and this one serves. Its report goes when it is in the database. */
 export function recordHang(
   incidents: Incidents,
