@@ -20,12 +20,12 @@ import { createHome, socketIn } from './daemon/home.ts'
 import { EXIT_FORCED, handleSignals } from './daemon/signals.ts'
 import { listen, listenOnSocket } from './http/listen.ts'
 import { readOrCreateToken } from './http/token.ts'
-import { openDoor } from './daemon/identity.ts'
+import { openDoor, readHs256Secret } from './daemon/identity.ts'
 import { looseConfig, withSecrets } from './config/with-secrets.ts'
 import { createHealth } from './daemon/health.ts'
 import { createLogger } from './log/log.ts'
 import { openLogOutput } from './log/output.ts'
-import { createScrape } from './daemon/metrics.ts'
+import { createScrape, realtimeOf } from './daemon/metrics.ts'
 import { createOutside, readOutsideSecrets } from './daemon/outside.ts'
 import { createNotifiers } from './notify/notifiers.ts'
 import { chooseQueue, readSupabaseKey } from './daemon/queue-choice.ts'
@@ -86,7 +86,8 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   const supabaseKey = await readSupabaseKey(config, process.env)
   const lock = acquireHomeLock(join(home, 'lock.db'))
   const outsideSecrets = await readOutsideSecrets(config, process.env)
-  const hidden = [...secrets, supabaseKey, ...Object.values(outsideSecrets)]
+  const hs256Secret = await readHs256Secret(config.auth, process.env)
+  const hidden = [...secrets, supabaseKey, hs256Secret, ...Object.values(outsideSecrets)]
   const patterns = config.redact.patterns.map((source) => new RegExp(source))
   const redactor = createGrowingRedactor(
     hidden.filter((secret) => secret !== null),
@@ -157,9 +158,7 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   const { port } = server
   const tmux = await tmuxComes.catch(abandon)
   const keys = createApiKeys(db)
-  const authenticate = await openDoor({ config: config.auth, env: process.env, token, keys, clock }).catch(
-    abandon,
-  )
+  const authenticate = await openDoor({ config: config.auth, hs256Secret, token, keys, clock }).catch(abandon)
   const socketFile = socketIn(home, 'api.sock')
   const socket = await listenOnSocket(app, socketFile).catch((err: unknown) => {
     logger.warn({ err }, 'the socket in the home cannot be served; commands use the port')
@@ -310,6 +309,7 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
       }),
       holds: () => supervisor.holds().map(({ kind }) => kind),
       databaseBytes: () => db.usedBytes(),
+      realtime: () => realtimeOf(chosen.state()),
     },
     clock,
     (name, err) => logger.warn({ err }, `the metric ${name} could not be told`),

@@ -21,8 +21,6 @@ export function createMeters() {
     sweep: createTiming<never>(BOUNDS_S),
     ingest: createTiming<never>(BOUNDS_S),
     hookEvents: createCounter<never>(),
-    /** Times the subscription to the shared queue was interrupted. */
-    realtimeGaps: createCounter<never>(),
     /** `route` is a pattern, `status` a class such as `2xx`. */
     requests: createCounter<'route' | 'method' | 'status'>(),
     requestTime: createTiming<'route'>(BOUNDS_S),

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { SERIES_MAX } from '../core/meter.ts'
 import { createMeters } from '../core/meters.ts'
-import { createScrape, NUMBERS, TIMINGS, type MetricSources } from './metrics.ts'
+import { createScrape, realtimeOf, NUMBERS, TIMINGS, type MetricSources } from './metrics.ts'
 
 const NOW = 1_000_000
 const ALERTS = fileURLToPath(new URL('../../docs/alerts.yml', import.meta.url))
@@ -38,6 +38,7 @@ const sourcesOf = (changed: Partial<MetricSources> = {}): MetricSources => ({
   incidents: () => ({ opened: { tmux_died: 2 }, open: ['usage_limit'] }),
   holds: () => ['slots'],
   databaseBytes: () => 4096,
+  realtime: () => ({ gaps: 2, unannounced: 3 }),
   ...changed,
 })
 
@@ -67,6 +68,8 @@ test('a scrape tells what is in the stores and what happened since the start', a
     'ccm_claims_total{project="app"} 2',
     'ccm_attempts_ended_total{project="app",outcome="failed"} 1',
     'ccm_leases_lost_total 0',
+    'ccm_realtime_gaps_total 2',
+    'ccm_realtime_unannounced_total 3',
     'ccm_outbox_depth 1',
     'ccm_outbox_oldest_seconds 2',
     'ccm_tokens_total{project="app",model="m",kind="cache_read"} 3',
@@ -136,4 +139,18 @@ test('docs/alerts.yml speaks only of metrics that exist', () => {
   const named = [...text.matchAll(/\b(?:ccm|process)_[a-z_]+/g)].map(([name]) => name.replace(/_bucket$/, ''))
   expect(named.length).toBeGreaterThan(8)
   expect(named.filter((name) => !known.has(name))).toEqual([])
+})
+
+test('interruptions of the subscription only ever go up, whether it is back yet or not', () => {
+  const gaps = (realtime: 'connecting' | 'ready' | 'broken', readies: number) =>
+    realtimeOf({ realtime, readies, unannounced: 0 }).gaps
+  const history = [
+    gaps('connecting', 0),
+    gaps('ready', 1),
+    gaps('broken', 1),
+    gaps('connecting', 1),
+    gaps('ready', 2),
+  ]
+  expect([...history, gaps('broken', 2)]).toEqual([0, 0, 1, 1, 1, 2])
+  expect(realtimeOf(null)).toEqual({ gaps: 0, unannounced: 0 })
 })

@@ -16,6 +16,16 @@ export type MetricSources = {
   incidents: () => { opened: Partial<Record<string, number>>; open: string[] }
   holds: () => string[]
   databaseBytes: () => number
+  /** Of the subscription to a shared queue, since the daemon began; zeros where there is none. */
+  realtime: () => { gaps: number; unannounced: number }
+}
+
+/** How often the subscription was interrupted, from how it is now. */
+export function realtimeOf(
+  shared: { realtime: 'connecting' | 'ready' | 'broken'; readies: number; unannounced: number } | null,
+): { gaps: number; unannounced: number } {
+  if (shared === null || shared.readies === 0) return { gaps: 0, unannounced: shared?.unannounced ?? 0 }
+  return { gaps: shared.readies - (shared.realtime === 'ready' ? 1 : 0), unannounced: shared.unannounced }
 }
 
 type Kind = 'counter' | 'gauge'
@@ -98,7 +108,14 @@ export const NUMBERS: { name: string; kind: Kind; labels: string[]; help: string
     kind: 'counter',
     labels: [],
     help: 'Times the subscription to the shared queue was interrupted; polling bridges each.',
-    read: counted(({ realtimeGaps }) => realtimeGaps),
+    read: (_, { realtime }) => one(realtime().gaps),
+  },
+  {
+    name: 'ccm_realtime_unannounced_total',
+    kind: 'counter',
+    labels: [],
+    help: 'New tasks claimed from the shared queue that no event had told of.',
+    read: (_, { realtime }) => one(realtime().unannounced),
   },
   {
     name: 'ccm_hook_events_total',
