@@ -117,7 +117,9 @@ export function createRedactor(
   }
 
   const suspicious = (given: string): boolean =>
-    MARKS.test(given) || values.some((secret) => given.includes(secret)) || patterns.length > 0
+    MARKS.some((mark) => mark.test(given)) ||
+    values.some((secret) => given.includes(secret)) ||
+    patterns.length > 0
 
   return {
     text,
@@ -127,9 +129,16 @@ export function createRedactor(
   }
 }
 
-/** Every rule needs one of these somewhere; most payloads have none, and are done with after one pass. */
-const MARKS =
-  /\b(?:sk-|[srp]k_|gh[pousr]_|github_pat|A(?:KIA|SIA|BIA|CCA)|xox|xapp|sb[p_]|AIza|gl[a-z]{2,4}-|npm_|hf[_-]|dop_|shp|pypi|SG\.|eyJ|\d{8,10}:)|:\/\/[^\s/@]{0,500}@|PRIVATE KEY|pass(?:w|p)|_pwd|_pat\b|secret|token|(?:api|access|private|auth|signing|encryption)[_-]?key|bearer|basic|authorization|curl/i
+/**
+ * Every rule needs one of these somewhere; most payloads have none. Each alternative begins with a letter that is rare
+ * in programs and looks back from there: 2 KB take 2 µs so, and 6 where the search begins at a word's first letter.
+ */
+const MARKS = [
+  /[-_](?<=\b(?:[srp]k|gh[pousr]|github|xox[a-z]|xapp|sbp?|gl[a-z]{2,4}|npm|hf|dop_v1|shpat|shpss|pypi).)|_p(?:wd|ats?\b)/i,
+  /k(?:ey(?<=(?:api|access|private|auth|signing|encryption)[ _-]?key)|en(?<=token))|z(?<=authoriz)|[wp](?<=pass.)/i,
+  /c(?:ret(?<=secret)|url)|b(?:earer|asic)/i,
+  /A(?:KIA|SIA|BIA|CCA|Iza)|SG\.|eyJ|:(?:\/\/[^\s/@]{0,510}@|(?<=\d{8}:))/,
+]
 const NAMES = new RegExp(STEM, 'i')
 
 function masked(...groups: unknown[]): string {

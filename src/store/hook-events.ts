@@ -79,6 +79,7 @@ type Row = {
 
 /** In the order of `valuesOf`. */
 const WRITTEN = [
+  'file_name',
   'task_id',
   'attempt',
   'session',
@@ -99,8 +100,8 @@ const WRITTEN = [
   'truncated',
   'sha256',
   'suspect',
-] as const satisfies (keyof Row)[]
-const COLUMNS = `id, ${WRITTEN.join(', ')}`
+] as const satisfies ('file_name' | keyof Row)[]
+const COLUMNS = `id, ${WRITTEN.slice(1).join(', ')}`
 
 /** Nothing is redacted: for tests and tools that store what is known to be harmless. */
 const PLAIN: Pick<Redactor, 'value'> = { value: (value) => value }
@@ -108,7 +109,7 @@ const PLAIN: Pick<Redactor, 'value'> = { value: (value) => value }
 /** Hook events on the local database; what comes without a `record` of its own is redacted here. */
 export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'> = PLAIN): HookEvents {
   const insert = db.prepareInsert(
-    `INSERT INTO hook_events (file_name, ${WRITTEN.join(', ')}) VALUES (?${', ?'.repeat(WRITTEN.length)})
+    `INSERT INTO hook_events (${WRITTEN.join(', ')}) VALUES (${WRITTEN.map(() => '?').join(', ')})
      ON CONFLICT (file_name) DO NOTHING`,
   )
   const ofTask = db.prepare<{ taskId: string; id: number; limit: number }, Row>(
@@ -154,13 +155,15 @@ export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'>
   )
 
   return {
-    insertBatch: (events) =>
-      db.transaction(() =>
-        events.flatMap(({ fileName, record, ...event }) => {
-          const id = insert([fileName, ...valuesOf(event, record, redactor)])
-          return id === null ? [] : [{ ...event, id }]
-        }),
-      ),
+    insertBatch(events) {
+      const ids = insert(events.map((event) => valuesOf(event, redactor)))
+      return events.flatMap((event, index) => {
+        const id = ids[index] ?? null
+        if (id === null) return []
+        const { taskId, attempt, claudeSessionId, hookEventName, at, payload } = event
+        return [{ id, taskId, attempt, claudeSessionId, hookEventName, at, payload }]
+      })
+    },
     ofTask: (taskId, { afterId = 0, limit, name, kind, tool, since, until }) =>
       ofTaskFiltered
         .all({
@@ -201,15 +204,13 @@ export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'>
 }
 
 /** As in `WRITTEN`. */
-function valuesOf(
-  event: Omit<HookEvent, 'id'>,
-  given: NewHookEvent['record'],
-  redactor: Pick<Redactor, 'value'>,
-): (string | number | null)[] {
+function valuesOf(event: NewHookEvent, redactor: Pick<Redactor, 'value'>): (string | number | null)[] {
+  const given = event.record
   const payload = given === undefined ? redactor.value(event.payload) : event.payload
   const text = given?.text ?? JSON.stringify(payload)
   const columns = given?.columns ?? columnsOf(payload, event.at, null)
   return [
+    event.fileName,
     event.taskId,
     event.attempt,
     event.claudeSessionId,

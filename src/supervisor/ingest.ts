@@ -49,7 +49,10 @@ export type Spool = Lease & {
   lostFiles?: string[]
 }
 
-/** Events that come together are stored in one commit: this many at most, or what arrived within this time. */
+/**
+ * Events that come together are stored in one commit: this many at most, or what arrived within this time. 200 while
+ * more wait took 14 % less of the processor, no less time, and held up the event loop twice as long.
+ */
 const GROUP_MS = 2
 const GROUP_EVENTS = 50
 /** Files are read for so long before others have a turn: on a busy machine a file may take a millisecond. */
@@ -105,11 +108,8 @@ export function createIngest(options: {
   pulse?: StartPulse
   /** Hears how long a commit took, and how many events it stored. */
   took?: (ms: number, events: number) => void
-  /** Events in one commit, for a benchmark. */
-  groupEvents?: number
 }): Ingest {
   const { hookEvents, redactor, clock, logger } = options
-  const groupEvents = options.groupEvents ?? GROUP_EVENTS
   const entries = new Map<string, Entry>()
   let running: Promise<void> | null = null
   let closed = false
@@ -231,7 +231,7 @@ export function createIngest(options: {
   async function storeOne(busy: Entry[]): Promise<void> {
     const from = performance.now()
     const taken: { entry: Entry; files: Waiting[]; events: NewHookEvent[] }[] = []
-    let room = groupEvents
+    let room = GROUP_EVENTS
     let bytes = 0
     let turnFrom = from
     // Who was first in line is last next time.
@@ -260,6 +260,7 @@ export function createIngest(options: {
       taken.push(part)
     }
     if (taken.every(({ files }) => files.length === 0)) return
+    await nextTurn()
     const stored = hookEvents.insertBatch(taken.flatMap(({ events }) => events))
     options.took?.(performance.now() - from, stored.length)
     const fresh = new Set(stored.map(({ payload }) => payload))
