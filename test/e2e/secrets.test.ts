@@ -9,6 +9,7 @@ import { createStage } from './stage.ts'
 const AGENTS = 'marzipan-lighthouse-4711'
 const MESSAGES = 'velvet-tugboat-0815'
 const VARIABLE = 'copper-sundial-2342'
+const SIGNING = 'walnut-periscope-1618-walnut-periscope-1618'
 
 function filesBelow(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
@@ -31,11 +32,17 @@ test(
       ({ turn }) =>
         turn === 0
           ? { kind: 'message', tools: [{ name: 'Bash', input: { command: show, description: 'look' } }] }
-          : { kind: 'message', text: `The token is ${AGENTS}, as you see.\n[DONE]` },
+          : {
+              kind: 'message',
+              text: `The token is ${AGENTS}, and users' are signed with ${SIGNING}.\n[DONE]`,
+            },
       {
         config: `A_TOKEN = { file = ${plant('agents', AGENTS)} }
 [log]
 level = "debug"
+[auth]
+supabase_url = "http://127.0.0.1:9"
+hs256_secret = { file = ${plant('signing', SIGNING)} }
 [alerts]
 ntfy = "http://127.0.0.1:9/topic"
 ntfy_token = { command = ["cat", ${plant('messages', MESSAGES)}] }
@@ -51,7 +58,7 @@ ntfy_token = { command = ["cat", ${plant('messages', MESSAGES)}] }
       .toBe(true)
     // While it works: the whole machine's process list, and what the agent itself was given.
     const list = execFileSync('ps', ['-eo', 'args', '-ww'], { encoding: 'utf8' })
-    for (const secret of [AGENTS, MESSAGES, VARIABLE]) expect(list.includes(secret)).toBe(false)
+    for (const secret of [AGENTS, MESSAGES, VARIABLE, SIGNING]) expect(list.includes(secret)).toBe(false)
     const environments = stage
       .processesOf(id)
       .map((pid) => readFileSync(`/proc/${pid}/environ`, 'latin1'))
@@ -59,6 +66,7 @@ ntfy_token = { command = ["cat", ${plant('messages', MESSAGES)}] }
     expect(environments).toContain(AGENTS)
     expect(environments).not.toContain(MESSAGES)
     expect(environments).not.toContain(VARIABLE)
+    expect(environments).not.toContain(SIGNING)
 
     const task = await stage.end(id)
     expect(task.status).toBe('succeeded')
@@ -71,14 +79,14 @@ ntfy_token = { command = ["cat", ${plant('messages', MESSAGES)}] }
     const { port } = await stage.status()
     said.push(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
     expect(said.at(-1)).toContain('ccm_attempts_ended_total{')
-    for (const text of said) expect(text.match(/marzipan|velvet-tug|copper-sun/)).toBeNull()
+    for (const text of said) expect(text.match(/marzipan|velvet-tug|copper-sun|walnut-peri/)).toBeNull()
     await stage.ccm(['stop'])
     // All that was ever written into the home, but what Claude Code itself keeps in its own folder.
     const files = filesBelow(stage.home).filter((file) => !file.startsWith(join(stage.home, 'claude')))
     expect(files.some((file) => file.endsWith('ccm.db'))).toBe(true)
     expect(files.some((file) => file.endsWith('daemon.log'))).toBe(true)
     const holders = files.filter((file) =>
-      /marzipan|velvet-tug|copper-sun/.test(readFileSync(file, 'latin1')),
+      /marzipan|velvet-tug|copper-sun|walnut-peri/.test(readFileSync(file, 'latin1')),
     )
     expect(holders).toEqual([])
   },
