@@ -22,7 +22,15 @@ const sessionId = after(resumed ? '--resume' : '--session-id')
 const settings = JSON.parse(readFileSync(after('--settings'), 'utf8')) as {
   hooks: Record<
     string,
-    { hooks: { type: string; command?: string; url?: string; headers?: Record<string, string> }[] }[]
+    {
+      hooks: {
+        type: string
+        command?: string
+        args?: string[]
+        url?: string
+        headers?: Record<string, string>
+      }[]
+    }[]
   >
 }
 const task = process.env['CCM_TASK_ID'] ?? ''
@@ -131,18 +139,27 @@ async function hook(name: string, more: Record<string, unknown>, sentToo?: () =>
   }
   const text = garbage === undefined ? JSON.stringify(whole) : garbled(JSON.stringify(whole))
   for (const { hooks } of settings.hooks[name] ?? []) {
-    for (const { type, command = '' } of hooks) {
+    for (const { type, command = '', args } of hooks) {
       if (type !== 'command') continue
       if (garbage === undefined) note({ kind: 'sending', seq: number, name })
-      const child = spawn('/bin/sh', ['-c', command], {
-        stdio: ['pipe', 'ignore', 'ignore'],
-        env: process.env,
-      })
+      // With args no shell comes between, as in Claude Code.
+      const [program, words] = args === undefined ? ['/bin/sh', ['-c', command]] : [command, args]
+      const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'ignore'], env: process.env })
       child.stdin.on('error', () => undefined)
       child.stdin.end(text)
-      const code = await new Promise((done) => child.on('error', () => done(1)).on('exit', done))
-      if (code === 0 && garbage === undefined) note({ kind: 'sent', seq: number, name })
-      if (code === 0) sentToo?.()
+      const over = new Promise<void>((done) => {
+        child.on('error', () => done())
+        child.on('exit', (code) => {
+          if (code === 0 && garbage === undefined) note({ kind: 'sent', seq: number, name })
+          if (code === 0) sentToo?.()
+          done()
+        })
+      })
+      // One that says so is not waited for.
+      const early = new Promise<void>((done) => {
+        child.stdout.on('data', (said: Buffer) => String(said).includes('{"async":true}') && done())
+      })
+      await Promise.race([over, early])
     }
   }
 }
