@@ -168,7 +168,7 @@ describeOnSupabase('who may do what', (supabase) => {
 
   test('neither anon nor a user calls a function of the workers', async () => {
     const functions = await supabase().sql<{ name: string; parameters: string[] }>(
-      `SELECT proname AS name, proargnames[1:pronargs] AS parameters FROM pg_proc
+      `SELECT proname AS name, coalesce(proargnames[1:pronargs], '{}') AS parameters FROM pg_proc
        WHERE pronamespace = 'public'::regnamespace AND prorettype <> 'trigger'::regtype`,
     )
     expect(functions.length).toBeGreaterThan(15)

@@ -10,6 +10,7 @@ import { from, newTask, reportOf } from '../queue/bench.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 import { createPostgresCall } from '../support/postgres-call.ts'
 import { ignoreBreaks } from '../support/supabase.ts'
+import { checkRows } from './store.ts'
 
 const PROJECTS = ['a', 'b', 'c', 'd']
 const MAX_RUNNING: Record<string, number> = { a: 1, b: 3 }
@@ -48,6 +49,7 @@ describeOnSupabase('many at once', (supabase) => {
     ignoreBreaks(pool)
   })
   afterAll(async () => pool.end())
+  afterAll(async () => checkRows(supabase()))
 
   const queueOf = (call: Call, system: string, worker: string): Queue =>
     createSupabaseQueue({
@@ -95,7 +97,8 @@ describeOnSupabase('many at once', (supabase) => {
         for (const task of tasks) ledger.start(task)
         if (tasks.length === 0) await sleep(20)
         for (const task of tasks) {
-          await sleep(random() * 4)
+          // Long enough in one project that its limit is met whatever else the machine does.
+          await sleep(random() * (task.project === 'b' ? 40 : 4))
           // Dead is dead: an agent ends with its daemon here, so the ledger sees a second one only if it came too early.
           ledger.end(task)
           if (random() < 0.08 && crashes < 60) {
@@ -153,6 +156,48 @@ describeOnSupabase('many at once', (supabase) => {
     expect(crashes).toBeGreaterThan(10)
     expect(stale).toBe(crashes)
   }, 90_000)
+
+  test('tasks that people edit while they are being claimed are claimed as edited, each one whole', async () => {
+    const { sql } = supabase()
+    await sql(`INSERT INTO systems (id, max_queued) VALUES ('edited', 5000)`)
+    await sql(`INSERT INTO projects (system_id, name) VALUES ('edited', 'app')`)
+    await sql(`SELECT worker_register('edited', 'w', '{}')`)
+    await sql(
+      `INSERT INTO tasks (system_id, project, prompt) SELECT 'edited', 'app', 'p' FROM generate_series(1, 3000)`,
+    )
+    const over = new AbortController()
+    let edits = 0
+    const edit = async (): Promise<void> => {
+      while (!over.signal.aborted) {
+        // Each edit leaves its row in another place. A row that is claimed meanwhile cannot be edited any more.
+        const { rowCount } = await pool
+          .query(
+            `UPDATE tasks SET prompt = prompt || '+' WHERE system_id = 'edited' AND id IN (
+               SELECT id FROM tasks WHERE system_id = 'edited' AND status = 'queued' ORDER BY id LIMIT 5)`,
+          )
+          .catch(() => ({ rowCount: 0 }))
+        edits += rowCount ?? 0
+      }
+    }
+    const editors = [edit(), edit(), edit()]
+    const claimed = new Map<string, string>()
+    for (let idle = 0; claimed.size < 3000 && idle < 1000;) {
+      const { rows } = await pool.query<{ id: string; prompt: string }>(
+        `SELECT id, prompt FROM tasks_claim('edited', 'w', 1, 10, 600000, '{app}', NULL, '{}')`,
+      )
+      idle = rows.length === 0 ? idle + 1 : 0
+      for (const { id, prompt } of rows) claimed.set(id, prompt)
+    }
+    over.abort()
+    await Promise.all(editors)
+    expect(edits).toBeGreaterThan(100)
+    const stored = await sql<{ id: string; prompt: string }>(
+      `SELECT id, prompt FROM tasks WHERE system_id = 'edited' AND status = 'running'`,
+    )
+    expect(new Map(stored.map(({ id, prompt }) => [id, prompt]))).toEqual(claimed)
+    expect(claimed.size).toBe(3000)
+    await checkRows(supabase())
+  })
 
   test('the bound holds exactly when eight connections insert at once', async () => {
     const { sql } = supabase()

@@ -171,6 +171,15 @@ describeOnSupabase('rows by hand', (supabase) => {
     await expect(sql(`UPDATE tasks SET project = 'typo' WHERE id = $1`, [id])).rejects.toThrow(
       'There is no project',
     )
+    const later = await sql(
+      `UPDATE tasks SET scheduled_at = '2100-01-01Z' WHERE id = $1 RETURNING scheduled_at`,
+      [id],
+    )
+    expect(later).toEqual([{ scheduled_at: new Date('2100-01-01T00:00:00Z') }])
+    expect(await claim()).toBe('')
+    await sql('UPDATE tasks SET scheduled_at = NULL WHERE id = $1', [id])
+    expect(await claim()).toBe(id)
+    await finish(id, 'succeeded')
     await sql('DELETE FROM tasks WHERE id = $1', [id])
   })
 
@@ -234,6 +243,7 @@ describeOnSupabase('rows by hand', (supabase) => {
   test.each([
     `UPDATE tasks SET attempt = 5`,
     `UPDATE tasks SET id = 'x'`,
+    `UPDATE tasks SET dedupe_key = 'x'`,
     `UPDATE tasks SET worker = 'w'`,
     `UPDATE tasks SET depends_on = '{x}'`,
     `UPDATE tasks SET resume_worker = 'w', resume_until = now()`,

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { withSupabase } from '../../src/cli/supabase-init.ts'
 import { loadConfig } from '../../src/config/load.ts'
-import { checkSupabase } from '../../src/queue/supabase/check.ts'
+import { checkSupabase, NEWEST_MIGRATION } from '../../src/queue/supabase/check.ts'
 import { pino } from 'pino'
 import { createCommandLine } from '../cli/command-line.ts'
 import { openGateway, type TestGateway } from '../support/gateway.ts'
@@ -139,7 +139,14 @@ describeOnSupabase('ccm supabase init', (supabase) => {
   test('functions of an older version, and none at all', async () => {
     const rename = (name: string, to: string) => `ALTER FUNCTION public.${name} RENAME TO ${to}`
     await expect(
-      undo(rename('tasks_page', 'gone_page'), rename('gone_page', 'tasks_page'), () =>
+      undo(rename('queue_version', 'gone_version'), rename('gone_version', 'queue_version'), () =>
+        fails({}, /those of an older version/, /ccm supabase migrate/),
+      ),
+    ).resolves.toBe(1)
+    const answer = (version: string) =>
+      `CREATE OR REPLACE FUNCTION public.queue_version() RETURNS text LANGUAGE sql IMMUTABLE SET search_path = '' RETURN '${version}'`
+    await expect(
+      undo(answer('20261120000007'), answer(NEWEST_MIGRATION), () =>
         fails({}, /those of an older version/, /ccm supabase migrate/),
       ),
     ).resolves.toBe(1)

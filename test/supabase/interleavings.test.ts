@@ -3,7 +3,7 @@ import { afterAll, beforeAll } from 'vitest'
 import { queueInterleavings } from '../queue/interleavings.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 import { createPostgresCall } from '../support/postgres-call.ts'
-import { openStore, stopClock } from './store.ts'
+import { openStore, stopClock, checkRows } from './store.ts'
 
 describeOnSupabase(
   'over the protocol of the database',
@@ -13,6 +13,7 @@ describeOnSupabase(
       pool = new Pool({ connectionString: supabase().databaseUrl, max: 4 })
     })
     afterAll(async () => pool.end())
+    afterAll(async () => checkRows(supabase()))
 
     // Tens of thousands of calls, to which REST adds nothing but time.
     queueInterleavings('supabase', async () => openStore(supabase(), createPostgresCall(pool)), 25)

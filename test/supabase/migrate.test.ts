@@ -1,5 +1,6 @@
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { NEWEST_MIGRATION } from '../../src/queue/supabase/check.ts'
 import { migratePostgres, readPostgresMigrations } from '../../src/queue/supabase/migrate.ts'
 import { whyNoPostgres, type TestPostgres } from '../support/postgres.ts'
 import { MIGRATIONS, startDatabase } from '../support/supabase.ts'
@@ -43,6 +44,13 @@ describe.skipIf(whyNot !== null)(`ccm supabase migrate${reason}`, () => {
     expect(
       await sql('SELECT version, name FROM supabase_migrations.schema_migrations ORDER BY version'),
     ).toEqual(migrations.map(({ version, name }) => ({ version, name })))
+  })
+
+  test('the newest migration says that it is, as the check of the set-up expects', async () => {
+    const { url, sql } = await fresh('version')
+    await migratePostgres(url, migrations)
+    expect(await sql('SELECT queue_version() AS version')).toEqual([{ version: NEWEST_MIGRATION }])
+    expect(migrations.at(-1)?.version).toBe(NEWEST_MIGRATION)
   })
 
   test('two at once apply each migration once', async () => {

@@ -7,6 +7,7 @@ describeOnSupabase('plans that were made while tables were small', (supabase) =>
     const { sql, asAdmin, databaseUrl } = supabase()
     await sql(`INSERT INTO systems (id, max_queued) VALUES ('plans', 1000)`)
     await sql(`INSERT INTO projects (system_id, name) VALUES ('plans', 'app')`)
+    await sql(`INSERT INTO projects (system_id, name, max_running) VALUES ('plans', 'other', 5)`)
     await sql(`SELECT worker_register('plans', 'w', '{}')`)
     const fill = async (count: number): Promise<unknown> =>
       sql(
@@ -15,11 +16,11 @@ describeOnSupabase('plans that were made while tables were small', (supabase) =>
       )
     const client = new Client({ connectionString: databaseUrl })
     await client.connect()
-    const claim = async (limit: number): Promise<{ id: string }[]> =>
+    const claim = async (limit: number, projects = ['app']): Promise<{ id: string }[]> =>
       (
         await client.query<{ id: string }>(
-          `SELECT id FROM tasks_claim('plans', 'w', 1, $1, 600000, '{app}', NULL, '{}')`,
-          [limit],
+          `SELECT id FROM tasks_claim('plans', 'w', 1, $1, 600000, $2, NULL, '{}')`,
+          [limit, projects],
         )
       ).rows
     const beat = async (id: string): Promise<unknown> =>
@@ -49,6 +50,8 @@ describeOnSupabase('plans that were made while tables were small', (supabase) =>
       const [first] = await claim(1)
       await beat(first?.id ?? '')
       await finish(first?.id ?? '')
+      await claim(1, ['app', 'other'])
+      await client.query(`SELECT * FROM tasks_reap('plans', 60000, 100)`)
 
       await fill(600)
       await asAdmin('ANALYZE tasks')
@@ -60,6 +63,9 @@ describeOnSupabase('plans that were made while tables were small', (supabase) =>
       // Entries of what was claimed a moment ago may be met once more.
       await claim(1)
       expect(await cost(() => claim(1))).toBeLessThan(10)
+      // Of a project with a limit its own leases are counted, not all there are.
+      expect(await cost(() => claim(1, ['app', 'other']))).toBeLessThan(20)
+      expect(await cost(() => client.query(`SELECT * FROM tasks_reap('plans', 60000, 100)`))).toBeLessThan(10)
     } finally {
       await client.end()
     }

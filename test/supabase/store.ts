@@ -1,3 +1,4 @@
+import { deepEqual } from 'node:assert/strict'
 import { createSupabase, type Call } from '../../src/queue/supabase/client.ts'
 import { createSupabaseQueue } from '../../src/queue/supabase/queue.ts'
 import { GRACE_MS, LEASE_MS, MAX_QUEUED, type QueueStore } from '../queue/bench.ts'
@@ -55,4 +56,27 @@ export async function openStore(supabase: TestSupabase, call?: Call): Promise<Qu
     },
     close: async () => {},
   }
+}
+
+/**
+ * Throws where a row says what none may, whoever wrote it: a task whose columns contradict each other or its attempts,
+ * an attempt that ended without an outcome or the other way round.
+ */
+export async function checkRows(supabase: TestSupabase): Promise<void> {
+  const task = `SELECT t.id, t.status, t.attempt, t.worker, t.scheduled_at, t.finished_at FROM tasks AS t`
+  const tasks = await supabase.asAdmin(`${task}
+    WHERE t.status NOT IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'dead')
+      OR (t.finished_at IS NOT NULL) <> (t.status IN ('succeeded', 'failed', 'cancelled', 'dead'))
+      OR (t.status = 'running' AND t.worker IS NULL) OR t.scheduled_at IS NULL
+      OR (t.status = 'running') <> EXISTS (
+        SELECT FROM task_attempts AS a
+        WHERE a.system_id = t.system_id AND a.task_id = t.id AND a.attempt = t.attempt AND a.project = t.project
+          AND a.outcome IS NULL)`)
+  const attempts = await supabase.asAdmin(`SELECT a.* FROM task_attempts AS a
+    WHERE (a.outcome IS NULL) <> (a.ended_at IS NULL)
+      OR a.outcome NOT IN ('succeeded', 'failed', 'failed_permanent', 'released', 'cancelled', 'lost')
+      OR NOT EXISTS (SELECT FROM tasks AS t
+        WHERE t.system_id = a.system_id AND t.id = a.task_id
+          AND (t.attempt = a.attempt OR (t.attempt > a.attempt AND a.outcome IS NOT NULL)))`)
+  deepEqual([...tasks, ...attempts], [])
 }

@@ -11,6 +11,9 @@ export type SupabaseCheck = { name: string; state: 'ok' | 'failed'; detail: stri
 
 export type SupabaseAccess = { url: string; secretKey: string; system: string }
 
+/** Of migrations/postgres; what a database answers that has them all. */
+export const NEWEST_MIGRATION = '20261120000008'
+
 const READY_MS = 12_000
 const ANSWER_MS = 5000
 /** Its worker and project in the database: always the same, so that trials leave one row and no more. */
@@ -106,7 +109,7 @@ async function lookAtKey({ call, client }: Supabase): Promise<string> {
   return 'the key is accepted'
 }
 
-/** A function of the oldest migration and one of the newest: their names tell how old the database is. */
+/** A function of the oldest migration, and the one that tells the newest. */
 async function lookAtFunctions({ client }: Supabase, system: string): Promise<string> {
   const remedy =
     'Run `ccm supabase migrate --db-url …`, or `supabase db push` with the files it prints with --print.'
@@ -118,16 +121,10 @@ async function lookAtFunctions({ client }: Supabase, system: string): Promise<st
   }
   if (tables.error !== null)
     throw new CcmError('SUPABASE_REFUSED', `The tables cannot be used: ${tables.error.message}`, { remedy })
-  const newest = await client.rpc('tasks_page', {
-    p_system: system,
-    p_status: null,
-    p_projects: null,
-    p_sort: '-created_at',
-    p_after_key: null,
-    p_after_id: null,
-    p_limit: 1,
-  })
-  if (isMissing(newest.error?.code)) {
+  const { data, error } = await client.rpc('queue_version')
+  if (error !== null && !isMissing(error.code))
+    throw new CcmError('SUPABASE_REFUSED', `The functions cannot be used: ${error.message}`, { remedy })
+  if (error !== null || typeof data !== 'string' || data < NEWEST_MIGRATION) {
     throw new CcmError('SUPABASE_REFUSED', 'The tables of ccm are those of an older version.', { remedy })
   }
   return 'the tables and functions of this version are there'

@@ -30,6 +30,7 @@ const REPEATABLE = new Set([
   'tasks_count',
   'tasks_by_prefix',
   'task_dependencies',
+  'queue_version',
 ])
 
 const LONGEST_WAIT_MS = 30_000
