@@ -7,6 +7,8 @@
 # written behind its back, within some seconds.
 # --early: prints {"async":true} as soon as the .part file is there; then the client goes on, and sends the rest of
 # stdin all the same. Ending early instead would cost what the client has not sent by then (all behind 214 KiB).
+# Measured in the client, two hooks of a tool call: 11 ms so; 9 where the hook is but `true`; 20 when it was waited for
+# to its end and started by a shell of the client's own; 97 for node that writes SQLite.
 # An event that cannot be kept is one byte more in the first LOST-FILE that takes it.
 trap 'exit 0' EXIT
 exec 3<&0 4>&1 </dev/null >/dev/null 2>&1

@@ -51,8 +51,9 @@ test(
     )
     await withRules(stage, '--allow', 'Bash(touch:*)', '--deny', 'Bash(rm:*)', '--ask', 'Bash(git push:*)')
     const { id } = await stage.add('go', '--permission-mode', 'manual')
-    const push = await stage.until(id, asksFor('git push'), WAIT_MS)
-    expect(push.state_reason).toContain('Bash(git push:*)')
+    // It asks first, and which rule left that to a person is told right after.
+    const isToldWhy = ({ state_reason }: TaskJson) => state_reason?.includes('Bash(git push:*)') === true
+    await stage.until(id, (task) => asksFor('git push')(task) && isToldWhy(task), WAIT_MS)
     await ccm(stage, 'deny', id)
     // What the shell would do besides is for a person, whatever the first word allows.
     await stage.until(id, asksFor('touch four > five'), WAIT_MS)
