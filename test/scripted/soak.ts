@@ -1,17 +1,20 @@
 // `npm run soak`: two hours of work with a random fault a minute; SOAK_MINUTES for another time. Exits 1 when
 // anything was lost, done twice or left behind, or when the daemon's heap grew.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 import { isAlive } from '../e2e/stage.ts'
 import { signal } from '../support/signal.ts'
 import { createScriptedFleet, sizeOf, type ScriptedFleet } from './fleet.ts'
+import { heapMbOf, INSPECTABLE } from './heap.ts'
 import type { Script } from './script.ts'
 
 const MINUTES = Number(process.env['SOAK_MINUTES'] ?? 120)
 const AGENTS = 6
-const SAMPLE_MS = 10_000
+const SAMPLE_MS = 30_000
 /** More than that an hour is growth; what a process takes in its first minutes is not looked at. */
-const MOST_GROWTH_MB = 30
+const MOST_GROWTH_MB = 5
 
 const TASKS: Script[] = [
   { workMs: 500, tools: 2 },
@@ -84,9 +87,10 @@ await using fleet = await createScriptedFleet({
   config:
     '[queue]\nmax_queued = 1000\nsweep = "2s"\nlease = "20s"\nheartbeat = "5s"\n[breaker]\nfailures = 20\nwindow = "10s"',
 })
+Object.assign(fleet.stage.env, INSPECTABLE)
 await fleet.up()
 const end = Date.now() + MINUTES * 60_000
-/** Memory of one daemon by time; a new daemon begins a new line. */
+/** Heap of one daemon by time; a new daemon begins a new line. */
 const lines: { at: number; mb: number }[][] = [[]]
 const struck: Record<string, number> = {}
 let added = 0
@@ -98,7 +102,7 @@ while (Date.now() < end) {
     await fleet.add(`soak${added++}`, some(TASKS) ?? {})
   if (Date.now() > nextSample) {
     nextSample = Date.now() + SAMPLE_MS
-    lines.at(-1)?.push({ at: Date.now(), mb: sizeOf(fleet.pidOfDaemon()).memoryMb })
+    lines.at(-1)?.push({ at: Date.now(), mb: await heap() })
   }
   if (Date.now() > nextFault) {
     nextFault = Date.now() + 60_000
@@ -126,10 +130,16 @@ console.log({
   struck,
   memoryMb,
   descriptors,
+  heapMb: lines.at(-1)?.at(-1)?.mb,
   growthMbAnHour: slope,
   faults,
 })
 if (faults.length > 0 || (slope !== null && slope > MOST_GROWTH_MB)) process.exitCode = 1
+
+async function heap(): Promise<number> {
+  const log = join(fleet.stage.home, 'daemon.log')
+  return heapMbOf(fleet.pidOfDaemon(), () => readFileSync(log, 'utf8'))
+}
 
 /** MB an hour by least squares, after the first two minutes of a daemon; null where it lived for less than ten. */
 function slopeOf(line: { at: number; mb: number }[]): number | null {
