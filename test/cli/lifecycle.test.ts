@@ -6,6 +6,7 @@ import { execa } from 'execa'
 import { expect, test, vi, type TestContext } from 'vitest'
 import { isAlive } from '../../src/cli/stop.ts'
 import type { StatusJson } from '../../src/protocol/rest.ts'
+import { INSPECTABLE } from '../scripted/heap.ts'
 import { signal } from '../support/signal.ts'
 
 // Whole daemons side by side: on a busy machine they wait for each other.
@@ -187,7 +188,8 @@ test.concurrent(
 test.concurrent(
   'a stopped event loop is found by the watchdog and told by the next daemon',
   async (context) => {
-    const { home, json, log } = place(context, '[watchdog]\nevent_loop = "2s"\n')
+    const { home, env, json, log } = place(context, '[watchdog]\nevent_loop = "2s"\n')
+    Object.assign(env, INSPECTABLE)
     const { pid } = await json<StatusJson>('start')
     // From outside, as a debugger would: the main thread runs for ever.
     signal(pid, 'SIGUSR1')
