@@ -225,21 +225,18 @@ export async function createStage(
     processesOf: (taskId) => marked(`CCM_TASK_ID=${taskId}`),
     async [Symbol.asyncDispose]() {
       if (existsSync(join(home, 'daemon.json'))) await ccm(['stop'], { env: { CCM_NO_AUTOSTART: '1' } })
+      const find = () => marked(`CCM_TEST_MARK=${mark}`)
+      for (let left = find(); left.length > 0; left = find()) {
+        for (const pid of left) sendSignal(pid, 'SIGKILL')
+        await sleep(20)
+      }
+      // After the daemon, which would start it again; its environment has no mark.
       await execa('tmux', ['-S', join(home, 'tmux/tmux.sock'), 'kill-server'], {
         reject: false,
         env,
         extendEnv: false,
       })
       await model.close()
-      // Until none is left: a daemon that did not hear the stop may be starting tmux at this very moment.
-      for (
-        let left = marked(`CCM_TEST_MARK=${mark}`);
-        left.length > 0;
-        left = marked(`CCM_TEST_MARK=${mark}`)
-      ) {
-        for (const pid of left) sendSignal(pid, 'SIGKILL')
-        await sleep(20)
-      }
       rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
     },
   }
