@@ -1,6 +1,6 @@
 import type { Argument, Command, Option } from 'commander'
 import { isFinal, PERMISSION_MODES, TASK_STATUSES } from '../core/task.ts'
-import type { TaskSummaryJson } from '../protocol/rest.ts'
+import type { TaskSummaryJson } from '../protocol/task.ts'
 import type { CliContext } from './context.ts'
 import { oneLine } from './printable.ts'
 

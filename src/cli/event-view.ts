@@ -1,4 +1,5 @@
-import type { HookEventJson, StateChangeJson } from '../protocol/rest.ts'
+import type { HookEventJson } from '../protocol/hook-event.ts'
+import type { StateChangeJson } from '../protocol/state-change.ts'
 import { showDuration } from './duration.ts'
 import { oneLine } from './printable.ts'
 import type { Paint } from './terminal.ts'

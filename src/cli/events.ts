@@ -1,6 +1,6 @@
 import type { EventsQuery } from '../client/daemon-client.ts'
 import { isFinal } from '../core/task.ts'
-import type { HookEventJson } from '../protocol/rest.ts'
+import type { HookEventJson } from '../protocol/hook-event.ts'
 import { printJson, type CliContext, type DefineCommand } from './context.ts'
 import { eventLine } from './event-view.ts'
 import { EXIT } from './exit-code.ts'

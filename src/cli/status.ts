@@ -1,4 +1,4 @@
-import type { StatusJson } from '../protocol/rest.ts'
+import type { StatusJson } from '../protocol/daemon.ts'
 import { printJson, type DefineCommand } from './context.ts'
 import { showDuration } from './duration.ts'
 import { EXIT } from './exit-code.ts'

@@ -1,6 +1,7 @@
 import { isFinal, type TaskResult, type TaskStatus, type ToolBlock } from '../core/task.ts'
 import { nameSome } from '../core/workspace.ts'
-import type { PendingQuestion, TaskJson } from '../protocol/rest.ts'
+import type { PendingQuestion } from '../protocol/answer.ts'
+import type { TaskJson } from '../protocol/task.ts'
 import { showDuration } from './duration.ts'
 import { oneLine, printable, visible } from './printable.ts'
 import { cellsOf, cut, type Output, type Paint } from './terminal.ts'

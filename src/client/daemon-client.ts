@@ -6,22 +6,14 @@ import type { WorkerJson } from '../protocol/fleet.ts'
 import type { IncidentJson } from '../protocol/incident.ts'
 import type { NewTemplateBody, TemplateBody, TemplateJson } from '../protocol/template.ts'
 import type { InboxEntryJson } from '../protocol/inbox.ts'
-import type {
-  CancelJson,
-  ExplainJson,
-  HealthJson,
-  HookEventJson,
-  NewTaskBody,
-  NewTaskJson,
-  ProblemJson,
-  ResultJson,
-  RetryJson,
-  ScreenJson,
-  ShutdownJson,
-  StatusJson,
-  TaskJson,
-  TaskSummaryJson,
-} from '../protocol/rest.ts'
+import type { CancelJson, RetryJson } from '../protocol/cancel-retry.ts'
+import type { HealthJson, ShutdownJson, StatusJson } from '../protocol/daemon.ts'
+import type { HookEventJson } from '../protocol/hook-event.ts'
+import type { NewTaskBody } from '../protocol/new-task.ts'
+import type { ProblemJson } from '../protocol/problem.ts'
+import type { ResultJson } from '../protocol/result.ts'
+import type { ExplainJson } from '../protocol/state-change.ts'
+import type { NewTaskJson, ScreenJson, TaskJson, TaskSummaryJson } from '../protocol/task.ts'
 import type { ProjectChangesBody, ProjectJson } from '../protocol/project.ts'
 import type { SearchHitJson, TimelineJson } from '../protocol/records.ts'
 import type { PermissionRuleJson, RuleChangesBody } from '../protocol/rules.ts'

@@ -1,5 +1,5 @@
 import { CcmError } from '../core/errors.ts'
-import type { LiveEvent } from '../protocol/rest.ts'
+import type { LiveEvent } from '../protocol/live.ts'
 import { createSseReader, type SseMessage } from './sse.ts'
 
 /** What to listen to, and what to do when the connection is lost. */

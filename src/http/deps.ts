@@ -15,7 +15,8 @@ import type { Timeline } from '../core/timeline.ts'
 import type { SearchFilter, SearchHit } from '../store/search.ts'
 import type { ApplyHow } from '../core/workspace.ts'
 import type { AppliedJson, DiscardedJson } from '../protocol/workspace.ts'
-import type { HealthJson, StatusJson, toTaskJson, toTaskSummaryJson } from '../protocol/rest.ts'
+import type { HealthJson, StatusJson } from '../protocol/daemon.ts'
+import type { toTaskJson, toTaskSummaryJson } from '../protocol/task.ts'
 import type { IncidentView } from '../protocol/incident.ts'
 import type { Audit, AuditEntry } from '../core/audit.ts'
 import type { AuditQuery } from '../store/audit.ts'
@@ -231,7 +232,7 @@ export type AppDeps = {
 /** At most `limit` rows of `taskId` (null: all tasks) whose id is above `after`, ascending. */
 export type EventQuery = { taskId: string | null; after: number; limit: number }
 
-/** What narrows a list of events of one task: see EventFilter in protocol/rest.ts; times in ms. */
+/** What narrows a list of events of one task: see EventFilter in protocol/hook-event.ts; times in ms. */
 export type EventNarrowing = Partial<
   Record<'name' | 'kind' | 'tool', string | undefined> & Record<'since' | 'until', number | undefined>
 >

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { HealthJson } from '../protocol/rest.ts'
+import type { HealthJson } from '../protocol/daemon.ts'
 import type { AppDeps } from './deps.ts'
 import { strangerOf } from './guards.ts'
 import { HEADERS } from './headers.ts'

@@ -1,6 +1,8 @@
 import type { StateChange } from '../core/attempt.ts'
 import type { RecordedEvent } from '../core/hook-kind.ts'
-import { toHookEventJson, toStateChangeJson, toTaskJson } from '../protocol/rest.ts'
+import { toHookEventJson } from '../protocol/hook-event.ts'
+import { toStateChangeJson } from '../protocol/state-change.ts'
+import { toTaskJson } from '../protocol/task.ts'
 import type { AppDeps, EventQuery, TaskView } from './deps.ts'
 
 type Rows = { hooks: RecordedEvent[]; changes: StateChange[] }

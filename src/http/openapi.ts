@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { ProblemJson } from '../protocol/rest.ts'
+import { ProblemJson } from '../protocol/problem.ts'
 import type { Route } from './routes/route.ts'
 
 /** The part of a JSON Schema that is looked into here. */

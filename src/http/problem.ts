@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { z } from 'zod'
 import { CcmError, type ErrorCode } from '../core/errors.ts'
 import { faultsOf } from '../protocol/faults.ts'
-import type { ProblemJson } from '../protocol/rest.ts'
+import type { ProblemJson } from '../protocol/problem.ts'
 import type { HttpContext } from './routes/route.ts'
 
 const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { AuditEntry } from '../core/audit.ts'
 import { paged } from './list.ts'
-import { at } from './result.ts'
+import { at } from './time.ts'
 
 /** Query of `GET /api/audit`: newest first; `who` is a caller's id or kind. */
 export const AuditFilter = z.strictObject({

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { AGENT_STATES } from '../core/agent-state.ts'
 import { TASK_STATUSES } from '../core/task.ts'
 import { paged } from './list.ts'
-import { at } from './result.ts'
+import { at } from './time.ts'
 
 /** Queries of `GET /api/agents`, `/api/systems` and `/api/workers`. */
 export const AgentFilter = z.strictObject({

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { INBOX_STATES, type InboxEntry } from '../core/inbox.ts'
 import { paged } from './list.ts'
-import { at } from './result.ts'
+import { at } from './time.ts'
 
 /** Query of `GET /api/inbox`: newest first. */
 export const InboxFilter = z.strictObject({

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { INCIDENT_KINDS, type Incident } from '../core/incident.ts'
 import { paged } from './list.ts'
-import { at } from './result.ts'
+import { at } from './time.ts'
 
 /** Query of `GET /api/incidents`: newest first; `open=1`: only what lasts. */
 export const IncidentFilter = z.strictObject({

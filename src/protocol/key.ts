@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { SCOPES, type Scope } from '../core/principal.ts'
 import { paged } from './list.ts'
-import { at } from './result.ts'
+import { at } from './time.ts'
 
 /** Query of `GET /api/keys`. */
 export const KeyFilter = z.strictObject(

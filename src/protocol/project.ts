@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { ProjectSettings } from '../core/project.ts'
 import { PERMISSION_MODES } from '../core/task.ts'
 import { paged } from './list.ts'
-import { at } from './result.ts'
+import { at } from './time.ts'
 
 // oxlint-disable-next-line no-control-regex -- control characters are what is refused
 const line = z.string().regex(/^[^\x00-\x1f\x7f]*$/, 'must be one line without control characters')
@@ -43,6 +43,16 @@ const SETTINGS = z.strictObject({
   max_cost_usd: dollars.nullable(),
   max_tokens_per_day: tokens.nullable(),
   max_cost_usd_per_day: dollars.nullable(),
+})
+
+/** What a project, role or schedule may be called. */
+export const ProjectName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be 1 to 40 of a-z, 0-9 and -')
+
+/** Body of `POST /api/projects`. */
+export const NewProjectBody = z.strictObject({
+  dir: z.string().min(1).max(4096),
+  name: ProjectName.optional(),
+  trust: z.boolean().default(false),
 })
 
 /** Query of `GET /api/projects`. */

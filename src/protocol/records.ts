@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Timeline } from '../core/timeline.ts'
 import { paged } from './list.ts'
-import { at } from './result.ts'
+import { at, toIso } from './time.ts'
 
 /** A time on the wire, ISO 8601 with a zone; becomes ms since 1970. */
 const time = z.iso
@@ -88,8 +88,4 @@ export function toTimelineJson(timeline: Timeline): TimelineJson {
     waited_ms: waitedMs,
     lost_events: lostEvents,
   }
-}
-
-function toIso(at: number): string {
-  return new Date(at).toISOString()
 }

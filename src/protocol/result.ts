@@ -1,11 +1,14 @@
 import { z } from 'zod'
-import type { FileChange, ModelUsage, TaskResult as Result, ToolBlock } from '../core/task.ts'
+import {
+  TASK_STATUSES,
+  type FileChange,
+  type ModelUsage,
+  type TaskResult as Result,
+  type ToolBlock,
+} from '../core/task.ts'
 import type { WorkspaceJson as Workspace } from '../core/workspace.ts'
 
 const count = z.int().nullable()
-
-/** A time in replies: ISO 8601 in UTC. */
-export const at = z.iso.datetime()
 
 /** Where a task's agent worked; its fields are core/workspace.ts'. */
 export const WorkspaceJson = z
@@ -68,3 +71,12 @@ export const TaskResult = z
     truncated: z.literal(true).exactOptional(),
   })
   .meta({ id: 'TaskResult' }) satisfies z.ZodType<Result>
+
+/** `GET /api/tasks/:id/result`: what a task gave back; `result` and `error` are null while it has not ended. */
+export const ResultJson = z.object({
+  task: z.string(),
+  status: z.enum(TASK_STATUSES),
+  result: TaskResult.nullable(),
+  error: z.string().nullable(),
+})
+export type ResultJson = z.output<typeof ResultJson>

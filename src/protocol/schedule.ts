@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { MISSED_POLICIES, type Schedule, type ScheduleRun } from '../core/schedule.ts'
-import { NewTaskBody, ProjectName, Prompt } from './rest.ts'
+import { NewTaskBody, Prompt } from './new-task.ts'
+import { ProjectName } from './project.ts'
 import { paged } from './list.ts'
-import { at } from './result.ts'
+import { at } from './time.ts'
 
 const { role, model, timeout_s, permission_mode, allowed_tools, disallowed_tools, dir } = NewTaskBody.shape
 

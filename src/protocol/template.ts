@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { PERMISSION_MODES } from '../core/task.ts'
 import type { Template } from '../core/template.ts'
 import { paged } from './list.ts'
-import { ProjectName, Prompt } from './rest.ts'
+import { Prompt } from './new-task.ts'
+import { ProjectName } from './project.ts'
 
 /** Query of `GET /api/templates`. */
 export const TemplateFilter = z.strictObject(paged(['name', '-name']))

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ScriptedReply } from '../../src/demo/model.ts'
-import type { TaskJson } from '../../src/protocol/rest.ts'
+import type { TaskJson } from '../../src/protocol/task.ts'
 import { createStage, createStageHere, type Stage } from '../e2e/stage.ts'
 
 // Generous: the machine may be busy with other things. Every wait ends as soon as it is over.

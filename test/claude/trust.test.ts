@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { execaSync } from 'execa'
 import { expect, onTestFinished, test } from 'vitest'
 import type { ProjectJson } from '../../src/protocol/project.ts'
-import type { TaskJson } from '../../src/protocol/rest.ts'
+import type { TaskJson } from '../../src/protocol/task.ts'
 import { createStageHere, type Stage } from '../e2e/stage.ts'
 import { serveFakeAnthropic } from './fake-anthropic.ts'
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 import { expect, test, vi, type TestContext } from 'vitest'
 import { isAlive } from '../../src/cli/stop.ts'
-import type { StatusJson } from '../../src/protocol/rest.ts'
+import type { StatusJson } from '../../src/protocol/daemon.ts'
 import { INSPECTABLE } from '../scripted/heap.ts'
 import { signal } from '../support/signal.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { TaskResult } from '../../src/core/task.ts'
-import type { TaskJson } from '../../src/protocol/rest.ts'
+import type { TaskJson } from '../../src/protocol/task.ts'
 import { createCommandLine, serveDaemon, type FakeDaemon } from './command-line.ts'
 
 const RESULT: TaskResult = {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { execa } from 'execa'
 import { expect, onTestFinished, test } from 'vitest'
-import type { TaskJson } from '../../src/protocol/rest.ts'
+import type { TaskJson } from '../../src/protocol/task.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import type { ScriptedReply } from '../../src/demo/model.ts'
-import type { TaskJson } from '../../src/protocol/rest.ts'
+import type { TaskJson } from '../../src/protocol/task.ts'
 import { createStage, type Stage } from './stage.ts'
 
 const WAIT_MS = 120_000

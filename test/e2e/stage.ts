@@ -6,7 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 import { sendSignal } from '../../src/agent/process-tree.ts'
 import { serveScriptedModel, type ModelScript, type ScriptedModel } from '../../src/demo/model.ts'
-import type { HookEventJson, StateChangeJson, StatusJson, TaskJson } from '../../src/protocol/rest.ts'
+import type { StatusJson } from '../../src/protocol/daemon.ts'
+import type { HookEventJson } from '../../src/protocol/hook-event.ts'
+import type { StateChangeJson } from '../../src/protocol/state-change.ts'
+import type { TaskJson } from '../../src/protocol/task.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const CLAUDE = resolve(

@@ -9,7 +9,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { StatusJson, TaskJson } from '../../src/protocol/rest.ts'
+import type { StatusJson } from '../../src/protocol/daemon.ts'
+import type { TaskJson } from '../../src/protocol/task.ts'
 import { eventually } from './fixture.ts'
 import { bootMachine, whyNoMachine } from './machine/machine.ts'
 

@@ -10,7 +10,8 @@ import {
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, onTestFailed, test } from 'vitest'
-import type { StatusJson, TaskJson } from '../../src/protocol/rest.ts'
+import type { StatusJson } from '../../src/protocol/daemon.ts'
+import type { TaskJson } from '../../src/protocol/task.ts'
 import { eventually } from './fixture.ts'
 import { bootMachine, whyNoMachine, type Machine } from './machine/machine.ts'
 

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import { execa } from 'execa'
 import Sqlite from 'better-sqlite3'
 import { expect, test } from 'vitest'
-import type { StatusJson } from '../../src/protocol/rest.ts'
+import type { StatusJson } from '../../src/protocol/daemon.ts'
 import { createStage } from '../e2e/stage.ts'
 import { eventually, fakeClaude, isAlive, temporaryFolder } from './fixture.ts'
 

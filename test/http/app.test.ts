@@ -2,13 +2,11 @@ import { expect, test } from 'vitest'
 import { CcmError } from '../../src/core/errors.ts'
 import { createApp } from './checked-app.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
-import type {
-  CancelJson,
-  ExplainJson,
-  HookEventJson,
-  ProblemJson,
-  TaskJson,
-} from '../../src/protocol/rest.ts'
+import type { CancelJson } from '../../src/protocol/cancel-retry.ts'
+import type { HookEventJson } from '../../src/protocol/hook-event.ts'
+import type { ProblemJson } from '../../src/protocol/problem.ts'
+import type { ExplainJson } from '../../src/protocol/state-change.ts'
+import type { TaskJson } from '../../src/protocol/task.ts'
 import { createFakeDaemon, rightful } from './fake-daemon.ts'
 
 function start(overrides: Partial<AppDeps> = {}) {

@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { createApp as createRealApp, routesOf, type App } from '../../src/http/app.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
 import type { Route } from '../../src/http/routes/route.ts'
-import { ProblemJson } from '../../src/protocol/rest.ts'
+import { ProblemJson } from '../../src/protocol/problem.ts'
 
 /** The real app, but an answer that is not what its route promises is an error of the test that asked for it. */
 export function createApp(deps: AppDeps): App {

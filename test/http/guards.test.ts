@@ -2,7 +2,7 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import { routesOf } from '../../src/http/app.ts'
 import { createApp } from './checked-app.ts'
 import { SCOPES, type Scope } from '../../src/core/principal.ts'
-import type { ProblemJson } from '../../src/protocol/rest.ts'
+import type { ProblemJson } from '../../src/protocol/problem.ts'
 import { PORT, createFakeDaemon, rightful } from './fake-daemon.ts'
 
 // Every route with the scope it needs. A new route needs a row here.

@@ -1,4 +1,4 @@
-import { ShutdownBody, HealthJson, ShutdownJson, StatusJson } from '../../protocol/rest.ts'
+import { ShutdownBody, HealthJson, ShutdownJson, StatusJson } from '../../protocol/daemon.ts'
 import type { AppDeps } from '../deps.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'

@@ -14,7 +14,7 @@ import {
   WorkerJson,
   UsageJson,
 } from '../../protocol/fleet.ts'
-import { NewTaskBody } from '../../protocol/rest.ts'
+import { NewTaskBody } from '../../protocol/new-task.ts'
 import type { Worker } from '../../core/worker.ts'
 import { CcmError } from '../../core/errors.ts'
 import type { AppDeps, TaskView } from '../deps.ts'

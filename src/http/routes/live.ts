@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { allows, type Principal } from '../../core/principal.ts'
-import { LiveFilter } from '../../protocol/rest.ts'
+import { LiveFilter } from '../../protocol/live.ts'
 import type { AppDeps } from '../deps.ts'
 import { createLiveSource } from '../live-source.ts'
 import { liveText, readCursor, toBody } from '../live.ts'

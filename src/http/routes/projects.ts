@@ -8,8 +8,8 @@ import {
   toProjectJson,
   toProjectSettings,
   ProjectJson,
+  NewProjectBody,
 } from '../../protocol/project.ts'
-import { NewProjectBody } from '../../protocol/rest.ts'
 import type { AppDeps, Project } from '../deps.ts'
 import { pageOf, type Ranks } from '../page.ts'
 import { parseInput } from '../problem.ts'

@@ -2,29 +2,21 @@ import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
 import { mayEnter, type Principal } from '../../core/principal.ts'
 import { placeOf, type TaskQuery } from '../../core/task-list.ts'
+import { ApproveBody, DenyBody, SendBody } from '../../protocol/answer.ts'
+import { CancelBody, RetryBody, CancelJson, RetryJson } from '../../protocol/cancel-retry.ts'
+import { EventFilter, toHookEventJson, HookEventJson } from '../../protocol/hook-event.ts'
+import { NewTaskBody } from '../../protocol/new-task.ts'
+import { ResultJson } from '../../protocol/result.ts'
+import { toStateChangeJson, ExplainJson } from '../../protocol/state-change.ts'
 import {
-  CancelBody,
-  ApproveBody,
-  DenyBody,
-  EventFilter,
-  NewTaskBody,
-  RetryBody,
-  SendBody,
   TaskFilter,
-  toHookEventJson,
-  toStateChangeJson,
   toTaskJson,
   toTaskSummaryJson,
-  CancelJson,
-  ExplainJson,
-  HookEventJson,
   NewTaskJson,
-  RetryJson,
-  ResultJson,
   ScreenJson,
   TaskJson,
   TaskSummaryJson,
-} from '../../protocol/rest.ts'
+} from '../../protocol/task.ts'
 import type { AnswerReply, AppDeps, TaskView } from '../deps.ts'
 import { byId, firstPage, noCursor, readCursor, readIdCursor } from '../page.ts'
 import { Problem, parseInput } from '../problem.ts'
