@@ -1,27 +1,20 @@
-import { readFileSync, readdirSync, statSync, watch, type FSWatcher } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Clock } from '../core/clock.ts'
 import { CcmError } from '../core/errors.ts'
-import type { HookEvent, HookPayload } from '../core/hook-event.ts'
-import type { Suspicion } from '../core/hook-kind.ts'
+import type { HookEvent } from '../core/hook-event.ts'
 import type { Lease } from '../core/queue.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { HookEvents, NewHookEvent } from '../store/hook-events.ts'
 import type { StartPulse } from './beats.ts'
+import { createOriginCheck } from './event-origin.ts'
+import { createLostEvents, type LostEvents } from './lost-events.ts'
 import { toNewEvent } from './spool-event.ts'
-import {
-  eventOf,
-  inOrder,
-  lookAt,
-  readSpoolText,
-  stemOf,
-  waitingIn,
-  type SpoolText,
-  type Waiting,
-} from './spool.ts'
+import { createSpoolLine, type SpoolLine } from './spool-line.ts'
+import { readSpoolText, waitingIn, type SpoolText, type Waiting } from './spool.ts'
 
 /** Reads the spools of all attempts into the database. */
 export type Ingest = {
@@ -60,35 +53,11 @@ const TURN_MS = 4
 /** A group of large payloads ends sooner. */
 const GROUP_BYTES = 1024 * 1024
 const STORE_RETRY_MS = 5000
-/** How much of a spool is known at once, whatever waits in it: 10,000 names take 3 MB. */
-const KNOWN_MAX = 10_000
-/** So many notices at once mean that the kernel's queue (16,384) may have run over: the folder itself tells then. */
-const ANNOUNCED_MAX = 1000
-
-/** What holds an event up may have been killed, of which the kernel says nothing. */
-const HELD_LOOK_MS = 50
-
-/** Longer than a tick of the clock that dates files. */
-const SETTLED_MS = 20
-/** A clock that was set back leaves files of the future: those came long ago. */
-const FUTURE_MS = 1000
-
 type Entry = {
   spool: Spool
-  watcher: FSWatcher | null
-  /** Stems of names in the order the kernel announced them: an event's place is where its writing began. */
-  announced: Map<string, number>
-  /** Found and not read yet, oldest first. */
-  waiting: Waiting[]
-  /** The folder has to be read: not all that is in it was announced. */
-  scan: boolean
-  /** What comes next is still being written: nothing can be done until the kernel tells of it, or this runs out. */
-  held: NodeJS.Timeout | null
-  /** Sessions whose events are this attempt's own; null: any. */
-  sessions: Set<string> | null
-  lost: number
-  /** Bytes in the files that count them, at the last look. */
-  lostSize: number
+  line: SpoolLine
+  lost: LostEvents
+  suspect: ReturnType<typeof createOriginCheck>
   /** Told when nothing is left to read, or reading failed. */
   idle: ((error: unknown) => void)[]
 }
@@ -126,7 +95,7 @@ export function createIngest(options: {
   async function run(): Promise<void> {
     await sleep(GROUP_MS)
     for (;;) {
-      const busy = [...entries.values()].filter(hasWork)
+      const busy = [...entries.values()].filter(({ line }) => line.hasWork())
       if (busy.length === 0 || closed) {
         if (closed) for (const entry of entries.values()) settle(entry, null)
         return
@@ -138,15 +107,12 @@ export function createIngest(options: {
         logger.error({ err, taskId: busy[0]?.spool.taskId }, 'hook events could not be stored')
         // They stay where they are; whatever wakes it next reads the whole folder, so that none overtakes them.
         for (const entry of busy) {
-          entry.waiting = []
-          entry.announced.clear()
-          release(entry)
-          entry.scan = true
+          entry.line.reset()
           settle(entry, err)
         }
         return
       }
-      const isDone = (entry: Entry) => entry.held === null && !hasWork(entry)
+      const isDone = ({ line }: Entry) => !line.isHeld() && !line.hasWork()
       const asked = busy.filter((entry) => entry.idle.length > 0 && isDone(entry))
       if (asked.length > 0) await removal
       for (const entry of asked) if (isDone(entry)) settle(entry, null)
@@ -154,77 +120,8 @@ export function createIngest(options: {
     }
   }
 
-  function hasWork({ waiting, scan, announced, held }: Entry): boolean {
-    return waiting.length > 0 || (held === null && (scan || announced.size > 0))
-  }
-
-  function hold(entry: Entry): void {
-    entry.held ??= setTimeout(() => {
-      release(entry)
-      wake()
-    }, HELD_LOOK_MS)
-  }
-
-  function release(entry: Entry): void {
-    if (entry.held !== null) clearTimeout(entry.held)
-    entry.held = null
-  }
-
   function settle(entry: Entry, error: unknown): void {
     for (const told of entry.idle.splice(0)) told(error)
-  }
-
-  /** Looks for what waits, where nothing known does. */
-  async function refill(entry: Entry): Promise<void> {
-    const { folder } = entry.spool
-    if (!entry.scan && entry.announced.size <= ANNOUNCED_MAX) {
-      // In the kernel's own order, and without reading the folder.
-      for (const stem of entry.announced.keys()) {
-        const file = eventOf(folder, stem, clock())
-        if (file === 'in flight') return hold(entry)
-        if (file !== null) entry.waiting.push(file)
-        entry.announced.delete(stem)
-      }
-      return
-    }
-    // What is stored and about to go would be found again.
-    await removal
-    entry.scan = false
-    const from = clock()
-    const known = [...entry.announced.keys()]
-    const { files, more, inFlight } = await waitingIn(folder, KNOWN_MAX, entry.announced, from)
-    const order = inOrder(entry.announced)
-    // Reading a folder may miss what got its name meanwhile: the kernel has told of it.
-    await nextTurn()
-    const last = files.at(-1)
-    const found = new Set(files.map(({ stem }) => stem))
-    const missed = [...entry.announced.keys()].flatMap((stem) => {
-      const file = found.has(stem) ? null : lookAt(folder, `${stem}.json`)
-      return file === null || (more && last !== undefined && order(file, last) > 0) ? [] : [file]
-    })
-    if (missed.length > 0) {
-      files.push(...missed)
-      files.sort(order)
-    }
-    // Reading a folder may miss a file that came meanwhile and find one that came after it: what is that new waits
-    // until it was announced, or until the next look at the folder finds all of its time.
-    const isSettled = ({ cameAt }: Waiting) => cameAt < from - SETTLED_MS || cameAt > from + FUTURE_MS
-    const isReady = (file: Waiting) => isSettled(file) && (inFlight === null || order(file, inFlight) < 0)
-    const ready = files.findIndex((file) => !isReady(file))
-    entry.waiting = ready < 0 ? files : files.slice(0, ready)
-    const fresh = new Set(ready < 0 ? [] : files.slice(ready).map(({ stem }) => stem))
-    if (inFlight !== null) {
-      fresh.add(inFlight.stem)
-      entry.scan = true
-      const goesOn = () => eventOf(folder, inFlight.stem, clock()) === 'in flight'
-      if (entry.waiting.length === 0 && goesOn()) return hold(entry)
-    }
-    // Read now, found at the next look, or gone.
-    for (const stem of known) if (!fresh.has(stem)) entry.announced.delete(stem)
-    if (more || [...fresh].some((stem) => !entry.announced.has(stem))) {
-      entry.scan = true
-      if (entry.waiting.length === 0) await sleep(GROUP_MS)
-    }
   }
 
   /** One commit: a share of each spool that has something, in turn. */
@@ -240,11 +137,11 @@ export function createIngest(options: {
       entries.set(first.spool.folder, first)
     for (const [index, entry] of busy.entries()) {
       if (room <= 0 || bytes > GROUP_BYTES) break
-      if (entry.waiting.length === 0) await refill(entry)
+      await entry.line.refill()
       const share = Math.max(1, Math.ceil(room / (busy.length - index)))
       const part = { entry, files: [] as Waiting[], events: [] as NewHookEvent[] }
       while (part.files.length < share && bytes <= GROUP_BYTES) {
-        const file = entry.waiting[part.files.length]
+        const file = entry.line.next()
         if (file === undefined) break
         part.files.push(file)
         const event = await readEvent(entry, file)
@@ -255,7 +152,6 @@ export function createIngest(options: {
         }
         bytes += Math.min(file.size, GROUP_BYTES)
       }
-      entry.waiting.splice(0, part.files.length)
       room -= part.files.length
       taken.push(part)
     }
@@ -305,69 +201,13 @@ export function createIngest(options: {
       if (code !== 'EACCES' && code !== 'EPERM' && code !== 'ELOOP') throw err
       read = { text: '', size: file.size, sha256: null }
     }
-    const suspect = (payload: HookPayload) => suspicionOf(entry, payload)
-    return toNewEvent(spool, file, read, { redactor, now: clock(), suspect })
-  }
-
-  /**
-   * A subagent's events carry its parent's session. A person may clear the session or resume another in the
-   * window: Claude Code then announces it first, and from there on it is the attempt's own.
-   */
-  function suspicionOf({ sessions, spool }: Entry, payload: HookPayload): Suspicion | null {
-    const { session_id: session, hook_event_name: name, source } = payload
-    // Only ccm itself writes those, and not into a spool.
-    if (typeof name === 'string' && name.startsWith('Ccm')) {
-      logger.warn(
-        { taskId: spool.taskId, code: 'FORGED_EVENT' },
-        'an event in the name of ccm was in a spool',
-      )
-      return 'forged'
-    }
-    if (sessions === null || typeof name !== 'string') return null
-    if (typeof session === 'string') {
-      if (sessions.has(session)) return null
-      if (name === 'SessionStart' && (source === 'clear' || source === 'resume' || source === 'compact')) {
-        sessions.add(session)
-        return null
-      }
-    }
-    logger.warn({ taskId: spool.taskId, code: 'FOREIGN_EVENT' }, 'an event of another session was in a spool')
-    return 'foreign-session'
-  }
-
-  /** What the script could not keep becomes an event of its own; `unfinished` when nothing writes any more. */
-  function countLost(entry: Entry, unfinished: number): void {
-    const { taskId, attempt, lostFiles } = entry.spool
-    const files = lostFiles ?? []
-    const sizeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0
-    const size = files.reduce((sum, file) => sum + sizeOf(file), unfinished)
-    if (size === entry.lostSize) return
-    // One byte each was there from the start, and is none of the script's.
-    const counted = unfinished + files.reduce((sum, file) => sum + textOf(file).split('.').length - 1, 0)
-    entry.lostSize = size
-    if (counted <= entry.lost) return
-    const payload: HookPayload = {
-      hook_event_name: 'CcmEventsLost',
-      lost: counted - entry.lost,
-      lost_in_all: counted,
-    }
-    const event = {
-      taskId,
-      attempt,
-      claudeSessionId: null,
-      hookEventName: 'CcmEventsLost',
-      at: clock(),
-      payload,
-    }
-    hookEvents.insertBatch([{ ...event, fileName: `${taskId}.${attempt}/lost.${counted}` }])
-    entry.lost = counted
-    logger.warn({ taskId, attempt, code: 'EVENTS_LOST' }, 'hook events could not be written to their spool')
+    return toNewEvent(spool, file, read, { redactor, now: clock(), suspect: entry.suspect })
   }
 
   function look(entry: Entry): void {
-    entry.scan = true
+    entry.line.look()
     try {
-      countLost(entry, 0)
+      entry.lost.count(0)
     } catch (err) {
       logger.error({ err, taskId: entry.spool.taskId }, 'lost hook events could not be counted')
     }
@@ -389,33 +229,16 @@ export function createIngest(options: {
       known?.add(session)
     const entry: Entry = {
       spool,
-      watcher: null,
-      announced: new Map(),
-      waiting: [],
-      scan: true,
-      held: null,
-      sessions: known,
-      lost: hookEvents.lostOf({ taskId, attempt }),
-      lostSize: 0,
+      line: createSpoolLine({ folder, taskId, wake, removal: () => removal, clock, logger }),
+      lost: createLostEvents({
+        lease: { taskId, attempt },
+        files: spool.lostFiles ?? [],
+        hookEvents,
+        clock,
+        logger,
+      }),
+      suspect: createOriginCheck({ taskId, sessions: known, logger }),
       idle: [],
-    }
-    let serial = 0
-    try {
-      entry.watcher = watch(folder, { persistent: false }, (_, name) => {
-        const stem = stemOf(name)
-        if (closed || stem === null) return
-        if (!entry.announced.has(stem)) {
-          if (entry.announced.size <= ANNOUNCED_MAX) entry.announced.set(stem, serial++)
-          else entry.scan = true
-        } else if (entry.held === null) return
-        release(entry)
-        wake()
-      })
-      entry.watcher.on('error', (err) =>
-        logger.warn({ err, taskId }, 'a spool is not watched; the sweep reads it'),
-      )
-    } catch (err) {
-      logger.warn({ err, taskId }, 'a spool cannot be watched; the sweep reads it')
     }
     entries.set(folder, entry)
     look(entry)
@@ -424,7 +247,7 @@ export function createIngest(options: {
 
   async function remove(entry: Entry): Promise<void> {
     const { taskId, folder } = entry.spool
-    entry.watcher?.close()
+    entry.line.unwatch()
     for (;;) {
       const err = await readAll(entry)
       if (err === null) break
@@ -433,8 +256,8 @@ export function createIngest(options: {
       await sleep(STORE_RETRY_MS)
     }
     try {
-      countLost(entry, (await waitingIn(folder, 1, new Map(), clock())).unfinished)
-      for (const file of entry.spool.lostFiles ?? []) await rm(file, { force: true })
+      entry.lost.count((await waitingIn(folder, 1, new Map(), clock())).unfinished)
+      await entry.lost.forgetFiles()
     } catch (err) {
       logger.error({ err, taskId }, 'lost hook events could not be counted')
     }
@@ -460,7 +283,7 @@ export function createIngest(options: {
         found++
         const lease = { taskId, attempt: Number(attempt) }
         const entry = add({ ...spoolOf(lease), ...lease, folder })
-        entry.watcher?.close()
+        entry.line.unwatch()
         await readAll(entry)
         entries.delete(folder)
       }
@@ -472,10 +295,7 @@ export function createIngest(options: {
     async close() {
       closed = true
       pulse?.close()
-      for (const entry of entries.values()) {
-        entry.watcher?.close()
-        release(entry)
-      }
+      for (const { line } of entries.values()) line.close()
       await running
       // Nobody comes back to one that was held up.
       for (const entry of entries.values()) settle(entry, null)
@@ -495,14 +315,6 @@ export function createIngest(options: {
           'a stored event stays in its spool; it is stored once all the same',
         )
     }
-  }
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'latin1')
-  } catch {
-    return ''
   }
 }
 
