@@ -85,6 +85,15 @@ test('events of one tick of a coarse clock keep the order the kernel announced',
   expect(names()).toEqual(wanted)
 })
 
+test('events of one tick that nobody announced go by the pids of their writers, which begin anew at their end', async () => {
+  const { ingest, spool, folder, names } = prepare()
+  const wanted = ['32760.a', '32766.b', '301.c', '305.d']
+  for (const name of wanted.toReversed()) put(folder, name, event(name), 500)
+  ingest.add(spool)
+  await ingest.remove(spool)
+  expect(names()).toEqual(wanted)
+})
+
 test('more than one batch comes in order', async () => {
   const { ingest, spool, folder, names } = prepare()
   const wanted = Array.from({ length: 120 }, (_, number) => `E${number}`)

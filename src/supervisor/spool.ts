@@ -35,6 +35,8 @@ const NAMES_A_TURN = 256
  * long does not. The script needs some 3 ms; what it has not written in a second it writes behind the agent's back.
  */
 const IN_FLIGHT_MS = 1000
+/** So many processes are not started within a tick (4 ms here): pids further apart had the end of their range between. */
+const PIDS_A_TICK = 10_000
 const PART = '.part.'
 const WHOLE = '.json'
 
@@ -122,9 +124,9 @@ export function inOrder(announced: ReadonlyMap<string, number>): (a: Waiting, b:
     if (a.begunAt !== b.begunAt) return a.begunAt - b.begunAt
     const [first, second] = [announced.get(a.stem), announced.get(b.stem)]
     if (first !== undefined && second !== undefined) return first - second
-    // Hooks of one session start one after another, so their pids rise.
+    // Hooks of one session start one after another, so their pids rise, until they begin anew.
     const pids = Number.parseInt(a.stem, 10) - Number.parseInt(b.stem, 10)
-    if (pids !== 0 && !Number.isNaN(pids)) return pids
+    if (pids !== 0 && !Number.isNaN(pids)) return Math.abs(pids) < PIDS_A_TICK ? pids : -pids
     return a.stem < b.stem ? -1 : 1
   }
 }

@@ -212,8 +212,10 @@ export async function createScriptedFleet(options: {
     living() {
       const entries = readLedger(ledgerFolder)
       const ended = new Set(entries.flatMap((entry) => (entry.kind === 'end' ? [entry.pid] : [])))
+      // One that was killed wrote no end, and its pid may be anybody's by now.
+      const agents = new Set(processesOfAgents())
       return entries
-        .filter((entry) => entry.kind === 'start' && !ended.has(entry.pid) && isAlive(entry.pid))
+        .filter((entry) => entry.kind === 'start' && !ended.has(entry.pid) && agents.has(entry.pid))
         .map(({ task, attempt, pid }) => ({ task, attempt, pid }))
     },
     async over(limitMs, meanwhile) {
