@@ -2,6 +2,7 @@
 declare module 'better-sqlite3' {
   class Database {
     constructor(file: string, options?: { timeout?: number; readonly?: boolean })
+    readonly open: boolean
     readonly inTransaction: boolean
     prepare(sql: string): Database.Statement
     exec(sql: string): this

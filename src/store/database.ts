@@ -166,6 +166,8 @@ function wrap(
   const isStillThere = () => identity !== null && identityOf(file) === identity
   function mend(): boolean {
     if (isStillThere()) return false
+    // Whoever comes after the end of the daemon finds its home gone, and has nothing to rescue it from.
+    if (!native.open) throw new CcmError('INTERNAL', 'The database is closed.')
     notices.push(rescue(native, file, clock()))
     native = connectAgain(file)
     identity = identityOf(file)

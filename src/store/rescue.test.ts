@@ -74,6 +74,16 @@ test('a file that was put in its place is moved aside and stays whole', () => {
   db.close()
 })
 
+test('a database that was closed is not put back into a folder that is gone', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const insert = insertInto(db)
+  db.close()
+  rmSync(dirname(home.file), { recursive: true })
+  expect(() => insert.run({ key: 'a', value: '' })).toThrow('The database is closed.')
+  expect(existsSync(dirname(home.file))).toBe(false)
+})
+
 test('a crash between the copy and its place loses nothing, and the log of the file that is gone does not mix in', () => {
   using home = temporaryHome()
   const db = openForTest(home.file)

@@ -211,13 +211,15 @@ export function createRunner(deps: RunnerDeps): Runner {
       const broken: AgentEnd = { outcome: 'failed', kind: 'internal', error, message: '', retryAfterMs: null }
       // What the agent came to stands, whatever went wrong after it.
       const end = agent.ended ?? broken
-      await outcomes
-        .storeBare(attempt, end)
-        .catch((again: unknown) =>
-          deps.logger.error({ err: again, taskId: task.id }, 'an outcome could not be stored'),
-        )
+      const log = (again: unknown) =>
+        deps.logger.error({ err: again, taskId: task.id }, 'an outcome could not be stored')
+      await outcomes.storeBare(attempt, end).catch(log)
       forget(agent)
-      deps.settled(task, attempt, end)
+      try {
+        deps.settled(task, attempt, end)
+      } catch (again) {
+        log(again)
+      }
     }
   }
 
