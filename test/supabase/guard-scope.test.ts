@@ -46,7 +46,10 @@ describe.skipIf(why !== null)(`where systemd runs${why === null ? '' : ` [${why}
         try {
           await eventually('the relay listens', () => existsSync(file))
           const other = [process.execPath, `${INSIDE}/relay.mjs`, PORT, '/srv/shared/supabase.sock']
-          expect(await machine.run(['systemd-run', '--quiet', ...other])).toMatchObject({ code: 0 })
+          expect(await machine.run(['systemd-run', '--quiet', ...other])).toMatchObject({
+            code: 0,
+            stderr: '',
+          })
           const said = async (...argv: string[]) => (await machine.run(argv)).stdout
           const ccm = (...args: string[]) =>
             machine.run([process.execPath, '/srv/ccm/bin/ccm.js', ...args], ENV)
