@@ -12,7 +12,7 @@ import { expect, test } from 'vitest'
 import type { StatusJson } from '../../src/protocol/daemon.ts'
 import type { TaskJson } from '../../src/protocol/task.ts'
 import { eventually } from './fixture.ts'
-import { bootMachine, whyNoMachine } from './machine/machine.ts'
+import { bootMachine, whyNoMachine, MACHINE_NODE } from './machine/machine.ts'
 
 const why = whyNoMachine()
 if (why !== null) console.warn(`SKIPPED: the test with a user's systemd: ${why}`)
@@ -50,7 +50,7 @@ test.skipIf(why !== null)(
         ['setpriv', `--reuid=${USER.uid}`, `--regid=${USER.gid}`, '--clear-groups', '--', ...argv],
         own,
       )
-    const ccm = (...args: string[]) => as(process.execPath, '/srv/ccm/bin/ccm.js', ...args)
+    const ccm = (...args: string[]) => as(MACHINE_NODE, '/srv/ccm/bin/ccm.js', ...args)
     const json = async <T>(...args: string[]): Promise<T> => {
       const { stdout, stderr } = await ccm(...args, '--json')
       if (stdout === '') throw new Error(`ccm ${args.join(' ')}: ${stderr}`)

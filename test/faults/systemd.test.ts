@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, onTestFailed, test } from 'vites
 import type { StatusJson } from '../../src/protocol/daemon.ts'
 import type { TaskJson } from '../../src/protocol/task.ts'
 import { eventually } from './fixture.ts'
-import { bootMachine, whyNoMachine, type Machine } from './machine/machine.ts'
+import { bootMachine, whyNoMachine, type Machine, MACHINE_NODE } from './machine/machine.ts'
 
 // A real systemd as first process. The agent is a script (machine/claude): what is tested here is who lives and dies.
 const why = whyNoMachine()
@@ -40,7 +40,7 @@ describe.skipIf(why !== null)('ccm as a service of a real systemd', () => {
   }, 60_000)
   afterAll(async () => machine?.[Symbol.asyncDispose]())
 
-  const ccm = (...args: string[]) => machine.run([process.execPath, '/srv/ccm/bin/ccm.js', ...args], ENV)
+  const ccm = (...args: string[]) => machine.run([MACHINE_NODE, '/srv/ccm/bin/ccm.js', ...args], ENV)
   const json = async <T>(...args: string[]): Promise<T> => {
     const { stdout, stderr } = await ccm(...args, '--json')
     if (stdout === '') throw new Error(`ccm ${args.join(' ')}: ${stderr}`)
@@ -133,7 +133,7 @@ describe.skipIf(why !== null)('ccm as a service of a real systemd', () => {
     expect((await ccm('restart')).code).toBe(0)
     pid = (await isAdopted('ccm restart', pid)).pid
     // That the end comes within a second of the limit is held by hang.test.ts.
-    await machine.run([process.execPath, '/srv/ccm/test/faults/machine/block.mjs', String(pid)])
+    await machine.run([MACHINE_NODE, '/srv/ccm/test/faults/machine/block.mjs', String(pid)])
     const found = await isAdopted('a blocked event loop', pid)
     expect(found.found_at_start.join('\n')).toContain('hung and was ended')
     expect(await journal()).toContain('the daemon hangs and is ended')
@@ -239,7 +239,7 @@ describe.skipIf(why !== null)('ccm as a service of a real systemd', () => {
       '/var/lib/ünï',
     ]) {
       const { stdout } = await machine.run(
-        [process.execPath, '/srv/ccm/bin/ccm.js', 'service', 'install', '--print', '--json'],
+        [MACHINE_NODE, '/srv/ccm/bin/ccm.js', 'service', 'install', '--print', '--json'],
         { ...ENV, CCM_HOME: home },
       )
       const folder = join(machine.shared, 'units')

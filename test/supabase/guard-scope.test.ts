@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import type { StatusJson } from '../../src/protocol/daemon.ts'
 import type { TaskJson } from '../../src/protocol/task.ts'
 import { eventually } from '../faults/fixture.ts'
-import { bootMachine, whyNoMachine } from '../faults/machine/machine.ts'
+import { bootMachine, whyNoMachine, MACHINE_NODE } from '../faults/machine/machine.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 
 const MACHINE = resolve(import.meta.dirname, '../faults/machine')
@@ -45,14 +45,13 @@ describe.skipIf(why !== null)(`where systemd runs${why === null ? '' : ` [${why}
         ])
         try {
           await eventually('the relay listens', () => existsSync(file))
-          const other = [process.execPath, `${INSIDE}/relay.mjs`, PORT, '/srv/shared/supabase.sock']
+          const other = [MACHINE_NODE, `${INSIDE}/relay.mjs`, PORT, '/srv/shared/supabase.sock']
           expect(await machine.run(['systemd-run', '--quiet', ...other])).toMatchObject({
             code: 0,
             stderr: '',
           })
           const said = async (...argv: string[]) => (await machine.run(argv)).stdout
-          const ccm = (...args: string[]) =>
-            machine.run([process.execPath, '/srv/ccm/bin/ccm.js', ...args], ENV)
+          const ccm = (...args: string[]) => machine.run([MACHINE_NODE, '/srv/ccm/bin/ccm.js', ...args], ENV)
           expect(await ccm('service', 'install')).toMatchObject({ code: 0, stderr: '' })
           const { pid } = JSON.parse((await ccm('status', '--json')).stdout) as StatusJson
           const given = await ccm(

@@ -1,11 +1,16 @@
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join, resolve, sep } from 'node:path'
 import { execa } from 'execa'
 import { eventually } from '../fixture.ts'
 
 const REPOSITORY = resolve(import.meta.dirname, '../../..')
+
+/** Node as the machine has it: where this checkout is in a folder that the machine has another one for, /tmp say. */
+export const MACHINE_NODE = process.execPath.startsWith(REPOSITORY + sep)
+  ? `/srv/ccm${process.execPath.slice(REPOSITORY.length)}`
+  : process.execPath
 
 export type Answer = { code: number; stdout: string; stderr: string }
 
