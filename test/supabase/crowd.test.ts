@@ -97,8 +97,7 @@ describeOnSupabase('many at once', (supabase) => {
         for (const task of tasks) ledger.start(task)
         if (tasks.length === 0) await sleep(20)
         for (const task of tasks) {
-          // Long enough in one project that its limit is met whatever else the machine does.
-          await sleep(random() * (task.project === 'b' ? 40 : 4))
+          await sleep(random() * 4)
           // Dead is dead: an agent ends with its daemon here, so the ledger sees a second one only if it came too early.
           ledger.end(task)
           if (random() < 0.08 && crashes < 60) {
@@ -125,6 +124,8 @@ describeOnSupabase('many at once', (supabase) => {
       await Promise.all(late)
     }
 
+    /** As the database has it: there a crashed agent counts until its lease is over. */
+    let mostOfB = 0
     const watch = async (): Promise<number> => {
       let looks = 0
       const deadline = Date.now() + 50_000
@@ -133,6 +134,7 @@ describeOnSupabase('many at once', (supabase) => {
           `SELECT project, count(*)::int AS n FROM tasks WHERE system_id = 'crowd' AND status = 'running' GROUP BY 1`,
         )
         for (const { project, n } of running) {
+          if (project === 'b') mostOfB = Math.max(mostOfB, n)
           if (n > (MAX_RUNNING[project] ?? 500)) ledger.faults.push(`${n} of project ${project} run`)
         }
         looks += 1
@@ -152,7 +154,8 @@ describeOnSupabase('many at once', (supabase) => {
     const counts = await countsOf('crowd')
     expect((counts['succeeded'] ?? 0) + (counts['dead'] ?? 0)).toBe(500)
     expect(ledger.most.get('a')).toBe(1)
-    expect(ledger.most.get('b')).toBe(3)
+    expect(ledger.most.get('b')).toBeLessThanOrEqual(3)
+    expect(mostOfB).toBe(3)
     expect(crashes).toBeGreaterThan(10)
     expect(stale).toBe(crashes)
   }, 90_000)
