@@ -11,6 +11,7 @@ import type { Attempts } from '../store/attempts.ts'
 import { listPanes, type Pane } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { killWindow } from '../tmux/window.ts'
+import { isPaneOf, rootOf } from './pane-of.ts'
 import type { Runner } from './runner.ts'
 
 /**
@@ -99,7 +100,7 @@ export async function adoptAll(options: {
   return found
 
   async function endStray(pane: Pane, taskId: string, attempt: number): Promise<void> {
-    await killTree({ rootPid: pane.panePid, taskId, attempt })
+    await killTree({ rootPid: rootOf(pane), taskId, attempt })
     await killWindow(tmux, pane.windowId)
   }
 }
@@ -141,8 +142,4 @@ function takeBack(
 
 function released({ taskId, attempt }: Lease, error: string, retryAfterMs: number | null): Report {
   return { taskId, attempt, outcome: 'released', result: null, error, retryAfterMs, resume: null }
-}
-
-function isPaneOf({ marks }: Pane, attempt: Attempt): boolean {
-  return marks.task === attempt.taskId && marks.attempt === String(attempt.attempt)
 }

@@ -2,7 +2,7 @@ import type { Pane } from '../agent/pane.ts'
 import type { Attempt } from '../core/attempt.ts'
 import { attachedWindows } from '../tmux/attached.ts'
 import type { ServerIdentity } from '../tmux/command.ts'
-import { capture } from '../tmux/pane.ts'
+import { capture, type Pane as TmuxPane } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { pasteText, pressKey } from '../tmux/type.ts'
 import { killWindow } from '../tmux/window.ts'
@@ -10,6 +10,22 @@ import { killWindow } from '../tmux/window.ts'
 /** Whether this is the server that the attempt's window was opened in; a pid alone may be used again. */
 export function isServerOf(attempt: Attempt, server: ServerIdentity): boolean {
   return server.pid === attempt.serverPid && server.startedAt === attempt.serverStartedAt
+}
+
+/** Whether tmux was told that this pane is the attempt's. */
+export function isPaneOf(
+  { marks }: TmuxPane,
+  { taskId, attempt }: Pick<Attempt, 'taskId' | 'attempt'>,
+): boolean {
+  return marks.task === taskId && marks.attempt === String(attempt)
+}
+
+/**
+ * The pid of the program in a pane. Null once it has ended: tmux goes on telling the pid, which another program may
+ * have got since, in the hours without a daemon for sure.
+ */
+export function rootOf({ dead, panePid }: TmuxPane): number | null {
+  return dead ? null : panePid
 }
 
 /**

@@ -16,10 +16,11 @@ import type { Clock } from '../core/clock.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { Projects } from '../store/projects.ts'
+import { listPanes } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import type { Ingest } from './ingest.ts'
 import { bestEffort } from './outcome.ts'
-import { isServerOf, paneOf } from './pane-of.ts'
+import { isPaneOf, isServerOf, paneOf, rootOf } from './pane-of.ts'
 import { type RunningAgent, spoolOf, transcriptOf } from './running-agent.ts'
 import type { Settings } from './settings.ts'
 
@@ -104,7 +105,7 @@ export async function watchAgent(
     })
   const end = await watcher.over
   agent.ended = end
-  await close(deps, agent, pane, panePid, claudePid, end)
+  await close(deps, agent, pane, claudePid, end)
   return end
 }
 
@@ -113,7 +114,6 @@ async function close(
   deps: WatchDeps,
   agent: RunningAgent,
   pane: Pane,
-  panePid: number | null,
   claudePid: number | null,
   end: AgentEnd,
 ): Promise<void> {
@@ -124,9 +124,11 @@ async function close(
     bestEffort(() =>
       writeFileSync(join(attempt.folder, 'screen.txt'), deps.redactor.text(screen), { mode: 0o600 }),
     )
+  const panes = await listPanes(deps.tmux).catch(() => [])
+  const own = panes.find((one) => isPaneOf(one, attempt))
   const left = await endAgent({
     pane,
-    tree: { rootPid: panePid, taskId: task.id, attempt: attempt.attempt },
+    tree: { rootPid: own === undefined ? null : rootOf(own), taskId: task.id, attempt: attempt.attempt },
     claudePid,
     exitFile: files.exit,
     politely: end.kind === 'done' || end.kind === 'unmarked' || end.kind === 'agent_error',

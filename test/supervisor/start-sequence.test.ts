@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
@@ -149,6 +150,35 @@ test('5c: a window without an attempt, and one of an older attempt, end with all
   expect(fleet.deps.attempts.get(older)?.phase).not.toBe('started')
   await stop(supervisor)
 })
+
+const LAST_PID = '/proc/sys/kernel/ns_last_pid'
+const noPids = process.getuid?.() === 0 && existsSync(LAST_PID) ? null : 'only root on Linux chooses pids'
+
+test.skipIf(noPids !== null)(
+  `5d: a program that got the pid of a dead pane's program lives on${noPids === null ? '' : ` [${noPids}]`}`,
+  async () => {
+    await using fleet = await createFleet()
+    const marks = { task: 'unknown-task', attempt: '1', project: 'work' }
+    const { panePid } = await windowOf(fleet, 'exit 0', marks)
+    await eventually(() => !isAlive(panePid))
+    let other = spawn('sleep', ['1000'])
+    for (let tries = 0; other.pid !== panePid && tries < 1000; tries++) {
+      other.kill('SIGKILL')
+      writeFileSync(LAST_PID, String(panePid - 1))
+      other = spawn('sleep', ['1000'])
+    }
+    try {
+      expect(other.pid).toBe(panePid)
+      const supervisor = createSupervisor(fleet.deps)
+      await supervisor.begin()
+      expect(supervisor.foundAtStart()).toEqual([expect.stringContaining('belonged to no open attempt')])
+      expect(isAlive(panePid)).toBe(true)
+      await stop(supervisor)
+    } finally {
+      other.kill('SIGKILL')
+    }
+  },
+)
 
 test('6: the spool is read before anything is decided: what an agent said last counts although it is gone', async () => {
   await using fleet = await createFleet()
