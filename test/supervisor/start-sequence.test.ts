@@ -159,19 +159,23 @@ test.skipIf(noPids !== null)(
   async () => {
     await using fleet = await createFleet()
     const marks = { task: 'unknown-task', attempt: '1', project: 'work' }
-    const { panePid } = await windowOf(fleet, 'exit 0', marks)
-    await eventually(() => !isAlive(panePid))
-    let other = spawn('sleep', ['1000'])
-    for (let tries = 0; other.pid !== panePid && tries < 1000; tries++) {
-      other.kill('SIGKILL')
-      writeFileSync(LAST_PID, String(panePid - 1))
-      other = spawn('sleep', ['1000'])
+    // Somebody else on the machine may get it first: then another window.
+    let panePid = -1
+    let other = spawn('true')
+    for (let windows = 0; windows < 20 && other.pid !== panePid; windows++) {
+      ;({ panePid } = await windowOf(fleet, 'exit 0', marks))
+      await eventually(() => !isAlive(panePid))
+      for (let tries = 0; other.pid !== panePid && tries < 10; tries++) {
+        other.kill('SIGKILL')
+        writeFileSync(LAST_PID, String(panePid - 1))
+        other = spawn('sleep', ['1000'])
+      }
     }
     try {
       expect(other.pid).toBe(panePid)
       const supervisor = createSupervisor(fleet.deps)
       await supervisor.begin()
-      expect(supervisor.foundAtStart()).toEqual([expect.stringContaining('belonged to no open attempt')])
+      expect(supervisor.foundAtStart().join()).toContain('belonged to no open attempt')
       expect(isAlive(panePid)).toBe(true)
       await stop(supervisor)
     } finally {
