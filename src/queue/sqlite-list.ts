@@ -73,16 +73,7 @@ function pickStatement({ status, projects, sort = '-created_at', after }: TaskQu
   const by = sort.replace('-', '')
   const descending = sort.startsWith('-')
   const key = { created_at: null, priority: 'priority', finished_at: 'finished_at' }[by] ?? null
-  const index =
-    by === 'priority'
-      ? 'tasks_queued'
-      : by === 'finished_at'
-        ? 'tasks_finished'
-        : status !== undefined
-          ? BY_STATUS[status]
-          : projects !== undefined
-            ? 'tasks_by_project'
-            : null
+  const index = indexFor(by, status, projects !== undefined)
   const than = descending ? '<' : '>'
   const direction = descending ? 'DESC' : 'ASC'
   const conditions = [
@@ -100,4 +91,12 @@ function pickStatement({ status, projects, sort = '-created_at', after }: TaskQu
   return `SELECT id, ${key ?? 'NULL'} AS key FROM tasks ${index === null ? '' : `INDEXED BY ${index}`}
     WHERE ${conditions.join(' AND ')}
     ORDER BY ${key === null ? '' : `${key} ${direction}, `}id ${direction} LIMIT :limit`
+}
+
+/** The index whose order is the wanted one, or that holds few others; null: that of the ids. */
+function indexFor(by: string, status: TaskStatus | undefined, ofProjects: boolean): string | null {
+  if (by === 'priority') return 'tasks_queued'
+  if (by === 'finished_at') return 'tasks_finished'
+  if (status !== undefined) return BY_STATUS[status]
+  return ofProjects ? 'tasks_by_project' : null
 }

@@ -61,8 +61,8 @@ export function taskRoutes(deps: AppDeps): Route[] {
         const request = await toRequest(deps, context, body)
         const { view, inserted, held, notices } = await deps.tasks.insert(request)
         context.set('about', { taskId: view.task.id, project: view.task.project })
-        const status = held === true && inserted ? 202 : inserted ? 201 : 200
-        return context.json({ ...toJson(view), notices } satisfies NewTaskJson, status)
+        const added = held === true ? 202 : 201
+        return context.json({ ...toJson(view), notices } satisfies NewTaskJson, inserted ? added : 200)
       },
     },
     {
