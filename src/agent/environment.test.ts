@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { seedConfigFolder } from './config-folder.ts'
-import { agentEnvironment, hasOwnLogin, inheritedEnvironment } from './environment.ts'
+import { agentEnvironment, hasOwnLogin, inheritedEnvironment, takeLogin } from './environment.ts'
 import { attemptSettings } from './settings.ts'
 
 test('of the daemon’s environment only what is on the list reaches agents: no key, no token', () => {
@@ -64,6 +64,23 @@ test('a key or token makes a login of its own, an empty one does not', () => {
     expect(hasOwnLogin({ [name]: '' })).toBe(false)
   }
   expect(hasOwnLogin({ ANTHROPIC_BASE_URL: 'http://x' })).toBe(false)
+})
+
+test('the login goes by a pipe and leaves the environment; a bearer token of a gateway cannot', () => {
+  const rest = { ANTHROPIC_BASE_URL: 'http://x', DEPLOY_TOKEN: 'mine' }
+  const key = { ANTHROPIC_API_KEY: 'key' }
+  const token = { CLAUDE_CODE_OAUTH_TOKEN: 'token' }
+  expect(takeLogin({ ...rest, ...token, ...key })).toEqual({
+    login: { variable: 'CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR', secret: 'key' },
+    rest,
+  })
+  expect(takeLogin({ ...rest, ...token, ANTHROPIC_API_KEY: '' })).toEqual({
+    login: { variable: 'CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR', secret: 'token' },
+    rest,
+  })
+  const bearer = { ...rest, ...key, ANTHROPIC_AUTH_TOKEN: 'bearer' }
+  expect(takeLogin(bearer)).toEqual({ login: null, rest: bearer })
+  expect(takeLogin(rest)).toEqual({ login: null, rest })
 })
 
 test('a config folder is made for its owner only, names the key by its end, and is never changed again', () => {

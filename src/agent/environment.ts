@@ -86,6 +86,37 @@ export function restrictedInherited(inherited: Record<string, string>): Record<s
   return Object.fromEntries(Object.entries(inherited).filter(([name]) => !DOORS.includes(name)))
 }
 
+/**
+ * Logins that Claude Code takes from a descriptor as well as from the environment, the one it prefers first. It
+ * reads the descriptor once, and what it starts has neither the variable nor the pipe. The
+ * names are its own and undocumented; measured on 2.1.328, where no dialog asks about such a key.
+ */
+const BY_DESCRIPTOR = {
+  ANTHROPIC_API_KEY: 'CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR',
+  CLAUDE_CODE_OAUTH_TOKEN: 'CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR',
+} as const
+
+/** A login that goes to Claude Code by a pipe; `variable` names the descriptor's number. */
+export type PipedLogin = { variable: string; secret: string }
+
+/**
+ * Takes the login out of `[claude.env]`, so that what the agent runs does not have it in its environment. Null
+ * where there is none, and for ANTHROPIC_AUTH_TOKEN, which Claude Code reads from its environment only.
+ */
+export function takeLogin(claudeEnv: Record<string, string>): {
+  login: PipedLogin | null
+  rest: Record<string, string>
+} {
+  if ((claudeEnv['ANTHROPIC_AUTH_TOKEN'] ?? '') !== '') return { login: null, rest: claudeEnv }
+  for (const [name, variable] of Object.entries(BY_DESCRIPTOR)) {
+    const secret = claudeEnv[name] ?? ''
+    if (secret === '') continue
+    const rest = Object.entries(claudeEnv).filter(([other]) => !(other in BY_DESCRIPTOR))
+    return { login: { variable, secret }, rest: Object.fromEntries(rest) }
+  }
+  return { login: null, rest: claudeEnv }
+}
+
 /** True when `[claude.env]` brings a key or token: then the agent gets a config folder of ours. */
 export function hasOwnLogin(claudeEnv: Record<string, string>): boolean {
   return LOGINS.some((name) => (claudeEnv[name] ?? '') !== '')

@@ -6,7 +6,7 @@ import type { Markers } from '../core/marker.ts'
 import type { Task } from '../core/task.ts'
 import type { Claude } from './claude.ts'
 import { seedConfigFolder } from './config-folder.ts'
-import { agentEnvironment } from './environment.ts'
+import { agentEnvironment, takeLogin } from './environment.ts'
 import { gitTopLevel } from './git.ts'
 import type { Guard } from './guard.ts'
 import { lostFilesOf, makeLostFiles } from './lost-files.ts'
@@ -18,11 +18,12 @@ import { startScript } from './start-script.ts'
 /** What an attempt's folder holds, by name. */
 export function attemptFiles(
   folder: string,
-): Record<'prompt' | 'settings' | 'script' | 'exit' | 'oom' | 'spool' | 'before', string> {
+): Record<'prompt' | 'settings' | 'script' | 'login' | 'exit' | 'oom' | 'spool' | 'before', string> {
   return {
     prompt: join(folder, 'prompt.txt'),
     settings: join(folder, 'settings.json'),
     script: join(folder, 'start.sh'),
+    login: join(folder, 'login'),
     exit: join(folder, 'exit-status'),
     oom: join(folder, 'out-of-memory'),
     spool: join(folder, 'spool'),
@@ -72,6 +73,7 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
   const files = attemptFiles(attempt.folder)
   mkdirSync(files.spool, { recursive: true, mode: 0o700 })
   chmodSync(attempt.folder, 0o700)
+  const { login, rest: claudeEnv } = takeLogin(options.claudeEnv)
   const text = options.resume === null ? task.prompt : resumePrompt(options.resume, options.markers)
   writeFileSync(files.prompt, text, { mode: 0o600 })
   if (attempt.configDir !== null) {
@@ -79,7 +81,7 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
     const dirs = [...new Set([attempt.dir, options.projectDir])]
     const tops = await Promise.all(dirs.map(gitTopLevel))
     const trusted = [...dirs, ...tops.filter((top) => top !== null)]
-    seedConfigFolder(attempt.configDir, { apiKey: options.claudeEnv['ANTHROPIC_API_KEY'], trusted })
+    seedConfigFolder(attempt.configDir, { apiKey: claudeEnv['ANTHROPIC_API_KEY'], trusted })
   }
   const prompt = toArgument(text, files.prompt)
   const settings = attemptSettings({
@@ -110,7 +112,7 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
     '--',
     prompt.argument,
   ]
-  const { inherited, claudeEnv, extra } = options
+  const { inherited, extra } = options
   const environment = agentEnvironment({
     inherited,
     claudeEnv,
@@ -124,7 +126,16 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
       ? null
       : { argv: [...options.scope, `--unit=${scopeName(attempt)}`], oomFile: files.oom }
   const guard = options.guard?.(attempt, scope !== null) ?? null
-  const script = startScript({ environment, dir: attempt.dir, argv, exitFile: files.exit, scope, guard })
+  const script = startScript({
+    environment,
+    dir: attempt.dir,
+    argv,
+    exitFile: files.exit,
+    login: login === null ? null : { variable: login.variable, file: files.login },
+    scope,
+    guard,
+  })
+  if (login !== null) writeFileSync(files.login, login.secret, { mode: 0o600 })
   writeFileSync(files.script, script, { mode: 0o600 })
   return ['/bin/sh', files.script]
 }
@@ -134,4 +145,5 @@ export function cleanLaunch(folder: string): void {
   const files = attemptFiles(folder)
   rmSync(files.script, { force: true })
   rmSync(files.settings, { force: true })
+  rmSync(files.login, { force: true })
 }

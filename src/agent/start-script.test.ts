@@ -64,6 +64,40 @@ test.each([['/bin/sh'], ['bash', '--posix']])(
   },
 )
 
+// What a program finds: its input, the login's descriptor to the end and then once more, and its environment.
+const READER = `const { readFileSync } = require('node:fs');
+const fd = Number(process.env.THE_LOGIN);
+const read = () => readFileSync('/dev/fd/' + fd, 'utf8');
+process.stdout.write(JSON.stringify({ first: read(), again: read(), stdin: readFileSync(0, 'utf8'),
+  environment: JSON.stringify(process.env) }));
+process.exit(5)`
+
+test.each([['/bin/sh'], ['bash', '--posix']])(
+  'a login is read once from its descriptor: then it is in no file, no pipe and no environment (%s)',
+  (...shell) => {
+    const home = folder()
+    const file = join(home, "the login's file")
+    const login = { variable: 'THE_LOGIN', file }
+    const exitFile = join(home, 'exit')
+    const argv = [process.execPath, '-e', READER]
+    writeFileSync(file, 'sk-odd \'"$x` é')
+    const script = join(home, 'start.sh')
+    const environment = { PATH: process.env['PATH'] ?? '' }
+    writeFileSync(script, startScript({ environment, dir: home, argv, exitFile, login }))
+    const [program = '', ...args] = shell
+    const ran = spawnSync(program, [...args, script], { encoding: 'utf8', input: 'typed', cwd: '/' })
+    expect(ran.stderr).toBe('')
+    expect(JSON.parse(ran.stdout)).toMatchObject({
+      first: 'sk-odd \'"$x` é',
+      again: '',
+      stdin: 'typed',
+      environment: expect.not.stringContaining('sk-odd'),
+    })
+    expect(existsSync(file)).toBe(false)
+    expect(readFileSync(exitFile, 'utf8')).toBe('5\n')
+  },
+)
+
 test('the variables of tmux are not passed on', () => {
   expect(JSON.parse(run({}).stdout).tmux).toBeNull()
 })

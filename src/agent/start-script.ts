@@ -4,6 +4,8 @@ import { shellQuote } from './shell.ts'
 /** Exit status of the script when the directory could not be entered; as the shell's own for "cannot run". */
 export const CANNOT_ENTER = 126
 
+const LOGIN_FD = 3
+
 /**
  * The program a window runs: sets the environment, enters the directory, runs Claude Code and leaves its
  * exit status in a file, because tmux forgets it in one of two cases. Everything is a single-quoted word, so
@@ -15,12 +17,16 @@ export function startScript(options: {
   dir: string
   argv: string[]
   exitFile: string
+  /** A file that Claude Code reads from descriptor 3, whose number this variable tells; it is removed. Null: none. */
+  login?: { variable: string; file: string } | null
   /** What runs the script again in a scope of its own; null: it runs where the window is. */
   scope?: { argv: string[]; oomFile: string } | null
   /** Starts the agent's guard; null: it has none. */
   guard?: string | null
 }): string {
-  const exports = Object.entries(options.environment).map(([name, value]) => {
+  const login = options.login ?? null
+  const told = login === null ? {} : { [login.variable]: String(LOGIN_FD) }
+  const exports = Object.entries({ ...options.environment, ...told }).map(([name, value]) => {
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
       throw new CcmError(
         'BAD_CONFIG',
@@ -29,6 +35,7 @@ export function startScript(options: {
     }
     return `export ${name}=${shellQuote(value)}`
   })
+  const command = options.argv.map(shellQuote).join(' ')
   const part = shellQuote(`${options.exitFile}.part`)
   return [
     '# Written by ccm for one attempt; removed when the attempt is over.',
@@ -37,7 +44,7 @@ export function startScript(options: {
     'unset TMUX TMUX_PANE',
     ...exports,
     `if cd -- ${shellQuote(options.dir)}; then`,
-    `  ${options.argv.map(shellQuote).join(' ')}`,
+    ...(login === null ? [`  ${command}`] : withLogin(command, login.file)),
     '  status=$?',
     'else',
     `  status=${CANNOT_ENTER}`,
@@ -46,6 +53,18 @@ export function startScript(options: {
     `echo "$status" >${part} && mv ${part} ${shellQuote(options.exitFile)}`,
     '',
   ].join('\n')
+}
+
+/**
+ * The command has the terminal as its input and the login in a pipe, which is empty once it was read: a file could
+ * be opened again through /proc for as long as the descriptor is open.
+ */
+function withLogin(command: string, file: string): string[] {
+  const quoted = shellQuote(file)
+  return [
+    '  exec 4<&0',
+    `  { cat -- ${quoted}; rm -f -- ${quoted}; } | { exec ${command} ${LOGIN_FD}<&0 0<&4 4<&-; }`,
+  ]
 }
 
 /** The script starts itself again as the scope's first process; only one that never began there goes on here. */

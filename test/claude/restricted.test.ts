@@ -81,9 +81,28 @@ test(
     const printed = stage.model.requests.flatMap(({ toolResults }) => toolResults)
     expect(printed[0]).toMatchObject({ isError: true })
     expect(printed[1]?.text).toContain('CCM_TASK_ID')
-    expect(printed[1]?.text).not.toMatch(/deploy-token-of-the-user|FOO=bar|SSH_AUTH_SOCK/)
+    expect(printed[1]?.text).not.toMatch(/deploy-token-of-the-user|FOO=bar|SSH_AUTH_SOCK|sk-ant/)
   },
 )
+
+test('the model’s key reaches Claude Code, and nothing that it starts can find it', TEST, async () => {
+  const look = [
+    'printenv',
+    'for pid in $PPID $(ps -o ppid= -p $PPID); do tr "\\0" "\\n" </proc/$pid/environ; timeout 1 cat /proc/$pid/fd/3; done',
+    'cat ../home/attempts/*/*/* ../home/attempts/*/* 2>/dev/null',
+    'echo looked',
+  ]
+  await using stage = await createStageHere(turns(runs(look.join('; '))), OPTIONS)
+  const { id } = await add(stage, 'cli', { permission_mode: 'bypassPermissions' })
+  expect((await stage.end(id, WAIT_MS)).status).toBe('succeeded')
+  expect(stage.model.requests.map(({ headers }) => headers['x-api-key'])).toContainEqual(
+    expect.stringMatching(/^sk-ant-dummy/),
+  )
+  const printed = stage.model.requests.flatMap(({ toolResults }) => toolResults)
+  expect(printed[0]?.text).toContain('CCM_TASK_ID')
+  expect(printed[0]?.text).toContain('looked')
+  expect(printed[0]?.text).not.toContain('sk-ant')
+})
 
 test('the same task from a person of this machine has all of it', TEST, async () => {
   await using stage = await createStageHere(
