@@ -19,7 +19,7 @@ import {
   type SupabaseAccess,
   type SupabaseCheck,
 } from '../queue/supabase/check.ts'
-import { migratePostgres, readPostgresMigrations } from '../queue/supabase/migrate.ts'
+import { migratePostgres, printMigrations, readPostgresMigrations } from '../queue/supabase/migrate.ts'
 import { printJson, type CliContext } from './context.ts'
 import { findPackageRoot } from './package-root.ts'
 import { oneLine } from './printable.ts'
@@ -45,8 +45,7 @@ export function migrationsFolder(): string {
  */
 export async function initSupabase(context: CliContext, options: InitOptions): Promise<boolean> {
   if (options.print === true) {
-    for (const { version, name, sql } of readPostgresMigrations(migrationsFolder()))
-      context.stdout.write(`-- ${version}_${name}.sql\n${sql}\n`)
+    context.stdout.write(printMigrations(readPostgresMigrations(migrationsFolder())))
     return true
   }
   const access = await askAll(context, options)
@@ -57,12 +56,13 @@ export async function initSupabase(context: CliContext, options: InitOptions): P
     if (options.json !== true) for (const check of more) context.stdout.write(`${lineOf(context, check)}\n`)
   }
   const dbUrl = options.dbUrl ?? context.env['CCM_DB_URL']
-  if (dbUrl !== undefined && keyFault(access.secretKey) === null) {
+  const migrated = dbUrl !== undefined && keyFault(access.secretKey) === null
+  if (migrated) {
     const { applied } = await migratePostgres(dbUrl, readPostgresMigrations(migrationsFolder()))
     const detail = applied.length === 0 ? 'up to date' : `applied ${applied.join(', ')}`
     show([{ name: 'migrations', state: 'ok', detail, remedy: null }])
   }
-  show(await checkSupabase(access, { make: true, logger }))
+  show(await checkSupabase(access, { make: true, migrated, logger }))
   if (checks.every(({ state }) => state === 'ok')) show([await tryOut(access)])
   const isWell = checks.every(({ state }) => state === 'ok')
   const file = isWell

@@ -192,6 +192,23 @@ describeOnSupabase('ccm supabase init', (supabase) => {
     expect(await supabase().sql(`SELECT id FROM systems WHERE id = 'nowhere'`)).toEqual([])
   })
 
+  test('tables that were made a moment ago are waited for until the API knows them', async () => {
+    const knownAt = performance.now() + 3000
+    gateway.faultOf = (name) => {
+      if (performance.now() > knownAt || !/^(?:tasks_count|queue_version)$/.test(name)) return null
+      return (response) => {
+        response.writeHead(404, { 'content-type': 'application/json' })
+        response.end('{"code":"PGRST202","message":"Could not find the function in the schema cache"}')
+      }
+    }
+    try {
+      const { stdout } = await init({ args: ['--db-url', supabase().databaseUrl] })
+      expect(stdout).toMatch(/ok +tables /)
+    } finally {
+      gateway.faultOf = () => null
+    }
+  })
+
   test('--db-url brings the tables up to date; --print prints them', async () => {
     const { code, stdout } = await init({ args: ['--db-url', supabase().databaseUrl] })
     expect(stdout).toMatch(/ok +migrations +up to date/)

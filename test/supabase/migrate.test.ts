@@ -1,7 +1,7 @@
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { NEWEST_MIGRATION } from '../../src/queue/supabase/check.ts'
-import { migratePostgres, readPostgresMigrations } from '../../src/queue/supabase/migrate.ts'
+import { migratePostgres, printMigrations, readPostgresMigrations } from '../../src/queue/supabase/migrate.ts'
 import { whyNoPostgres, type TestPostgres } from '../support/postgres.ts'
 import { MIGRATIONS, startDatabase } from '../support/supabase.ts'
 
@@ -51,6 +51,13 @@ describe.skipIf(whyNot !== null)(`ccm supabase migrate${reason}`, () => {
     await migratePostgres(url, migrations)
     expect(await sql('SELECT queue_version() AS version')).toEqual([{ version: NEWEST_MIGRATION }])
     expect(migrations.at(-1)?.version).toBe(NEWEST_MIGRATION)
+  })
+
+  test('what is printed can be run as it is, and is noted where migrating looks', async () => {
+    const { url, sql } = await fresh('printed')
+    await sql(printMigrations(migrations))
+    expect(await migratePostgres(url, migrations)).toEqual({ applied: [], before: names })
+    expect(await sql('SELECT queue_version() AS version')).toEqual([{ version: NEWEST_MIGRATION }])
   })
 
   test('two at once apply each migration once', async () => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PLAIN_TASK } from '../../core/task.ts'
 import type { SupabaseClient } from '@supabase/supabase-js'
 import type { Logger } from 'pino'
@@ -12,10 +13,13 @@ export type SupabaseCheck = { name: string; state: 'ok' | 'failed'; detail: stri
 export type SupabaseAccess = { url: string; secretKey: string; system: string }
 
 /** Of migrations/postgres; what a database answers that has them all. */
-export const NEWEST_MIGRATION = '20261120000008'
+export const NEWEST_MIGRATION = '20261120000012'
 
 const READY_MS = 12_000
 const ANSWER_MS = 5000
+/** The API reads the schema anew some seconds after it was changed. */
+const SCHEMA_MS = 20_000
+const SCHEMA_LOOK_MS = 500
 /** Its worker and project in the database: always the same, so that trials leave one row and no more. */
 const TRIAL = 'ccm-check'
 
@@ -39,11 +43,12 @@ export function keyFault(secretKey: string): string | null {
 
 /**
  * Looks at a Supabase project as a worker needs it, in the order in which things fail; stops at the first that does. With
- * `make` a missing system is made, which changes nothing where it exists. Throws nothing.
+ * `make` a missing system is made, which changes nothing where it exists. `migrated`: the tables were brought up to date
+ * a moment ago, so the API may not know them yet; it gets up to 20 s. Throws nothing.
  */
 export async function checkSupabase(
   access: SupabaseAccess,
-  options: { make: boolean; logger: Logger; fetch?: typeof fetch },
+  options: { make: boolean; migrated?: boolean; logger: Logger; fetch?: typeof fetch },
 ): Promise<SupabaseCheck[]> {
   const { url, secretKey, system } = access
   const checks: SupabaseCheck[] = []
@@ -59,7 +64,7 @@ export async function checkSupabase(
   const steps: [name: string, look: () => Promise<string>][] = [
     ['url', () => lookAtUrl(access, options.fetch ?? fetch)],
     ['key', () => lookAtKey(supabase)],
-    ['tables', () => lookAtFunctions(supabase, system)],
+    ['tables', () => lookAtFunctions(supabase, system, options.migrated === true ? SCHEMA_MS : 0)],
     ['system', () => lookAtSystem(supabase, system, options.make)],
     ['realtime', () => lookAtRealtime(supabase, system, options.logger)],
   ]
@@ -110,7 +115,19 @@ async function lookAtKey({ call, client }: Supabase): Promise<string> {
 }
 
 /** A function of the oldest migration, and the one that tells the newest. */
-async function lookAtFunctions({ client }: Supabase, system: string): Promise<string> {
+async function lookAtFunctions(supabase: Supabase, system: string, patienceMs: number): Promise<string> {
+  const until = performance.now() + patienceMs
+  for (;;) {
+    try {
+      return await lookAtSchema(supabase, system)
+    } catch (error) {
+      if (performance.now() >= until) throw error
+      await sleep(SCHEMA_LOOK_MS)
+    }
+  }
+}
+
+async function lookAtSchema({ client }: Supabase, system: string): Promise<string> {
   const remedy =
     'Run `ccm supabase migrate --db-url …`, or `supabase db push` with the files it prints with --print.'
   const isMissing = (code: string | undefined) =>

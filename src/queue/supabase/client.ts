@@ -3,6 +3,7 @@ import { createClient, type SupabaseClient } from '@supabase/supabase-js'
 import { CcmError } from '../../core/errors.ts'
 import { createPatientFetch } from './patient-fetch.ts'
 import { refusalOf } from './refusal.ts'
+import { storable } from './storable.ts'
 
 /** Calls a function of the database and reads its answer with `parse`; throws CcmError. */
 export type Call = <T>(
@@ -50,7 +51,7 @@ export function createSupabase(options: SupabaseOptions): Supabase {
 
 function createCall(client: SupabaseClient, secretKey: string): Call {
   return async (name, parameters, parse) => {
-    const { data, error, status } = await client.rpc(name, parameters)
+    const { data, error, status } = await client.rpc(name, storable(parameters))
     if (error !== null) {
       const { code, message, hint } = error
       throw refusalOf({ call: name, status, code, message, hint }, secretKey)

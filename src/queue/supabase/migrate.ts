@@ -6,11 +6,37 @@ import { CcmError, messageOf } from '../../core/errors.ts'
 /** One file of migrations/postgres: `<version>_<name>.sql`. */
 export type PostgresMigration = { version: string; name: string; sql: string }
 
+/** PostgREST knows tables and functions from a cache; hosted Supabase renews it by itself, a few seconds later. */
+const RELOAD = `NOTIFY pgrst, 'reload schema';\n`
+
 /** What a migration run found and did; names in the order of their versions. */
 export type MigrationReport = { applied: string[]; before: string[] }
 
 /** Any number; it only keeps two migrators apart. */
 const LOCK = 7_226_020_261_120
+
+/** The table in which the Supabase CLI notes what it has applied. */
+const HISTORY = `CREATE SCHEMA IF NOT EXISTS supabase_migrations;
+CREATE TABLE IF NOT EXISTS supabase_migrations.schema_migrations (version text PRIMARY KEY);
+ALTER TABLE supabase_migrations.schema_migrations ADD COLUMN IF NOT EXISTS statements text[];
+ALTER TABLE supabase_migrations.schema_migrations ADD COLUMN IF NOT EXISTS name text;
+`
+
+/**
+ * The migrations as SQL for an empty database, to be run by hand: each in a transaction of its own, and noted, so that
+ * later ones can be brought by `migratePostgres` or the Supabase CLI.
+ */
+export function printMigrations(migrations: PostgresMigration[]): string {
+  const texts = migrations.map(
+    ({ version, name, sql }) => `-- ${version}_${name}.sql
+BEGIN;
+${sql.trimEnd()}
+INSERT INTO supabase_migrations.schema_migrations (version, name) VALUES ('${version}', '${name}');
+COMMIT;
+`,
+  )
+  return [HISTORY, ...texts, RELOAD].join('\n')
+}
 
 /** The migrations of a folder, oldest first. */
 export function readPostgresMigrations(folder: string): PostgresMigration[] {
@@ -37,15 +63,11 @@ export async function migratePostgres(
   const client = await connect(connectionString)
   try {
     await client.query('SELECT pg_advisory_lock($1)', [LOCK])
-    await client.query(
-      `CREATE SCHEMA IF NOT EXISTS supabase_migrations;
-       CREATE TABLE IF NOT EXISTS supabase_migrations.schema_migrations (version text PRIMARY KEY);
-       ALTER TABLE supabase_migrations.schema_migrations ADD COLUMN IF NOT EXISTS statements text[];
-       ALTER TABLE supabase_migrations.schema_migrations ADD COLUMN IF NOT EXISTS name text`,
-    )
+    await client.query(HISTORY)
     const before = await refuseNewer(client, migrations)
     const missing = migrations.filter(({ version }) => !before.some((known) => known.version === version))
     for (const migration of missing) await apply(client, migration)
+    if (missing.length > 0) await client.query(RELOAD)
     return { applied: missing.map(({ name }) => name), before: before.map(({ name }) => name) }
   } catch (error) {
     if (error instanceof CcmError) throw error

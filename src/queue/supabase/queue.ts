@@ -5,6 +5,7 @@ import type { Lease, Queue, Report, RetryReply } from '../../core/queue.ts'
 import type { NewTask, Task } from '../../core/task.ts'
 import type { Call } from './client.ts'
 import * as read from './rows.ts'
+import { storable } from './storable.ts'
 
 /** What a worker tells of itself when it registers; shown in the table `workers`. */
 export type WorkerInfo = {
@@ -40,6 +41,8 @@ export type SupabaseQueue = Queue & {
 
 const PRUNED_AT_ONCE = 1000
 const REAPED_AT_ONCE = 100
+/** A hundred years: the database can add more to no time. */
+const LONGEST_MS = 100 * 365 * 86_400_000
 
 /**
  * The queue in a Supabase project, shared with any number of workers. Times are the database's. Throws what
@@ -226,12 +229,14 @@ function parseRetryReply(value: unknown): RetryReply {
 
 function reportParameters(reports: Report[]): Record<string, unknown> {
   const ms = (value: number | undefined | null): number | null =>
-    value === null || value === undefined ? null : Math.max(0, Math.round(value))
+    value === null || value === undefined ? null : Math.min(Math.max(0, Math.round(value)), LONGEST_MS)
   return {
     p_tasks: reports.map(({ taskId }) => taskId),
     p_attempts: reports.map(({ attempt }) => attempt),
     p_outcomes: reports.map(({ outcome }) => outcome),
-    p_results: reports.map(({ result }) => (result === null ? null : JSON.stringify(boundedResult(result)))),
+    p_results: reports.map(({ result }) =>
+      result === null ? null : JSON.stringify(storable(boundedResult(result))),
+    ),
     p_errors: reports.map(({ error }) => error),
     p_retry_after_ms: reports.map(({ retryAfterMs }) => ms(retryAfterMs)),
     p_resume_sessions: reports.map(({ resume }) => resume?.claudeSessionId ?? null),

@@ -2,6 +2,7 @@ import type { SupabaseClient } from '@supabase/supabase-js'
 import { CcmError } from '../../core/errors.ts'
 import type { MetricsMinute, TaskEvent } from '../../core/worker.ts'
 import { refusalOf } from './refusal.ts'
+import { storable } from './storable.ts'
 
 /** Writes what a worker tells beside the queue; each call may be repeated, and stores nothing twice. */
 export type SharedRecords = {
@@ -30,7 +31,7 @@ export function createSharedRecords(
       'task_events',
       client
         .from('task_events')
-        .upsert(rows, { onConflict: 'system_id,task_id,attempt,seq', ignoreDuplicates: true }),
+        .upsert(storable(rows), { onConflict: 'system_id,task_id,attempt,seq', ignoreDuplicates: true }),
     )
 
   return {

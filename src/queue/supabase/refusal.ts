@@ -47,6 +47,8 @@ export function refusalOf(fault: SupabaseFault, secretKey: string): CcmError {
       })
     default:
   }
+  // A value that no column takes: the same at each try.
+  if (/^(?:22|54)\w{3}$/.test(code)) return new CcmError('BAD_INPUT', message, remedyOf)
   if (status === 401 || status === 403) {
     return new CcmError('SUPABASE_REFUSED', `Supabase refused the key: ${message}`, {
       remedy: 'Copy the secret key (sb_secret_…) from the dashboard again: it may be expired or revoked.',
