@@ -119,7 +119,7 @@ export function createApp(deps: AppDeps): App {
     const required = credentialRequired(deps.authenticate, 'read', failures)
     return (context, next) => (isFromHere(context) ? next() : required(context, next))
   }
-  for (const { method, path, access, maxBytes, timeoutMs, handle } of routes) {
+  for (const { method, path, access, maxBytes, timeoutMs, shownOnce, handle } of routes) {
     const named: Guard = async (context, next) => {
       context.set('route', path)
       await next()
@@ -132,7 +132,7 @@ export function createApp(deps: AppDeps): App {
       often,
       ...(method !== 'GET' ? jsonBody(maxBytes ?? BODY_MAX_BYTES) : []),
       inTime(timeoutMs ?? ANSWER_MS),
-      ...(method === 'GET' || access === 'open' || access === 'own' ? [] : [once]),
+      ...(method === 'GET' || access === 'open' || access === 'own' ? [] : [once(shownOnce ?? false)]),
     ]
     app.on(method, [path], ...guards, (context) => handle(context))
   }

@@ -1,24 +1,27 @@
 import { createHash } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
 import type { Clock } from '../core/clock.ts'
-import type { Idempotency } from '../store/idempotency.ts'
+import type { Idempotency, KeptReply } from '../store/idempotency.ts'
 import { Problem } from './problem.ts'
 import type { Bindings, Variables } from './routes/route.ts'
 
 const REPLY_MAX_CHARS = 256 * 1024
+/** Kept in place of a reply that is shown once: it holds a secret, and nothing here may. */
+const SHOWN: KeptReply = { status: 409, body: '' }
 
 /**
  * Does a request with an `Idempotency-Key` once: its repetition gets the first reply again, with
  * `idempotency-replayed: true`. Errors of ours and refusals for being too many are not kept. Between the act and
- * the kept reply a crash may fall: the handlers' own keys (a task's dedupe key) hold there.
+ * the kept reply a crash may fall: the handlers' own keys (a task's dedupe key) hold there. `shownOnce`: the
+ * repetition is told only that it was done.
  */
 export function doneOnce(deps: {
   idempotency: Idempotency
   clock: Clock
-}): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
+}): (shownOnce: boolean) => MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
   const { idempotency, clock } = deps
   const underWay = new Set<string>()
-  return async (context, next) => {
+  return (shownOnce) => async (context, next) => {
     const key = context.req.header('idempotency-key')
     if (key === undefined) return next()
     if (!/^[\x21-\x7e]{1,255}$/.test(key)) {
@@ -42,6 +45,13 @@ export function doneOnce(deps: {
         remedy: 'Use a new key for a new request.',
       })
     }
+    if (known !== 'new' && known.status === SHOWN.status) {
+      throw new Problem(409, {
+        code: 'CONFLICT',
+        message: 'This request was done, and what it gave is shown once.',
+        remedy: 'Where that answer was lost, revoke what was made and make another with a new Idempotency-Key.',
+      })
+    }
     if (known !== 'new') {
       context.header('idempotency-replayed', 'true')
       return context.body(known.body, known.status as 200, { 'content-type': 'application/json' })
@@ -57,8 +67,8 @@ export function doneOnce(deps: {
       await next()
       const { status } = context.res
       if (status >= 400) return
-      const body = await context.res.clone().text()
-      if (body.length <= REPLY_MAX_CHARS) idempotency.keep(caller, key, print, { status, body }, clock())
+      const reply = shownOnce ? SHOWN : { status, body: await context.res.clone().text() }
+      if (reply.body.length <= REPLY_MAX_CHARS) idempotency.keep(caller, key, print, reply, clock())
     } finally {
       underWay.delete(name)
     }

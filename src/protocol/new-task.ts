@@ -35,7 +35,13 @@ export const NewTaskBody = z
     permission_mode: z.enum(PERMISSION_MODES).optional(),
     allowed_tools: z.array(toolRule).max(200).default([]),
     disallowed_tools: z.array(toolRule).max(200).default([]),
-    dedupe_key: z.string().min(1).max(200).optional(),
+    /** Those that begin like the keys of webhooks, chats, schedules and repeated requests are theirs. */
+    dedupe_key: z
+      .string()
+      .min(1)
+      .max(200)
+      .regex(/^(?!(?:gh|tg|am|cron|once):)/, 'must not begin with gh:, tg:, am:, cron: or once:')
+      .optional(),
     /** Ids, or their beginnings, of tasks that have to succeed first. */
     depends_on: z
       .array(z.string().regex(/^[\w-]{1,64}$/, 'is not the id of a task'))

@@ -190,6 +190,36 @@ test('lists show what the key may enter, and only an administrator names a direc
   expect((await add('right-token', { project: 'app', ...wider })).status).toBe(201)
 })
 
+test('a dedupe key that a task of another project has shows nothing of that task', async () => {
+  const { deps, addTask } = createFakeDaemon()
+  addTask('theirs', { project: 'other', prompt: 'Their plans.', dedupeKey: 'nightly' })
+  deps.tasks.insert = async () => ({
+    view: (await deps.tasks.get('theirs')) ?? expect.fail(),
+    inserted: false,
+    notices: [],
+  })
+  const reply = await createApp(deps).request('/api/tasks', {
+    method: 'POST',
+    headers: { host, 'content-type': 'application/json', authorization: 'Bearer write-key' },
+    body: JSON.stringify({ prompt: 'Do it.', project: 'app', dedupe_key: 'nightly' }),
+  })
+  expect(reply.status).toBe(409)
+  expect(await reply.text()).not.toMatch(/theirs|other"|Their plans/)
+})
+
+test.each(['gh:1', 'tg:1', 'am:1:2', 'cron:1:2', 'once:1'])(
+  'nobody takes the dedupe key %s, which is that of somebody else',
+  async (dedupe_key) => {
+    const { deps, calls } = createFakeDaemon()
+    const reply = await createApp(deps).request('/api/tasks', {
+      method: 'POST',
+      headers: rightful({ 'content-type': 'application/json' }),
+      body: JSON.stringify({ prompt: 'Do it.', project: 'app', dedupe_key }),
+    })
+    expect([reply.status, calls]).toEqual([400, []])
+  },
+)
+
 test('a key server that is away is a 503 and no refusal', async () => {
   const { deps } = createFakeDaemon({ authenticate: async () => 'unavailable' })
   const reply = await createApp(deps).request('/api/status', { headers: rightful() })

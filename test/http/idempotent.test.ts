@@ -33,7 +33,7 @@ function start(overrides: Partial<AppDeps> = {}) {
     return { status: reply.status, id, code, replayed: reply.headers.get('idempotency-replayed') }
   }
   const inserts = () => daemon.calls.filter(([name]) => name === 'insert')
-  return { ...daemon, post, inserts, later: (ms: number) => (now += ms) }
+  return { ...daemon, db, app, post, inserts, later: (ms: number) => (now += ms) }
 }
 
 test('a repeated request is done once and answered alike, for a day', async () => {
@@ -59,6 +59,25 @@ test('a refusal is not kept: the request may be mended and sent again', async ()
   const { post } = start()
   expect((await post('k1', { prompt: '' })).status).toBe(400)
   expect((await post('k1')).status).toBe(201)
+})
+
+test('a new API key is kept nowhere: a repetition makes none, and is told so', async () => {
+  const { db, app, deps } = start()
+  const post = () =>
+    app.request('/api/keys', {
+      method: 'POST',
+      headers: rightful({ 'content-type': 'application/json', 'idempotency-key': 'k1' }),
+      body: JSON.stringify({ name: 'ci', scopes: ['read'] }),
+    })
+  const first = await post()
+  const { key } = (await first.json()) as { key: string }
+  expect([first.status, key]).toEqual([201, expect.stringMatching(/^ccmk_/)])
+  const rows = db.prepare<Record<string, never>, object>('SELECT * FROM idempotency').all({})
+  expect(rows).toHaveLength(1)
+  expect(JSON.stringify(rows)).not.toContain(key)
+  const again = await post()
+  expect([again.status, await again.text()]).toEqual([409, expect.stringContaining('shown once')])
+  expect(deps.keys.list()).toHaveLength(1)
 })
 
 test('two at once are one', async () => {

@@ -40,6 +40,7 @@ export function keyRoutes({ keys, clock, projects }: AppDeps): Route[] {
       body: NewKeyBody,
       reply: NewKeyJson,
       statuses: [201],
+      shownOnce: true,
       async handle(context) {
         const body = parseInput(NewKeyBody, await readBody(context))
         const known = new Set((await projects.list()).map(({ name }) => name))

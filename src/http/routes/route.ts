@@ -39,6 +39,8 @@ export type Route = {
   statuses?: number[]
   /** Of a body; 1 MiB unless told: a 100 KiB prompt fits even when JSON escapes each byte of it. */
   maxBytes?: number
+  /** The answer holds a secret: it is not kept for a repetition of the request (Idempotency-Key). */
+  shownOnce?: true
   /** How long the answer may take; 30 s unless told. */
   timeoutMs?: number
   handle: (context: HttpContext) => Promise<Response> | Response

@@ -60,6 +60,9 @@ export function taskRoutes(deps: AppDeps): Route[] {
         const body = parseInput(NewTaskBody, await readBody(context))
         const request = await toRequest(deps, context, body)
         const { view, inserted, held, notices } = await deps.tasks.insert(request)
+        // A dedupe key is unique over all projects, and the task that has it may be of one that is none to this caller.
+        if (!mayEnter(context.get('principal'), view.task.project))
+          throw new CcmError('CONFLICT', 'A living task of another project has this dedupe_key.')
         context.set('about', { taskId: view.task.id, project: view.task.project })
         const added = held === true ? 202 : 201
         return context.json({ ...toJson(view), notices } satisfies NewTaskJson, inserted ? added : 200)
