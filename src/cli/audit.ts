@@ -16,7 +16,7 @@ export const auditCommand: DefineCommand = (context, done) =>
     'ccm audit --who telegram --json',
   ])
     .option('--since <when>', 'only since then: 10m, 2h or a time such as 2026-11-20T07:00', parseSince)
-    .option('--who <caller>', "a key's or user's id, or a kind: local, key, user", parseWho)
+    .option('--who <caller>', "a key's or user's id, or a kind: local, key, user, telegram, github", parseWho)
     .option('--limit <n>', 'the newest entries only', parseLimit, 100)
     .action(async ({ since, who, limit, json }: Options) => {
       const { api } = await context.daemon({ start: true })

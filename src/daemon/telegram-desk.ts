@@ -2,13 +2,14 @@ import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import { clip } from '../core/clip.ts'
-import { CcmError } from '../core/errors.ts'
+import { CcmError, type ErrorCode } from '../core/errors.ts'
 import { outsideTask, plainTemplate, titleOf } from '../core/outside-task.ts'
 import type { Redactor } from '../core/redact.ts'
 import { isFinal } from '../core/task.ts'
 import type { AppDeps, AnswerReply, Notice, TaskView } from '../http/deps.ts'
 import type { OutsideSecrets, Outside } from './outside.ts'
-import type { TelegramPorts } from '../telegram/bot.ts'
+import { statusOf } from '../http/problem.ts'
+import type { Asker, TelegramPorts } from '../telegram/bot.ts'
 
 const PLAIN = plainTemplate(
   'telegram',
@@ -17,6 +18,9 @@ const PLAIN = plainTemplate(
 )
 const LISTED = 10
 
+/** What became of something that a chat asked for; `code`: nothing. */
+type Done = { said: string; taskId?: string | null; project?: string | null; code?: ErrorCode | null }
+
 /**
  * The Telegram bot before this daemon, or null where none is configured: then its library is not even loaded. It
  * begins to talk with `begin`.
@@ -24,7 +28,10 @@ const LISTED = 10
 export async function createTelegramDesk(options: {
   config: Config['telegram']
   secrets: OutsideSecrets
-  deps: Pick<AppDeps, 'tasks' | 'inbox' | 'templates' | 'status' | 'projects' | 'webhooks'>
+  deps: Pick<
+    AppDeps,
+    'tasks' | 'inbox' | 'templates' | 'status' | 'projects' | 'webhooks' | 'audit' | 'idempotency' | 'clock'
+  >
   attach: Outside['attach']
   subscribe: (listener: (notice: Notice) => void) => () => void
   redactor: Redactor
@@ -48,34 +55,72 @@ export async function createTelegramDesk(options: {
       if (view === null) throw new CcmError('NOT_FOUND', `There is no task ${given}.`)
       return view
     }
-    const decided = (id: string, reply: AnswerReply, done: string): string => {
-      if (reply === 'done') return `${done} Task ${id} goes on.`
-      if (reply === 'unknown' || reply === 'not_waiting') return `Task ${id} waits for nothing now.`
-      return reply.refused
+    const decided = ({ id, project }: TaskView['task'], reply: AnswerReply, done: string): Done => {
+      const about = { taskId: id, project }
+      if (reply === 'done') return { ...about, said: `${done} Task ${id} goes on.` }
+      const nothing = reply === 'unknown' || reply === 'not_waiting'
+      const said = nothing ? `Task ${id} waits for nothing now.` : reply.refused
+      return { ...about, said, code: 'CONFLICT' }
+    }
+    /** Does what a chat asks for and writes that down, also where it comes to nothing. */
+    const audited = async (
+      action: string,
+      target: string,
+      { by, chat }: Asker,
+      act: () => Promise<Done>,
+    ): Promise<string> => {
+      const write = ({ taskId = null, project = null, code = null }: Omit<Done, 'said'>) =>
+        deps.audit({
+          at: deps.clock(),
+          kind: 'telegram',
+          who: chat,
+          action,
+          target,
+          taskId,
+          project,
+          origin: by,
+          status: code === null ? 200 : statusOf(code),
+          code,
+          requestId: null,
+        })
+      const done = await act().catch((error: unknown) => {
+        write({ code: error instanceof CcmError ? error.code : 'INTERNAL' })
+        throw error
+      })
+      write(done)
+      return done.said
+    }
+    const taken = async (key: string, { by, chat }: Asker, text: string): Promise<Done> => {
+      const [, named, rest] = /^@([a-z0-9][a-z0-9-]{0,39})\s+([^]+)$/.exec(text) ?? []
+      const project = named ?? config.project
+      if (project === '')
+        return {
+          said: 'Name a project: /run @app Fix the failing test. Or set telegram.project.',
+          code: 'BAD_INPUT',
+        }
+      if (!(await deps.projects.list()).some(({ name }) => name === project))
+        return { said: `There is no project ${project}.`, code: 'NOT_FOUND' }
+      const template = deps.templates.find(({ name }) => name === config.template) ?? PLAIN
+      const task = outsideTask({
+        template,
+        values: { sender: by, project },
+        texts: [{ from: 'a Telegram chat', by, text: rest ?? text, isRequest: true }],
+        boundary: deps.webhooks.boundary(),
+        source: 'telegram',
+      })
+      if ('fault' in task) return { said: task.fault, project, code: 'BAD_INPUT' }
+      const title = titleOf(rest ?? text)
+      const origin = { kind: 'telegram', chat } as const
+      const [accepted] = deps.webhooks.accept([
+        { key, source: 'telegram', project, state: 'pending', title, sender: by, task, origin, reason: null },
+      ])
+      return { said: `Request ${accepted?.entry.id ?? '?'} is taken for ${project}.`, project }
     }
     return {
-      async run(key, chat, sender, text) {
-        const [, named, rest] = /^@([a-z0-9][a-z0-9-]{0,39})\s+([^]+)$/.exec(text) ?? []
-        const project = named ?? config.project
-        if (project === '') return 'Name a project: /run @app Fix the failing test. Or set telegram.project.'
-        if (!(await deps.projects.list()).some(({ name }) => name === project))
-          return `There is no project ${project}.`
-        const template = deps.templates.find(({ name }) => name === config.template) ?? PLAIN
-        const task = outsideTask({
-          template,
-          values: { sender, project },
-          texts: [{ from: 'a Telegram chat', by: sender, text: rest ?? text, isRequest: true }],
-          boundary: deps.webhooks.boundary(),
-          source: 'telegram',
-        })
-        if ('fault' in task) return task.fault
-        const title = titleOf(rest ?? text)
-        const origin = { kind: 'telegram', chat } as const
-        const [accepted] = deps.webhooks.accept([
-          { key, source: 'telegram', project, state: 'pending', title, sender, task, origin, reason: null },
-        ])
-        return `Request ${accepted?.entry.id ?? '?'} is taken for ${project}.`
-      },
+      isDone: (update) => deps.idempotency.find('telegram', String(update), '', deps.clock()) !== 'new',
+      setDone: (update) =>
+        deps.idempotency.keep('telegram', String(update), '', { status: 200, body: '' }, deps.clock()),
+      run: (key, asker, text) => audited('/run', key, asker, () => taken(key, asker, text)),
       async tasks() {
         const views = await deps.tasks.list({ limit: LISTED })
         const lines = views.map(
@@ -97,29 +142,37 @@ export async function createTelegramDesk(options: {
         const text = redactor.text(lines.filter((line) => line !== '').join('\n'))
         return { text, taskId: task.id, question: agent.waitingFor }
       },
-      async cancel(given, by) {
-        const { task } = await find(given)
-        const reply = await deps.tasks.cancel(task.id, `${by} asked for it.`)
-        if (reply === 'already_final') return `Task ${task.id} is over already.`
-        return reply === 'requested' ? `Task ${task.id} is being ended.` : `Task ${task.id} is cancelled.`
-      },
-      async approve(given, ask) {
-        const { task } = await find(given)
-        return decided(task.id, await deps.tasks.approve(task.id, ask), 'Approved.')
-      },
-      async deny(given, ask, by) {
-        const { task } = await find(given)
-        return decided(task.id, await deps.tasks.deny(task.id, `${by} denied it.`, ask), 'Denied.')
-      },
-      async decide(id, approved, by, chat) {
-        // What a press says is made by the client that sends it, whether or not it was ever shown that button.
-        if (!config.operators.includes(chat)) return 'Only the operators decide on requests.'
-        const entry = approved
-          ? await deps.inbox.approve(id, by)
-          : await deps.inbox.refuse(id, by, 'A person refused it.')
-        if (entry === null) return `There is no request ${id}.`
-        return `Request ${id} is ${approved ? 'approved' : 'refused'}.`
-      },
+      cancel: (given, asker) =>
+        audited('/cancel', given, asker, async () => {
+          const { task } = await find(given)
+          const about = { taskId: task.id, project: task.project }
+          const reply = await deps.tasks.cancel(task.id, `${asker.by} asked for it.`)
+          if (reply === 'already_final') return { ...about, said: `Task ${task.id} is over already.` }
+          const how = reply === 'requested' ? 'being ended' : 'cancelled'
+          return { ...about, said: `Task ${task.id} is ${how}.` }
+        }),
+      approve: (given, ask, asker) =>
+        audited('/approve', given, asker, async () => {
+          const { task } = await find(given)
+          return decided(task, await deps.tasks.approve(task.id, ask), 'Approved.')
+        }),
+      deny: (given, ask, asker) =>
+        audited('/deny', given, asker, async () => {
+          const { task } = await find(given)
+          return decided(task, await deps.tasks.deny(task.id, `${asker.by} denied it.`, ask), 'Denied.')
+        }),
+      decide: (id, approved, asker) =>
+        audited(`request ${approved ? 'approved' : 'refused'}`, String(id), asker, async () => {
+          // What a press says is made by the client that sends it, whether or not it was ever shown that button.
+          if (!config.operators.includes(asker.chat))
+            return { said: 'Only the operators decide on requests.', code: 'FORBIDDEN' }
+          const entry = approved
+            ? await deps.inbox.approve(id, asker.by)
+            : await deps.inbox.refuse(id, asker.by, 'A person refused it.')
+          if (entry === null) return { said: `There is no request ${id}.`, code: 'NOT_FOUND' }
+          const said = `Request ${id} is ${approved ? 'approved' : 'refused'}.`
+          return { said, taskId: entry.taskId, project: entry.project }
+        }),
       async status() {
         const { agents, max_concurrent, queued, running, holds } = await deps.status()
         return [

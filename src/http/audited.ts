@@ -8,7 +8,8 @@ import type { Bindings, HttpContext, Variables } from './routes/route.ts'
 
 /**
  * Writes down what a known caller asked to change, before the answer goes out: also what was refused, but not what
- * was only told again (Idempotency-Key) or came too often. A stranger's request changes nothing and is none.
+ * was only told again (Idempotency-Key) or came too often. A stranger's request changes nothing and is none; a service
+ * with a credential of its own kind is written down where it changed something.
  */
 export function audited(
   action: string,
@@ -16,7 +17,7 @@ export function audited(
 ): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
   return async (context, next) => {
     await next()
-    const principal = context.get('principal') as Principal | undefined
+    const principal = (context.get('principal') as Principal | undefined) ?? context.get('caller')
     const { status, headers } = context.res
     if (principal === undefined || status === 429 || headers.has('idempotency-replayed')) return
     const about = context.get('about')
@@ -26,7 +27,7 @@ export function audited(
       kind: principal.kind,
       who: principal.id,
       action,
-      target: parameters[0] ?? null,
+      target: parameters[0] ?? about?.target ?? null,
       taskId: about?.taskId ?? null,
       project: about?.project ?? null,
       origin: originOf(context),

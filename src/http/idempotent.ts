@@ -49,7 +49,8 @@ export function doneOnce(deps: {
       throw new Problem(409, {
         code: 'CONFLICT',
         message: 'This request was done, and what it gave is shown once.',
-        remedy: 'Where that answer was lost, revoke what was made and make another with a new Idempotency-Key.',
+        remedy:
+          'Where that answer was lost, revoke what was made and make another with a new Idempotency-Key.',
       })
     }
     if (known !== 'new') {

@@ -23,6 +23,11 @@ const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   SUPABASE_REFUSED: 502,
 }
 
+/** The status of an answer with this code. */
+export function statusOf(code: ErrorCode): ContentfulStatusCode {
+  return STATUS[code] ?? 500
+}
+
 type Fault = { code: ErrorCode; message: string; remedy?: string; field?: string; retry_after_s?: number }
 
 /** An error answer with a status of its own, where the code's usual one does not say enough. */
@@ -42,7 +47,7 @@ export function answerError(context: HttpContext, error: unknown, logger: Logger
   if (error instanceof Problem) return answer(context, error.status, error.fault)
   const requestId = context.get('requestId')
   if (error instanceof CcmError) {
-    const status = STATUS[error.code] ?? 500
+    const status = statusOf(error.code)
     if (status === 500) logger.error({ err: error, code: error.code, requestId }, 'request failed')
     const { code, message, remedy, retryAfterMs } = error
     const seconds = retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000)

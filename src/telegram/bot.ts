@@ -2,7 +2,7 @@ import { Bot, GrammyError, InlineKeyboard, type Context } from 'grammy'
 import type { Update } from 'grammy/types'
 import type { Logger } from 'pino'
 import { clip } from '../core/clip.ts'
-import { messageOf } from '../core/errors.ts'
+import { CcmError, messageOf } from '../core/errors.ts'
 import type { InboxEntry } from '../core/inbox.ts'
 import type { Told } from '../core/reply.ts'
 
@@ -12,17 +12,23 @@ export type Question = { id: string; tool: string | null; detail: string; option
 /** What the bot can do; every answer is a text for a person. Ids may be beginnings. */
 export type TelegramPorts = {
   /** Stores the request before it resolves; `key` is the update's. */
-  run: (key: string, chat: string, sender: string, text: string) => Promise<string>
+  run: (key: string, asker: Asker, text: string) => Promise<string>
   tasks: () => Promise<string>
   /** `question`: what the task waits for, so that buttons can be put below. */
   show: (id: string) => Promise<{ text: string; taskId: string | null; question: Question | null }>
-  cancel: (id: string, by: string) => Promise<string>
-  approve: (id: string, ask: string | null, by: string) => Promise<string>
-  deny: (id: string, ask: string | null, by: string) => Promise<string>
+  cancel: (id: string, asker: Asker) => Promise<string>
+  approve: (id: string, ask: string | null, asker: Asker) => Promise<string>
+  deny: (id: string, ask: string | null, asker: Asker) => Promise<string>
   /** Decides a request that waits in the inbox, where this chat may. */
-  decide: (id: number, approved: boolean, by: string, chat: string) => Promise<string>
+  decide: (id: number, approved: boolean, asker: Asker) => Promise<string>
   status: () => Promise<string>
+  /** Whether an update was dealt with: Telegram sends one again whose answer it missed. */
+  isDone: (update: number) => boolean
+  setDone: (update: number) => void
 }
+
+/** Who says something, and in which chat. */
+export type Asker = { by: string; chat: string }
 
 /** A bot that hears allowed chats only. */
 export type TelegramBot = {
@@ -69,13 +75,25 @@ export function createTelegramBot(options: {
   let timer: NodeJS.Timeout | null = null
   let running: Promise<void> = Promise.resolve()
 
+  const underWay = new Set<number>()
   bot.use(async (context, next) => {
     const chat = context.chat?.id
-    if (chat !== undefined && chats.includes(String(chat))) await next()
+    if (chat === undefined || !chats.includes(String(chat))) return
+    const { update_id: update } = context.update
+    // A second /approve would allow what the agent asks for by then.
+    if (ports.isDone(update)) return
+    await next()
+    ports.setDone(update)
   })
+  /** What was done stays done where the words about it do not arrive: an error would bring the update again. */
+  const tried = async (words: Promise<unknown>): Promise<void> => {
+    await words.catch((error: unknown) => {
+      logger.warn({ err: withoutToken(error, options.token) }, 'an answer to Telegram was not delivered')
+    })
+  }
   const answer = async (context: Context, text: Promise<string>): Promise<void> => {
     const said = await text.catch((error: unknown) => messageOf(error))
-    await context.reply(clip(said, TEXT_MAX), { link_preview_options: { is_disabled: true } })
+    await tried(context.reply(clip(said, TEXT_MAX), { link_preview_options: { is_disabled: true } }))
   }
   const word = (context: Context): string => {
     const given =
@@ -85,21 +103,22 @@ export function createTelegramBot(options: {
     if (!/^[\w-]{1,64}$/.test(given)) throw new Error('Name the task, as in /show 0fk3.')
     return given
   }
-  const whoIs = ({ from }: Context): string =>
-    from === undefined ? 'telegram' : `telegram ${from.username ?? from.id}`
+  const whoIs = ({ from, chat }: Context): Asker => ({
+    by: from === undefined ? 'telegram' : `telegram ${from.username ?? from.id}`,
+    chat: String(chat?.id),
+  })
 
   bot.command(['start', 'help'], (context) => answer(context, Promise.resolve(HELP)))
   bot.command('run', async (context) => {
     const text = context.match.trim()
     const key = `tg:${context.update.update_id}`
     if (text === '') return answer(context, Promise.resolve('Say what to do: /run Fix the failing test'))
-    const said = await ports.run(key, String(context.chat.id), whoIs(context), text).catch(async (error) => {
-      await answer(context, Promise.resolve(`It was not taken: ${messageOf(error)}`)).catch(() => undefined)
+    const said = await ports.run(key, whoIs(context), text).catch(async (error) => {
+      await answer(context, Promise.resolve(`It was not taken: ${messageOf(error)}`))
       // To the webhook it is delivered again then.
       throw error
     })
-    // Stored is done: whether the words about it arrive does not matter.
-    await answer(context, Promise.resolve(said)).catch(() => undefined)
+    await answer(context, Promise.resolve(said))
   })
   bot.command('tasks', (context) => answer(context, ports.tasks()))
   bot.command('status', (context) => answer(context, ports.status()))
@@ -107,52 +126,43 @@ export function createTelegramBot(options: {
     try {
       const { text, taskId, question } = await ports.show(word(context))
       const keyboard = taskId === null || question === null ? null : buttonsOf(taskId, question)
-      await context.reply(clip(text, TEXT_MAX), keyboard === null ? {} : { reply_markup: keyboard })
+      await tried(context.reply(clip(text, TEXT_MAX), keyboard === null ? {} : { reply_markup: keyboard }))
     } catch (error) {
-      if (error instanceof GrammyError) throw error
       await answer(context, Promise.resolve(messageOf(error)))
     }
   })
-  const byWord = (act: (id: string, by: string) => Promise<string>) => (context: Context) =>
+  const byWord = (act: (id: string, asker: Asker) => Promise<string>) => (context: Context) =>
     answer(context, (async () => act(word(context), whoIs(context)))())
   bot.command(
     'cancel',
-    byWord((id, by) => ports.cancel(id, by)),
+    byWord((id, asker) => ports.cancel(id, asker)),
   )
   bot.command(
     'approve',
-    byWord((id, by) => ports.approve(id, null, by)),
+    byWord((id, asker) => ports.approve(id, null, asker)),
   )
   bot.command(
     'deny',
-    byWord((id, by) => ports.deny(id, null, by)),
+    byWord((id, asker) => ports.deny(id, null, asker)),
   )
   bot.on('callback_query:data', async (context) => {
     const [act = '', id = '', ask = ''] = context.callbackQuery.data.split(':')
-    const by = whoIs(context)
-    const chat = String(context.chat?.id)
-    const said = await decided(act, id, ask === '' ? null : ask, by, chat).catch((error: unknown) =>
+    const said = await decided(act, id, ask === '' ? null : ask, whoIs(context)).catch((error: unknown) =>
       messageOf(error),
     )
-    await context.answerCallbackQuery(clip(said, 190))
+    await tried(context.answerCallbackQuery(clip(said, 190)))
     await context.editMessageReplyMarkup().catch(() => undefined)
-    await context.reply(clip(said, TEXT_MAX))
+    await tried(context.reply(clip(said, TEXT_MAX)))
   })
   bot.catch(({ error }) => {
     logger.error({ err: withoutToken(error, options.token) }, 'an update of Telegram could not be dealt with')
   })
 
-  async function decided(
-    act: string,
-    id: string,
-    ask: string | null,
-    by: string,
-    chat: string,
-  ): Promise<string> {
-    if (act === 'a') return ports.approve(id, ask, by)
-    if (act === 'd') return ports.deny(id, ask, by)
+  async function decided(act: string, id: string, ask: string | null, asker: Asker): Promise<string> {
+    if (act === 'a') return ports.approve(id, ask, asker)
+    if (act === 'd') return ports.deny(id, ask, asker)
     if ((act === 'ia' || act === 'ir') && /^\d{1,15}$/.test(id))
-      return ports.decide(Number(id), act === 'ia', by, chat)
+      return ports.decide(Number(id), act === 'ia', asker)
     return 'That button means nothing any more.'
   }
 
@@ -195,7 +205,14 @@ export function createTelegramBot(options: {
   return {
     async handle(update) {
       if (!bot.isInited()) await bot.init()
-      await bot.handleUpdate(update as Update)
+      const { update_id: id } = update as Update
+      if (underWay.has(id)) throw new CcmError('UNAVAILABLE', 'This update is being dealt with.')
+      underWay.add(id)
+      try {
+        await bot.handleUpdate(update as Update)
+      } finally {
+        underWay.delete(id)
+      }
     },
     async tell(chat, text, signal) {
       try {

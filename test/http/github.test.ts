@@ -56,7 +56,7 @@ function stage(rules: GithubRule[] = [ANY]) {
     db.close()
     home[Symbol.dispose]()
   })
-  const { deps } = createFakeDaemon({
+  const { deps, audits } = createFakeDaemon({
     templates: [
       {
         ...REVIEW,
@@ -93,7 +93,7 @@ function stage(rules: GithubRule[] = [ANY]) {
     })
     return { status: reply.status, body: (await reply.json()) as Record<string, unknown> }
   }
-  return { post, store, queue, inbox, app }
+  return { post, store, queue, inbox, app, audits }
 }
 
 const example = (name: string, action?: string) => {
@@ -251,7 +251,7 @@ test('bots, comments of ccm and comments that are no command are ignored', async
 })
 
 test('/ccm cancel ends what came from that issue, for those who may write only', async () => {
-  const { post, queue, inbox } = stage()
+  const { post, queue, inbox, audits } = stage()
   const comment = (body: string, association: string) => {
     const payload = example('issue_comment', 'created')
     Object.assign(payload['comment'] ?? {}, { body, author_association: association })
@@ -263,6 +263,10 @@ test('/ccm cancel ends what came from that issue, for those who may write only',
   expect((await queue.list({ limit: 10 })).map(({ status }) => status)).toEqual(['queued'])
   expect((await post('issue_comment', comment('/ccm cancel', 'MEMBER'))).body).toEqual({ cancelled: 1 })
   expect((await queue.list({ limit: 10 })).map(({ status }) => status)).toEqual(['cancelled'])
+  // What was asked for and ended is in the audit log, the stranger's try is not.
+  expect(
+    audits.map(({ kind, who, target, project, status }) => [kind, who, target, project, status]),
+  ).toEqual([202, 202].map((status) => ['github', 'Codertocat', 'Codertocat/Hello-World#1', 'app', status]))
 })
 
 test('the first rule that matches decides: repository, event, action, label, association and branch', async () => {

@@ -41,7 +41,7 @@ function stage(options: { rules?: AlertRule[]; maxOpen?: number } = {}) {
     home[Symbol.dispose]()
   })
   let port = PORT
-  const { deps } = createFakeDaemon({
+  const { deps, audits } = createFakeDaemon({
     names: { port: () => port, public: [] },
     webhooks: fakeWebhooks({
       prometheus: {
@@ -65,7 +65,7 @@ function stage(options: { rules?: AlertRule[]; maxOpen?: number } = {}) {
     })
     return { status: reply.status, body: (await reply.json()) as Record<string, unknown> }
   }
-  return { post, app, store, queue, inbox, serveAt: (given: number) => (port = given) }
+  return { post, app, store, queue, inbox, audits, serveAt: (given: number) => (port = given) }
 }
 
 const alert = (fingerprint: string, changes: object = {}) => ({
@@ -111,6 +111,16 @@ test('each fingerprint and start is one task, with labels, annotations and the r
   expect((await queue.get(tasks[0]?.id ?? ''))?.prompt).toMatch(
     /BEGIN OF DATA[^]*runbook: https:\/\/runbooks\.example\/disk[^]*instance: db-1[^]*summary: The disk is full\n[^]*END OF DATA/,
   )
+})
+
+test('a message that changed something is in the audit log', async () => {
+  const { post, audits } = stage()
+  await post([alert('a1')], 'Bearer wrong')
+  for (const status of ['firing', 'firing', 'resolved']) await post([alert('a1', { status })])
+  expect(audits.map(({ kind, action, target, status }) => [kind, action, target, status])).toEqual([
+    ['alertmanager', 'POST /webhook/prometheus', '1 firing, 0 resolved', 202],
+    ['alertmanager', 'POST /webhook/prometheus', '0 firing, 1 resolved', 200],
+  ])
 })
 
 test('resolved cancels what has not started and leaves what runs', async () => {

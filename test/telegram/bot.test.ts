@@ -230,6 +230,63 @@ test('the webhook wants its secret token, and answers after the request is store
   )
 })
 
+test('an update that is delivered again is done once, also where the words about it never arrived', async () => {
+  const { deps, telegram, addTask, calls } = await stage({ webhook: true })
+  addTask('0fk3')
+  const app = createApp(deps)
+  const post = async (update_id: number) => {
+    const reply = await app.request('/webhook/telegram', {
+      method: 'POST',
+      body: JSON.stringify({ update_id, ...message(ADA, '/approve 0fk3') }),
+      headers: {
+        host: 'ccm.example',
+        'x-forwarded-proto': 'https',
+        'content-type': 'application/json',
+        'x-telegram-bot-api-secret-token': 'hook-secret',
+      },
+    })
+    return reply.status
+  }
+  telegram.refuse('sendMessage', { ok: false, error_code: 500, description: 'x' })
+  expect(await post(5)).toBe(200)
+  expect(await post(5)).toBe(200)
+  const approvals = () => calls.filter(([name]) => name === 'approve')
+  expect(approvals()).toHaveLength(1)
+  // The same at once: the second is told to come again.
+  const gate = Promise.withResolvers<void>()
+  const { approve } = deps.tasks
+  deps.tasks.approve = async (...given) => {
+    await gate.promise
+    return approve(...given)
+  }
+  const first = post(6)
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  expect(await post(6)).toBe(503)
+  gate.resolve()
+  expect(await first).toBe(200)
+  expect(approvals()).toHaveLength(2)
+})
+
+test('what a chat changed, or tried to, is in the audit log: the chat, the person, the task', async () => {
+  const { telegram, addTask, audits } = await stage()
+  addTask('0fk3')
+  const said = ['/run Fix it', '/cancel 0f', '/approve 0f', '/deny nothing', '/tasks', '/show 0f']
+  for (const text of said) telegram.push(message(ADA, text))
+  telegram.push(press(ADA, 'ia:7'))
+  await until(() => expect(audits).toHaveLength(5))
+  expect(
+    audits.map(({ kind, who, origin, action, target, taskId, project, status }) =>
+      [kind, who, origin, action, target, taskId, project, status].join(' | '),
+    ),
+  ).toEqual([
+    expect.stringMatching(/^telegram \| 42 \| telegram ada \| \/run \| tg:\d+ \|  \| app \| 200$/),
+    'telegram | 42 | telegram ada | /cancel | 0f | 0fk3 | app | 200',
+    'telegram | 42 | telegram ada | /approve | 0f | 0fk3 | app | 200',
+    'telegram | 42 | telegram ada | /deny | nothing |  |  | 404',
+    'telegram | 42 | telegram ada | request approved | 7 |  |  | 403',
+  ])
+})
+
 test('what could not be stored is an error to the webhook, so that it is delivered again', async () => {
   const { deps, telegram } = await stage({
     webhook: true,

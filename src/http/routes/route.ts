@@ -14,7 +14,9 @@ export type Variables = {
   /** The pattern of the route that answers; none for what matches none. */
   route?: string
   /** What a change is about, for the audit log: told by whoever found or made it. */
-  about?: { taskId: string | null; project: string }
+  about?: { taskId: string | null; project: string | null; target?: string }
+  /** Who changed something by a route that checks a credential of its own kind. */
+  caller?: { kind: string; id: string }
 }
 
 export type HttpContext = Context<{ Bindings: Bindings; Variables: Variables }>

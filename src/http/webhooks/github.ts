@@ -41,15 +41,28 @@ export function githubRoute(deps: AppDeps, github: { secret: string; rules: read
       if ('ignored' in event) return context.json(event)
       const rule = githubRuleFor(event, github.rules)
       if (rule === null) return context.json({ ignored: 'no rule matches' })
-      if (event.command !== null && /^cancel\b/i.test(event.command)) return cancel(deps, context, event)
+      if (event.command !== null && /^cancel\b/i.test(event.command)) {
+        // A stranger may not.
+        if (event.trusted) noteChange(context, event, rule)
+        return cancel(deps, context, event)
+      }
       const entry = toEntry(deps, `gh:${delivery}`, event, rule)
       const accepted = deps.webhooks.accept([entry])[0]
+      if (accepted?.isNew === true) noteChange(context, event, rule)
       return context.json(
         { id: accepted?.entry.id, state: accepted?.entry.state, known: accepted?.isNew === false },
         202,
       )
     },
   }
+}
+
+/** For the audit log. */
+function noteChange(context: HttpContext, event: GithubEvent, { project }: GithubRule): void {
+  const { repository, number, sender } = event
+  context.set('caller', { kind: 'github', id: sender })
+  const target = number === null ? repository : `${repository}#${number}`
+  context.set('about', { taskId: null, project, target })
 }
 
 /** On the bytes as they came; the comparison takes as long for every signature. */

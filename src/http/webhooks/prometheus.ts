@@ -63,6 +63,11 @@ export function prometheusRoute(deps: AppDeps, hook: PrometheusHook): Route {
         }
       }
       reply.accepted = deps.webhooks.accept([...entries.values()]).filter(({ isNew }) => isNew).length
+      if (reply.accepted + reply.resolved > 0) {
+        const target = `${reply.accepted} firing, ${reply.resolved} resolved`
+        context.set('caller', { kind: 'alertmanager', id: 'alertmanager' })
+        context.set('about', { taskId: null, project: null, target })
+      }
       return context.json(reply, reply.accepted > 0 ? 202 : 200)
     },
   }
