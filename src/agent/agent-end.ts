@@ -1,6 +1,8 @@
+import { clip } from '../core/clip.ts'
 import { resetTimeIn } from '../core/limit.ts'
+import { readEnding, type Markers } from '../core/marker.ts'
 import type { Outcome } from '../core/queue.ts'
-import type { TurnEnd } from '../core/watch.ts'
+import type { TurnEnd } from '../core/view.ts'
 import type { Look } from './look.ts'
 
 /** Why an attempt is over, before its processes are ended and its result is collected. */
@@ -39,6 +41,43 @@ export const LIMITED = {
   error: 'usage_limit',
   message: 'The usage limit is reached.',
 } as const
+
+/**
+ * What a last message means: the end of the attempt, a question to people, or nothing yet (`unmarked`), where the agent
+ * may be asked once more.
+ */
+export function meaningOf(
+  message: string,
+  markers: Markers & { unmarked: 'fail' | 'succeed' },
+  mayAskAgain: boolean,
+): ReadEnd<'done' | 'failed'> | { asks: string } | 'unmarked' {
+  const ending = readEnding(message, markers)
+  if (ending.kind === 'done') return endOfDone(message)
+  if (ending.kind === 'error')
+    return failedFor('agent_error', ending.reason || 'The agent gave no reason.', message)
+  if (ending.kind === 'asks') return { asks: `It asks: ${lastLine(message)}` }
+  if (mayAskAgain) return 'unmarked'
+  if (markers.unmarked === 'succeed') return endOfDone(message, 'unmarked')
+  const why = `The agent ended without ${markers.done} or ${markers.error}, also when asked.`
+  return failedFor('unmarked', why, message)
+}
+
+/** The end of an agent that did what it was told. */
+export function endOfDone(message: string, kind = 'done'): ReadEnd<'done'> {
+  const end = { outcome: 'succeeded' as const, kind, error: null, message, retryAfterMs: null }
+  return { cue: 'done', reason: 'It said that the task is done.', evidence: message.slice(-600), end }
+}
+
+function failedFor(kind: string, error: string, message: string): ReadEnd<'failed'> {
+  const end = { outcome: 'failed_permanent' as const, kind, error, message, retryAfterMs: null }
+  return { cue: 'failed', reason: error, evidence: message.slice(-600), end }
+}
+
+/** The end of an agent whose time is up; `error` says which. */
+export function endOfTime(error: string, message: string, screen: string): ReadEnd<'deadline'> {
+  const end = { outcome: 'failed_permanent' as const, kind: 'timeout', error, message, retryAfterMs: null }
+  return { cue: 'deadline', reason: error, evidence: screen.slice(-600), end }
+}
 
 /** The end of a turn that failed, by its transcript where that says more than the hook. */
 export function endOfFailure(
@@ -97,4 +136,16 @@ export function endOfGone(
   const kind = known.cause === null ? 'crash' : 'out_of_memory'
   const end = { outcome: 'failed' as const, kind, error, message: '', retryAfterMs: null }
   return { cue: 'exited', reason, evidence: text, end }
+}
+
+/** The end of an attempt that a person or the queue decided. */
+export function endedBy(kind: 'cancelled' | 'lost_lease' | 'drain' | 'budget', error: string): AgentEnd {
+  const outcomes = { cancelled: 'cancelled', budget: 'failed_permanent' } as const
+  const outcome = kind === 'cancelled' || kind === 'budget' ? outcomes[kind] : 'released'
+  return { outcome, kind, error, message: '', retryAfterMs: kind === 'drain' ? 0 : null }
+}
+
+function lastLine(message: string): string {
+  const line = message.trim().split('\n').at(-1)?.trim() ?? ''
+  return clip(line, 200)
 }

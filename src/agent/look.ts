@@ -1,6 +1,6 @@
 import type { WaitKind } from '../core/agent-state.ts'
-import type { Sighting } from '../core/screen.ts'
-import type { Seen } from '../core/watch.ts'
+import { readScreen, type Sighting } from '../core/screen.ts'
+import type { Seen } from '../core/view.ts'
 import type { SessionStatus } from './session-file.ts'
 
 /** What one sweep read of one pane. `screen` is null where the sweep knows that nothing changed. */
@@ -17,16 +17,54 @@ export type Look = {
   attached: boolean
 }
 
+/** Looks come at most this far apart; a longer gap means that the machine slept or this process was stopped. */
+const LOOK_GAP_MS = 15_000
+
+/** Divides the time from look to look into what everything ran, and what everything stood still, the agent too. */
+export function createLookClock(now: number): (at: number) => { ranMs: number; stoodStillMs: number } {
+  let last = now
+  return (at) => {
+    const gapMs = Math.max(0, at - last)
+    const ranMs = Math.min(gapMs, LOOK_GAP_MS)
+    last = at
+    return { ranMs, stoodStillMs: gapMs - ranMs }
+  }
+}
+
+/** What one window shows, from look to look. */
+export type Shown = {
+  /** The newest screen that was captured. */
+  screen: () => string
+  take: (look: Look) => void
+  /** What session file, title and the newest screen say together; it has moved where it did since the last time. */
+  read: (session: SessionStatus | null, title: string) => { seen: Seen; dialog: Sighting['dialog'] }
+}
+
+export function createShown(): Shown {
+  let screen = ''
+  let still = ''
+  return {
+    screen: () => screen,
+    take(look) {
+      if (look.screen !== null) screen = look.screen
+    },
+    read(session, title) {
+      const before = still
+      still = stillText(screen)
+      const sighting = readScreen(screen)
+      const seen = seenOf(session, title, sighting, still !== before)
+      // What cannot be told is kept to be looked at.
+      const evidence = seen.kind === 'unknown' ? `${seen.evidence}\n${screen.trimEnd()}` : seen.evidence
+      return { seen: { ...seen, evidence }, dialog: sighting.dialog }
+    },
+  }
+}
+
 /**
  * Reduces session file, title and screen to one sighting, the stronger first. The session file cannot tell
  * an error or a limit from the end of a turn (it says `idle` for all three): there the screen adds it.
  */
-export function seenOf(
-  session: SessionStatus | null,
-  title: string,
-  sighting: Sighting,
-  moved: boolean,
-): Seen {
+function seenOf(session: SessionStatus | null, title: string, sighting: Sighting, moved: boolean): Seen {
   const waitKind = waitKindOnScreen(sighting)
   const fromScreen = { source: 'screen', evidence: sighting.because, waitKind, moved } as const
   if (session !== null) {
@@ -55,7 +93,7 @@ function waitKindOnScreen({ dialog }: Sighting): WaitKind | null {
  * A screen without what moves while an agent stands still: digits (counters, clocks), spinner lines and
  * their rotating tips. Two equal results mean that nothing was said or done between them.
  */
-export function stillText(screen: string): string {
+function stillText(screen: string): string {
   const lines = screen.split('\n')
   const text = lines
     .filter((line) => !/^\s*[·✢✳✶✻✽*] /u.test(line) && !line.includes('Tip:'))

@@ -44,6 +44,19 @@ export function createSessionReader(
   }
 }
 
+/** A turn that seems over is watched for so long. */
+const IDLE_CONFIRM_MS = 1000
+
+/** False: the session says that it is busy, for a second and longer. */
+export async function isIdleSoon(read: () => SessionStatus | null): Promise<boolean> {
+  const until = performance.now() + IDLE_CONFIRM_MS
+  for (;;) {
+    if (read()?.status !== 'busy') return true
+    if (performance.now() > until) return false
+    await new Promise((resolve) => setTimeout(resolve, 40))
+  }
+}
+
 /** The very process that wrote the file: on Linux the start time it notes has to be that of the pid, too. */
 function isAlive({ pid, procStart }: Record<string, unknown>): boolean {
   if (typeof pid !== 'number' || !sendSignal(pid, 0)) return false

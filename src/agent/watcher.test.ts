@@ -1,7 +1,7 @@
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import type { HookEvent, HookPayload } from '../core/hook-event.ts'
-import type { Change } from '../core/watch.ts'
+import type { Change } from '../core/view.ts'
 import type { Look } from './look.ts'
 import type { Pane } from './pane.ts'
 import { neutralQuestion } from './prompt.ts'

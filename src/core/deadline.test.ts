@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { passedDeadline } from './deadline.ts'
-import { initialView, type View } from './watch.ts'
+import { initialView, type View } from './view.ts'
 
 const limits = { startMs: 60_000, noActivityMs: 300_000, totalMs: 1_800_000, waitingMs: 86_400_000 }
 const view = (more: Partial<View>): View => ({

@@ -1,4 +1,4 @@
-import type { View } from './watch.ts'
+import type { View } from './view.ts'
 
 /** How long an agent may take for what; milliseconds. */
 export type Deadlines = { startMs: number; noActivityMs: number; totalMs: number; waitingMs: number }

@@ -1,16 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { HookPayload } from './hook-event.ts'
-import {
-  DOUBT_MS,
-  initialView,
-  isQuietlyIdle,
-  move,
-  onHook,
-  onSeen,
-  type Seen,
-  type Step,
-  type View,
-} from './watch.ts'
+import { DOUBT_MS, isQuietlyIdle, onSeen } from './doubt.ts'
+import { initialView, move, type Seen, type Step, type View } from './view.ts'
+import { onHook } from './watch.ts'
 
 const bash = { tool_name: 'Bash', tool_input: { command: 'npm test' }, tool_use_id: 't1' }
 const prompt = { hook_event_name: 'UserPromptSubmit', prompt: 'go' }

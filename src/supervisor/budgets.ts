@@ -18,6 +18,8 @@ export type Budgets = {
   dayOver: () => string | null
   /** Why nothing of this project may be started today; null: it may. */
   projectOver: (project: string) => string | null
+  /** Why nothing of this project may be started today, for either reason; null: it may. */
+  spent: (project: string) => string | null
   /** The next midnight: when a day's budget begins anew. */
   dayEndsAt: () => number
 }
@@ -66,6 +68,7 @@ export function createBudgets(deps: {
     over: (task) => taskOver(task) ?? projectOver(task.project) ?? dayOver(),
     dayOver,
     projectOver,
+    spent: (project) => dayOver() ?? projectOver(project),
     dayEndsAt: () => midnight(clock(), 1),
   }
 }

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { endedBy } from '../agent/agent-end.ts'
 import type { Answers } from '../agent/answers.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ProjectSettings } from '../core/project.ts'
@@ -14,7 +15,7 @@ import { createBringHome, type BringHome } from './bring-home.ts'
 import type { Budgets } from './budgets.ts'
 import type { Dispatcher, Hold } from './dispatcher.ts'
 import { projectOf } from './intake.ts'
-import { endedBy } from './leases.ts'
+import type { Listeners } from './listeners.ts'
 import type { Places } from './places.ts'
 import type { ProjectDesk } from './project-desk.ts'
 import type { Recovery } from './recovery.ts'
@@ -90,30 +91,24 @@ export function createFleetApi(of: {
   takes: Takes
   /** The model a task runs with; null: Claude Code's own choice. */
   modelOf: (task: ListedTask) => string | null
-  /** Why no task of this project may start today, or null. */
-  spent: (project: string) => string | null
   /** It was accepted here, and the queue does not have it yet. */
   waitsHere: (taskId: string) => boolean
-  notify: (taskId: string, kind: 'task') => void
-  /** A task was moved by the queue, and may have taken others with it. */
-  notifyEnd: (taskId: string) => void
-  /** Where others ask for work on a project, they must find it. */
-  projectsChanged: () => void
+  listeners: Pick<Listeners, 'notify' | 'notifyEnd'>
   /** A task was cancelled: what its agent left may go. */
   cancelled: () => void
   clock: Clock
 }): FleetApi {
   const { queue, projects, attempts, desk, dispatcher, runner, ruling, workspaces, budgets, takes, clock } =
     of
-  const { notify, notifyEnd, projectsChanged } = of
+  const { notify, notifyEnd } = of.listeners
   const holds = (): Hold[] => [...dispatcher.holds(), ...of.recovery.holds()]
-  const facts = createAgentFacts({ ...of, holds })
+  const facts = createAgentFacts({ ...of, spent: budgets.spent, holds })
 
   return {
     async insert({ dir, project: name, trust, ...task }) {
       const known = projects.list().filter(({ trusted }) => trusted).length
       const project = projectOf(projects, clock, { dir, name, trust })
-      if (projects.list().filter(({ trusted }) => trusted).length !== known) projectsChanged()
+      if (projects.list().filter(({ trusted }) => trusted).length !== known) desk.describe()
       const priority = task.priority ?? project.priority
       const added = await queue.insert({ ...task, priority, project: project.name })
       notify(added.task.id, 'task')
@@ -170,7 +165,7 @@ export function createFleetApi(of: {
     },
     trustProject(name) {
       if (!projects.setTrusted(name, true)) return null
-      projectsChanged()
+      desk.describe()
       dispatcher.nudge()
       return projects.byName(name)
     },
@@ -181,12 +176,12 @@ export function createFleetApi(of: {
     },
     async removeProject(name) {
       const project = await desk.remove(name)
-      projectsChanged()
+      desk.describe()
       return project
     },
     addProject(dir, name, trust) {
       const project = projectOf(projects, clock, { dir, name, trust })
-      projectsChanged()
+      desk.describe()
       dispatcher.nudge()
       return project
     },

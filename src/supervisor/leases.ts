@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { endedBy } from '../agent/agent-end.ts'
 import { CcmError } from '../core/errors.ts'
 import type { Queue } from '../core/queue.ts'
 import type { StartPulse } from './beats.ts'
@@ -88,20 +89,4 @@ export function createLeaseKeeper(options: {
       clearInterval(looks)
     },
   }
-}
-
-/** The end of an attempt that a person or the queue decided. */
-export function endedBy(
-  kind: 'cancelled' | 'lost_lease' | 'drain' | 'budget',
-  error: string,
-): {
-  outcome: 'cancelled' | 'released' | 'failed_permanent'
-  kind: string
-  error: string
-  message: string
-  retryAfterMs: number | null
-} {
-  const outcomes = { cancelled: 'cancelled', budget: 'failed_permanent' } as const
-  const outcome = kind === 'cancelled' || kind === 'budget' ? outcomes[kind] : 'released'
-  return { outcome, kind, error, message: '', retryAfterMs: kind === 'drain' ? 0 : null }
 }

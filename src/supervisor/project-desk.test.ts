@@ -1,4 +1,5 @@
 import { PLAIN_TASK } from '../core/task.ts'
+import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import { defaultProjectSettings } from '../core/project.ts'
 import { createSqliteQueue } from '../queue/sqlite.ts'
@@ -29,7 +30,8 @@ async function prepare() {
     return task.id
   }
   const claimed = async () => (await queue.claim(10, { projects: ['app'], roles: null, labels: [] })).length
-  return { queue, projects, register, add, claimed, desk: createProjectDesk({ queue, projects }) }
+  const desk = createProjectDesk({ queue, projects, logger: pino({ level: 'silent' }) })
+  return { queue, projects, register, add, claimed, desk }
 }
 
 test('a paused project and one at its limit are not claimed from, and a change counts at once', async () => {

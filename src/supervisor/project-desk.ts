@@ -1,13 +1,18 @@
+import type { Logger } from 'pino'
 import { CcmError } from '../core/errors.ts'
 import type { ProjectSettings } from '../core/project.ts'
 import type { Queue } from '../core/queue.ts'
 import type { ListedTask } from '../core/task.ts'
 import type { Project, Projects } from '../store/projects.ts'
+import { isAway } from './shared-queue.ts'
+import type { SharedDeps } from './supervisor-deps.ts'
 
 /** Changes of projects that the queue must hear of. The local row is the truth; the queue is told again at each start. */
 export type ProjectDesk = {
   /** Tells the queue of every project: a daemon may have died between a change and its telling. */
   tellAll: () => Promise<void>
+  /** Tells others who share the queue which projects this machine has: where they ask for work, they must find it. */
+  describe: () => void
   /** Null: there is no such project. */
   update: (name: string, changes: Partial<ProjectSettings>) => Promise<Project | null>
   /** Throws CONFLICT while tasks of it are queued or running, because no agent could start for them again. */
@@ -20,13 +25,20 @@ const NAMED = 3
 export function createProjectDesk(deps: {
   queue: Pick<Queue, 'list' | 'configureProject'>
   projects: Projects
+  shared?: Pick<SharedDeps, 'describe'> | undefined
+  logger: Logger
 }): ProjectDesk {
-  const { queue, projects } = deps
+  const { queue, projects, shared, logger } = deps
   const tell = ({ name, maxRunning, paused }: Project) => queue.configureProject({ name, maxRunning, paused })
 
   return {
     async tellAll() {
       for (const project of projects.list()) await tell(project)
+    },
+    describe() {
+      shared?.describe().catch((err: unknown) => {
+        if (!isAway(err)) logger.warn({ err }, 'the queue could not be told of the projects of this machine')
+      })
     },
     async update(name, changes) {
       const project = projects.update(name, changes)

@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import { readSnapshot, type Snapshot } from '../agent/changes.ts'
 import type { Claude } from '../agent/claude.ts'
 import { attemptFiles } from '../agent/launch.ts'
-import type { AgentEnd } from '../agent/agent-end.ts'
+import { endedBy, type AgentEnd } from '../agent/agent-end.ts'
 import type { Attempt, StateChange } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
@@ -36,6 +36,8 @@ export type Runner = {
   adopt: (task: Task, attempt: Attempt, panePid: number | null) => Promise<void>
   /** Ends an attempt for a reason from outside. False when it is not ours. */
   end: (taskId: string, end: AgentEnd) => boolean
+  /** Ends every agent, so that its task is queued again; throws INTERNAL when one is still there after twice `exitMs` and 5 s. */
+  endAll: () => Promise<void>
   onEvents: (lease: Lease, events: HookEvent[]) => void
 }
 
@@ -239,17 +241,25 @@ export function createRunner(deps: RunnerDeps): Runner {
     attempt.claudeSessionId = claudeSessionId
   }
 
+  function end(taskId: string, how: AgentEnd): boolean {
+    const agent = agents.get(taskId)
+    if (agent === undefined) return false
+    agent.endEarly = how
+    agent.stop.abort()
+    agent.watcher?.end(how)
+    return true
+  }
+
   return {
     agents,
     start,
     adopt,
-    end(taskId, end) {
-      const agent = agents.get(taskId)
-      if (agent === undefined) return false
-      agent.endEarly = end
-      agent.stop.abort()
-      agent.watcher?.end(end)
-      return true
+    end,
+    async endAll() {
+      for (const id of agents.keys()) end(id, endedBy('drain', 'ccm was stopped; the task is queued again.'))
+      const until = clock() + 2 * settings.exitMs + 5000
+      while (agents.size > 0 && clock() < until) await new Promise((resolve) => setTimeout(resolve, 50))
+      if (agents.size > 0) throw new CcmError('INTERNAL', `${agents.size} agents did not end in time.`)
     },
     onEvents(lease, events) {
       const agent = agents.get(lease.taskId)

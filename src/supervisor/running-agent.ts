@@ -5,6 +5,7 @@ import { lostFilesOf } from '../agent/lost-files.ts'
 import type { TranscriptPlace } from '../agent/transcript-end.ts'
 import type { Watcher } from '../agent/watcher.ts'
 import type { AgentEnd } from '../agent/agent-end.ts'
+import { isOver } from '../core/agent-state.ts'
 import type { Attempt } from '../core/attempt.ts'
 import type { HookEvent } from '../core/hook-event.ts'
 import type { Task } from '../core/task.ts'
@@ -41,6 +42,20 @@ export function newAgent(task: Task, attempt: Attempt): RunningAgent {
     startedAt,
     stop: new AbortController(),
   }
+}
+
+/** Whether it has one of the slots for agents: one that waits for a person has not. */
+export function occupiesSlot({ watcher }: RunningAgent): boolean {
+  const state = watcher?.view().state ?? 'spawning'
+  return state !== 'waiting' && !isOver(state)
+}
+
+/** An agent has most of its memory long before that. */
+const MEMORY_SETTLES_MS = 30_000
+
+/** Whether it may still take much more memory than it has. */
+export function isGrowing({ startedAt }: RunningAgent, now: number): boolean {
+  return now - startedAt < MEMORY_SETTLES_MS
 }
 
 /** Where the hook events of an attempt arrive. */

@@ -1,20 +1,18 @@
-import { join } from 'node:path'
+import { endedBy } from '../agent/agent-end.ts'
 import { type Claude, createClaudeFinder } from '../agent/claude.ts'
-import { occupiesSlot } from '../agent/watcher.ts'
-import { CcmError } from '../core/errors.ts'
 import { createMeters } from '../core/meters.ts'
+import type { HookEvent } from '../core/hook-event.ts'
+import type { Lease } from '../core/queue.ts'
 import type { ListedTask } from '../core/task.ts'
-import { adoptAll, adoptProvisionally } from './adopt.ts'
 import { createBeginning } from './begin-task.ts'
 import { createClaimFilter } from './claim-filter.ts'
 import { createDelivery } from './deliver.ts'
-import { cancelledWith } from './dependents.ts'
 import { createDispatcher, type Hold } from './dispatcher.ts'
 import { createFleetApi, type FleetApi } from './fleet-api.ts'
 import { fleetFacts } from './fleet-facts.ts'
 import { createIngest } from './ingest.ts'
-import { createJoin } from './join.ts'
-import { createLeaseKeeper, endedBy } from './leases.ts'
+import { createLeaseKeeper } from './leases.ts'
+import { createListeners, type Listeners } from './listeners.ts'
 import { createPassedOver } from './passed-over.ts'
 import { watchLoop } from './patience.ts'
 import { createPlaces } from './places.ts'
@@ -24,15 +22,13 @@ import { createRecovery } from './recovery.ts'
 import { createRetention, type Retention } from './retention.ts'
 import { createRuling } from './ruling.ts'
 import { createRunner } from './runner.ts'
-import { type RunningAgent, spoolOf } from './running-agent.ts'
-import { isAway } from './shared-queue.ts'
+import { isGrowing, occupiesSlot, spoolOf } from './running-agent.ts'
+import { createSpend } from './spend.ts'
 import type { SupervisorDeps } from './supervisor-deps.ts'
 import { createScreenSweep } from './sweep.ts'
+import { createTakeover } from './takeover.ts'
 import { createWorkspaceSweep } from './workspace-sweep.ts'
 import { createWorkspaces } from './workspaces.ts'
-
-/** Something of this task was stored. */
-export type Notice = { kind: 'hook' | 'state' | 'task'; taskId: string }
 
 /** The fleet of one machine: claims tasks, runs and watches their agents, reports what came of them. */
 export type Supervisor = FleetApi & {
@@ -51,91 +47,70 @@ export type Supervisor = FleetApi & {
   hintCancel: (taskId: string) => void
   claude: () => Promise<Claude>
   foundAtStart: () => string[]
-  subscribe: (listener: (notice: Notice) => void) => () => void
+  subscribe: Listeners['subscribe']
   /** No more claims; agents live on for the next daemon, or are ended and their tasks queued again. */
   close: (agents: 'keep' | 'end') => Promise<void>
 }
 
-/** An agent has most of its memory long before that. */
-const MEMORY_SETTLES_MS = 30_000
-
 /** A fleet that claims nothing before `begin`. */
 export function createSupervisor(deps: SupervisorDeps): Supervisor {
   const { settings, queue, attempts, hookEvents, projects, budgets, tmux, clock, logger } = deps
-  const watched = deps.pulse === undefined ? {} : { pulse: deps.pulse }
-  const loopOnQueue = () => watchLoop(queue, deps.pulse, deps.shared !== undefined)
+  const { redactor, rules, worktrees, shared, pulse } = deps
+  const isShared = shared !== undefined
+  const watched = pulse === undefined ? {} : { pulse }
+  const loopOnQueue = () => watchLoop(queue, pulse, isShared)
   const [reporting, claiming, renewing] = [loopOnQueue(), loopOnQueue(), loopOnQueue()]
   const meters = deps.meters ?? createMeters()
-  const listeners = new Set<(notice: Notice) => void>()
-  const found: string[] = []
-  let retention: Retention | null = null
 
-  const notify = (taskId: string, kind: Notice['kind']) => {
-    for (const listener of listeners) listener({ kind, taskId })
-    if (kind === 'state') sweep.hurry()
-  }
-
-  /** A task was moved by the queue, and may have taken others with it. */
-  const notifyEnd = (taskId: string) => {
-    notify(taskId, 'task')
-    cancelledWith(queue, taskId).then(
-      (ids) => ids.forEach((id) => notify(id, 'task')),
-      (err: unknown) => logger.warn({ err, taskId }, 'tasks that depend on it could not be looked up'),
-    )
-  }
+  const listeners = createListeners(queue, logger)
+  const { notify, notifyEnd } = listeners
+  listeners.subscribe(({ kind }) => kind === 'state' && sweep.hurry())
 
   const claude = createClaudeFinder({
     command: settings.claude.command ?? '',
     path: settings.claude.env['PATH'] ?? settings.inherited['PATH'] ?? '',
   })
-
-  const desk = createProjectDesk({ queue, projects })
+  const desk = createProjectDesk({ queue, projects, shared, logger })
   const places = createPlaces()
-  const workspaces = createWorkspaces({
-    home: settings.home,
-    worktrees: deps.worktrees,
-    places,
-    clock,
-    logger,
-  })
+  const workspaces = createWorkspaces({ home: settings.home, worktrees, places, clock, logger })
 
   const ingest = createIngest({
     ...watched,
     hookEvents,
-    redactor: deps.redactor,
+    redactor,
     clock,
     logger,
     took: (ms, events) => {
       meters.ingest.observe({}, ms / 1000)
       meters.hookEvents.add({}, events)
     },
-    onEvents: (lease, events) => {
-      runner.onEvents(lease, events)
-      notify(lease.taskId, 'hook')
-    },
+    onEvents,
   })
   const ruling = createRuling({
-    rulesOf: (project) => deps.rules.of(project),
+    rulesOf: (project) => rules.of(project),
     hookEvents,
     readSpool: ({ attempt }) => ingest.read(spoolOf(attempt)),
-    onEvents: ({ attempt }, events) => {
-      runner.onEvents(attempt, events)
-      notify(attempt.taskId, 'hook')
-    },
-    redactor: deps.redactor,
+    onEvents: ({ attempt }, events) => onEvents(attempt, events),
+    redactor,
     userHome: settings.userHome,
     clock,
     logger,
   })
+  const spend = createSpend({
+    budgets,
+    stored: (taskId) => notify(taskId, 'task'),
+    over: (task, why) => runner.end(task.id, endedBy('budget', why)),
+    logger,
+  })
   const runner = createRunner({
-    rules: deps.rules,
+    rules,
     settings,
     tmux,
     attempts,
     hookEvents,
     projects,
     ingest: () => ingest,
-    redactor: deps.redactor,
+    redactor,
     findClaude: claude,
     workspaces,
     clock,
@@ -185,16 +160,17 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     random: Math.random,
     logger,
   })
-  const takes = { ...settings.takes, elsewhere: deps.shared !== undefined }
+  const takes = { ...settings.takes, elsewhere: isShared }
   const passedOver = createPassedOver({
     queue: claiming.api,
     projects,
-    isShared: deps.shared !== undefined,
+    isShared,
     worksInPlace: workspaces.worksInPlace,
     holderOf: places.holderOf,
     isLimited: () => recovery.limits.holds().length > 0,
     limitedUntil: (task) => recovery.limits.until(modelOf(task)),
   })
+  const { spent } = budgets
   const dispatcher = createDispatcher({
     ...claiming.watched,
     queue: claiming.api,
@@ -208,16 +184,14 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
         meters.wait.observe({}, Math.max(0, clock() - Math.max(task.createdAt, task.scheduledAt)) / 1000)
       recovery.breakers.claimed(task)
     },
-    occupied: () =>
-      [...runner.agents.values()].filter(({ watcher }) => occupiesSlot(watcher?.view().state ?? 'spawning'))
-        .length,
-    isShared: deps.shared !== undefined,
-    starting: () =>
-      [...runner.agents.values()].filter(({ startedAt }) => clock() - startedAt < MEMORY_SETTLES_MS).length,
+    occupied: () => [...runner.agents.values()].filter(occupiesSlot).length,
+    isShared,
+    starting: () => [...runner.agents.values()].filter((agent) => isGrowing(agent, clock())).length,
     maxConcurrent: () => settings.maxConcurrent,
     minFreeMemoryMb: () => settings.minFreeMemoryMb,
     ready: async () => {
-      await ensureTmux()
+      // While no agent works nobody looks at tmux, so its end is noticed here.
+      await tmux.run([['display-message', '-p', '']], { readOnly: true }).catch(() => tmux.start())
       await claude()
     },
     onReaped: notifyEnd,
@@ -248,85 +222,25 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     runner,
     everyMs: settings.heartbeatMs,
     lost: () => meters.leasesLost.add({}),
-    fence: deps.shared?.fence,
+    fence: shared?.fence,
     logger,
   })
-  /** Found before the queue was joined. */
-  const left: string[] = []
-  const joining = createJoin({
-    async join() {
-      await deps.shared?.register()
-      await desk.tellAll()
-      note([
-        ...left.splice(0),
-        ...(await adoptAll({
-          queue,
-          attempts,
-          runner,
-          tmux,
-          clock,
-          logger,
-          home: settings.home,
-          stray: (what) =>
-            recovery.recorder.note({ kind: 'stray_ended', what, action: 'Nothing is left of it.' }),
-        })),
-      ])
-      await leases.renew()
-      const closed = await trees.atStart()
-      for (const sentence of closed) logger.info(sentence)
-      found.push(...closed)
+  let retention: Retention | null = null
+  const takeover = createTakeover(
+    deps,
+    { ingest, desk, runner, recovery, renew: leases.renew, trees },
+    () => {
       delivery.nudge()
       dispatcher.lift('starting')
       retention ??= createRetention({ queue, keepMs: settings.keepMs, logger })
     },
-    async meanwhile() {
-      const { claimed } = deps.shared ?? {}
-      const taken = claimed === undefined ? [] : await adoptProvisionally({ attempts, runner, tmux, claimed })
-      note([...left.splice(0), 'Supabase does not answer: nothing is claimed until it does.', ...taken])
-    },
-    retryMs: settings.sweepMs,
-    logger,
-  })
-
-  /** Where others ask for work on a project, they must find it. */
-  function projectsChanged(): void {
-    deps.shared?.describe().catch((err: unknown) => {
-      if (!isAway(err)) logger.warn({ err }, 'the queue could not be told of the projects of this machine')
-    })
-  }
-
-  function note(sentences: string[]): void {
-    found.push(...sentences)
-    for (const sentence of sentences) logger.info(sentence)
-    recovery.adopted(sentences)
-  }
-
+  )
   // A task that comes in meanwhile waits, until every agent of before is known.
   dispatcher.hold({ kind: 'starting', sentence: 'The daemon is starting.', until: null })
 
-  /** Stores what an agent has used since the last time, and ends it where a budget is used up. Never rejects. */
-  async function spend({ usage, task }: RunningAgent): Promise<void> {
-    const messages = (await usage?.update()) ?? []
-    if (messages.length === 0) return
-    try {
-      await budgets.record(task, messages)
-      notify(task.id, 'task')
-      const why = budgets.over(task)
-      if (why !== null) runner.end(task.id, endedBy('budget', why))
-    } catch (err) {
-      logger.error({ err, taskId: task.id }, 'what an agent used could not be stored; it is tried again')
-      usage?.again(messages)
-    }
-  }
-
-  // While no agent works nobody looks at tmux, so its end is noticed here.
-  async function ensureTmux(): Promise<void> {
-    await tmux.run([['display-message', '-p', '']], { readOnly: true }).catch(() => tmux.start())
-  }
-
-  /** Why no task of this project may start today, or null. */
-  function spent(project: string): string | null {
-    return budgets.dayOver() ?? budgets.projectOver(project)
+  function onEvents(lease: Lease, events: HookEvent[]): void {
+    runner.onEvents(lease, events)
+    notify(lease.taskId, 'hook')
   }
 
   function modelOf(task: ListedTask): string | null {
@@ -336,7 +250,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     queue,
     projects,
     attempts,
-    worktrees: deps.worktrees,
+    worktrees,
     desk,
     dispatcher,
     runner,
@@ -345,36 +259,22 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     places,
     recovery,
     budgets,
-    redactor: deps.redactor,
+    redactor,
     worker: settings.worker,
     takes,
     modelOf,
-    spent,
-    waitsHere: (taskId) => deps.shared?.waitsHere(taskId) === true,
-    notify,
-    notifyEnd,
-    projectsChanged,
+    waitsHere: (taskId) => shared?.waitsHere(taskId) === true,
+    listeners,
     cancelled: () => trees.nudge(),
     clock,
   })
 
   return {
-    async begin() {
-      const spools = await ingest.leftovers(join(settings.home, 'attempts'), (lease) => {
-        const attempt = attempts.get(lease)
-        return attempt === null ? null : spoolOf(attempt)
-      })
-      if (spools > 0)
-        left.push(`Events were left in ${spools} ${spools === 1 ? 'spool' : 'spools'}; they are stored now.`)
-      await joining.begin()
-    },
+    begin: takeover.begin,
     ...api,
     claude,
-    foundAtStart: () => found,
-    subscribe(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
+    foundAtStart: takeover.found,
+    subscribe: listeners.subscribe,
     recorder: recovery.recorder,
     pause: (hold) => dispatcher.hold(hold),
     lift: (kind) => dispatcher.lift(kind),
@@ -384,17 +284,9 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       if (runner.agents.has(taskId)) leases.renew().catch(() => undefined)
     },
     async close(mode) {
-      await joining.close()
+      await takeover.close()
       await dispatcher.close()
-      if (mode === 'end') {
-        const ends = [...runner.agents.keys()]
-        for (const id of ends) runner.end(id, endedBy('drain', 'ccm was stopped; the task is queued again.'))
-        const until = clock() + 2 * settings.exitMs + 5000
-        while (runner.agents.size > 0 && clock() < until)
-          await new Promise((resolve) => setTimeout(resolve, 50))
-        if (runner.agents.size > 0)
-          throw new CcmError('INTERNAL', `${runner.agents.size} agents did not end in time.`)
-      }
+      if (mode === 'end') await runner.endAll()
       await retention?.close()
       leases.close()
       await trees.close()

@@ -1,0 +1,53 @@
+import type { Logger } from 'pino'
+import { isOver, type AgentState, type WaitKind } from '../core/agent-state.ts'
+import type { HookEvent } from '../core/hook-event.ts'
+import { initialView, move, type Change, type Step, type View } from '../core/view.ts'
+import { onHook } from '../core/watch.ts'
+
+/** What is stored of an agent that is taken back after a restart. */
+export type StoredPast = {
+  /** Its hook events, oldest first. */
+  past: Iterable<HookEvent>
+  busyMs: number
+  /** The state as it was stored last. */
+  stored: { state: AgentState; waitKind: WaitKind | null }
+}
+
+/** One that brings out a fault of ours says nothing: kept, it would be the last one that this agent ever said. */
+export function hear(view: View, { payload, at }: HookEvent, logger: Logger): Step {
+  try {
+    return onHook(view, payload, at)
+  } catch (err) {
+    logger.error({ err, event: payload.hook_event_name }, 'a hook event could not be understood')
+    return { view, change: null }
+  }
+}
+
+/**
+ * Where an agent's past has led, and how often it was asked the neutral `question` by then. The events are the truth
+ * about it, so its states are computed again, and not stored again.
+ */
+export function hearPast(
+  past: Iterable<HookEvent>,
+  startedAt: number,
+  question: string,
+  logger: Logger,
+): { view: View; nudges: number } {
+  const why = { reason: 'It was taken back.', source: 'supervisor', evidence: '' } as const
+  let { view } = move(initialView(startedAt), startedAt, 'opened', why)
+  let nudges = 0
+  for (const event of past) {
+    view = hear(view, event, logger).view
+    if (event.payload.prompt === question) nudges++
+  }
+  return { view, nudges }
+}
+
+/** What came while no daemon ran has moved the state: the change that the record lacks, or null. */
+export function changeSince(stored: StoredPast['stored'], view: View): Change | null {
+  const { state: to, waitKind, reason } = view
+  if (isOver(stored.state) || (to === stored.state && waitKind === stored.waitKind)) return null
+  const cue = to === 'waiting' ? 'asked' : to === 'working' ? 'active' : 'opened'
+  const evidence = 'Its hook events were read again after a restart.'
+  return { from: stored.state, to, waitKind, cue, reason, source: 'supervisor', evidence }
+}

@@ -1,0 +1,88 @@
+import { join } from 'node:path'
+import { adoptAll, adoptProvisionally } from './adopt.ts'
+import type { Ingest } from './ingest.ts'
+import { createJoin } from './join.ts'
+import type { ProjectDesk } from './project-desk.ts'
+import type { Recovery } from './recovery.ts'
+import type { Runner } from './runner.ts'
+import { spoolOf } from './running-agent.ts'
+import type { SupervisorDeps } from './supervisor-deps.ts'
+import type { WorkspaceSweep } from './workspace-sweep.ts'
+
+/** What a fleet does before its first claim: it takes over what an earlier daemon left. */
+export type Takeover = {
+  /** Resolves once everything is taken over, or what can be while the queue does not answer. */
+  begin: () => Promise<void>
+  /** What was found, one sentence each. */
+  found: () => string[]
+  close: () => Promise<void>
+}
+
+/**
+ * Nothing may be claimed before `joined` is called: every agent of before is known then, and the queue has heard of
+ * this worker. That comes with `begin`, or as soon as the queue answers.
+ */
+export function createTakeover(
+  deps: SupervisorDeps,
+  fleet: {
+    ingest: Ingest
+    desk: ProjectDesk
+    runner: Runner
+    recovery: Recovery
+    renew: () => Promise<void>
+    trees: WorkspaceSweep
+  },
+  joined: () => void,
+): Takeover {
+  const { settings, queue, attempts, tmux, clock, logger, shared } = deps
+  const { ingest, desk, runner, recovery, renew, trees } = fleet
+  const found: string[] = []
+  /** Found before the queue was joined. */
+  const left: string[] = []
+
+  function note(sentences: string[]): void {
+    found.push(...sentences)
+    for (const sentence of sentences) logger.info(sentence)
+    recovery.adopted(sentences)
+  }
+
+  const joining = createJoin({
+    async join() {
+      await shared?.register()
+      await desk.tellAll()
+      const stray = (what: string) =>
+        recovery.recorder.note({ kind: 'stray_ended', what, action: 'Nothing is left of it.' })
+      const { home } = settings
+      const adopted = await adoptAll({ queue, attempts, runner, tmux, clock, logger, home, stray })
+      note([...left.splice(0), ...adopted])
+      await renew()
+      const closed = await trees.atStart()
+      for (const sentence of closed) logger.info(sentence)
+      found.push(...closed)
+      joined()
+    },
+    async meanwhile() {
+      const taken =
+        shared === undefined
+          ? []
+          : await adoptProvisionally({ attempts, runner, tmux, claimed: shared.claimed })
+      note([...left.splice(0), 'Supabase does not answer: nothing is claimed until it does.', ...taken])
+    },
+    retryMs: settings.sweepMs,
+    logger,
+  })
+
+  return {
+    async begin() {
+      const spools = await ingest.leftovers(join(settings.home, 'attempts'), (lease) => {
+        const attempt = attempts.get(lease)
+        return attempt === null ? null : spoolOf(attempt)
+      })
+      if (spools > 0)
+        left.push(`Events were left in ${spools} ${spools === 1 ? 'spool' : 'spools'}; they are stored now.`)
+      await joining.begin()
+    },
+    found: () => found,
+    close: () => joining.close(),
+  }
+}
