@@ -59,6 +59,7 @@ import { createSupervisor } from './supervisor/supervisor.ts'
 import { hangSentence, readHang, startWatchdog } from './supervisor/watchdog.ts'
 import type { Settings } from './supervisor/settings.ts'
 import { openTmuxServer } from './tmux/server.ts'
+import { missingTemplates } from './daemon/templates.ts'
 import { createTelegramDesk } from './daemon/telegram-desk.ts'
 import { tmuxFolder, tmuxHost } from './daemon/tmux-host.ts'
 
@@ -406,6 +407,10 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   await outside.inbox.begin()
   telegram?.begin()
   await scheduler.begin()
+  void deps.templates.list().then((templates) => {
+    for (const sentence of missingTemplates(config, templates))
+      logger.warn({ code: 'BAD_TEMPLATE' }, sentence)
+  })
   if (!options.background)
     for (const sentence of [...hung, ...supervisor.foundAtStart()]) process.stderr.write(`${sentence}\n`)
   const agents = await ending.promise

@@ -5,6 +5,8 @@ import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import { pino } from 'pino'
 import { CcmError, messageOf } from '../core/errors.ts'
+import { readTemplateRow } from '../protocol/template.ts'
+import type { SupabaseAccess } from '../queue/supabase/check.ts'
 import { inspectDatabase } from '../store/inspect.ts'
 import type { CliContext, ConfigView } from './context.ts'
 import { findPackageRoot } from './package-root.ts'
@@ -75,10 +77,28 @@ async function checkQueue(context: CliContext): Promise<Check[]> {
     if (access === null) return []
     const { checkSupabase } = await import('../queue/supabase/check.ts')
     const checks = await checkSupabase(access, { make: false, logger: pino({ level: 'silent' }) })
-    return checks.map((check) => ({ ...check, name: `supabase ${check.name}` }))
+    const named = checks.map((check) => ({ ...check, name: `supabase ${check.name}` }))
+    return checks.some(({ state }) => state === 'failed') ? named : [...named, await checkTemplates(access)]
   } catch (error) {
     return [failed('supabase', messageOf(error), 'Set it up again: ccm supabase init')]
   }
+}
+
+/** Rows that anybody of the team may have written: one that nobody can use stops no machine, so it is a note. */
+async function checkTemplates(access: SupabaseAccess): Promise<Check> {
+  const { createSupabase } = await import('../queue/supabase/client.ts')
+  const { listTemplateRows, TEMPLATES_MAX } = await import('../queue/supabase/templates.ts')
+  const { client } = createSupabase(access)
+  const rows = await listTemplateRows(client, { ...access, limit: TEMPLATES_MAX + 1 })
+  const faults = rows.map(readTemplateRow).flatMap((read) => ('fault' in read ? [read.fault] : []))
+  if (rows.length > TEMPLATES_MAX) faults.push(`There are more than ${TEMPLATES_MAX}; the last are not used.`)
+  return faults.length === 0
+    ? ok('supabase templates', `${rows.length} can be used`)
+    : note(
+        'supabase templates',
+        `${faults.length} of ${rows.length} cannot be used: ${faults.join(' ')}`,
+        'Mend the rows of the table templates in the dashboard.',
+      )
 }
 
 function checkNode(): Check {

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { CcmError } from '../core/errors.ts'
+import type { StatusJson } from '../protocol/daemon.ts'
 import type { TemplateBody, TemplateJson } from '../protocol/template.ts'
 import { printJson, type CliContext, type DefineCommand } from './context.ts'
 import { showDuration } from './duration.ts'
@@ -20,19 +21,19 @@ export const templatesCommand: DefineCommand = (context, done) => {
     const { api } = await context.daemon({ start: true })
     const templates = await api.templates()
     if (options.json) printJson(context, templates)
-    else if (templates.length === 0) {
-      context.stdout.write(
-        'No templates. Add one: ccm templates add NAME "PROMPT", or templates/NAME.md beside ccm.toml.\n',
-      )
-    } else {
-      const rows = templates.map(({ name, variables, description, prompt }) => [
+    else {
+      const paint = createPaint(context.stdout, context.env)
+      const rows = templates.map(({ name, stored_in, variables, description, prompt }) => [
         name,
+        stored_in,
         Object.keys(variables).join(', '),
         oneLine(description === '' ? prompt : description),
       ])
-      const paint = createPaint(context.stdout, context.env)
-      const header = ['NAME', 'VARIABLES', 'ABOUT']
-      context.stdout.write(`${table(header, rows, paint, context.stdout).join('\n')}\n`)
+      const lines =
+        rows.length === 0
+          ? ['No templates. Add one: ccm templates add NAME "PROMPT", or templates/NAME.md beside ccm.toml.']
+          : table(['NAME', 'IN', 'VARIABLES', 'ABOUT'], rows, paint, context.stdout)
+      context.stdout.write(`${[...lines, ...sharedLines((await api.status()).shared, paint)].join('\n')}\n`)
     }
     done(EXIT.ok)
   }
@@ -67,6 +68,19 @@ export const templatesCommand: DefineCommand = (context, done) => {
       ],
     },
   )
+}
+
+/** What is to be known of the templates in Supabase beside those that count. */
+function sharedLines(shared: StatusJson['shared'], paint: Paint): string[] {
+  if (shared === null) return []
+  const { read_at, faults } = shared.templates
+  const age =
+    read_at === null ? 'its templates were never read here' : `its templates are those of ${read_at}`
+  return [
+    ...(shared.supabase === 'ok' ? [] : ['', `Supabase does not answer: ${age}.`]),
+    ...(faults.length === 0 ? [] : ['', paint.bold('Not usable in Supabase')]),
+    ...faults.map((fault) => `  ${oneLine(fault, 500)}`),
+  ]
 }
 
 /** The prompt alone, or a whole template as `show --json` prints it: of both every fault is told by the daemon. */
@@ -110,7 +124,12 @@ async function readTemplate(context: CliContext, file: string): Promise<Template
   const text = file === '-' ? await readAll(context.stdin) : await readFile(file, 'utf8').catch(() => null)
   if (text === null) throw new CcmError('BAD_INPUT', `The file ${oneLine(file, 200)} cannot be read.`)
   try {
-    const { name: _name, stored_in: _storedIn, ...template } = JSON.parse(text) as Partial<TemplateJson>
+    const {
+      name: _name,
+      stored_in: _storedIn,
+      hides: _hides,
+      ...template
+    } = JSON.parse(text) as Partial<TemplateJson>
     return template as TemplateBody
   } catch {
     throw new CcmError('BAD_INPUT', `${file === '-' ? 'Standard input' : oneLine(file, 200)} is no JSON.`)
@@ -129,6 +148,7 @@ function linesOf(template: TemplateJson, paint: Paint): string[] {
   const variables = Object.entries(template.variables)
   return [
     paint.bold(template.name),
+    ...row('in', [template.stored_in, ...template.hides.map((place) => `hides that of ${place}`)].join(', ')),
     ...row('about', template.description),
     ...row('role', template.role),
     ...row('model', template.model),

@@ -48,19 +48,6 @@ export function loadConfig(env: Environment, cwd: string): Config {
     for (const sentence of templateFaults(template))
       faults.push(`${where(['templates', template.name])}: ${sentence}`)
   }
-  if (parsed.success) {
-    const names = templates.map(({ name }) => name)
-    const { github, alertmanager, telegram } = parsed.data
-    const used = {
-      github: github.rules.flatMap(({ template }) => template ?? []),
-      alertmanager: alertmanager.rules.flatMap(({ template }) => template ?? []),
-      telegram: telegram.template === '' ? [] : [telegram.template],
-    }
-    for (const [section, given] of Object.entries(used)) {
-      for (const name of given.filter((name) => !names.includes(name)))
-        faults.push(`${where([section])}: ${section} names the template ${name}, which does not exist.`)
-    }
-  }
   if (!parsed.success || faults.length > 0) throw badConfig(faults)
   return { home, file, ...toConfig(parsed.data, env), origins, values: flat(parsed.data) }
 }

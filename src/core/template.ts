@@ -1,3 +1,4 @@
+import { narrowed, type Rights } from './rights.ts'
 import type { PermissionMode } from './task.ts'
 
 /** What may be put in place of `{{name}}`. Without a default it must be given, unless it is not required. */
@@ -25,6 +26,47 @@ export type Template = {
   maxCostUsd: number | null
   /** Runs with the rights of [outside] only, whoever asks for it. */
   restricted: boolean
+}
+
+/** Where a template stands: the owner's files, this machine's database, or that of all machines of the system. */
+export const TEMPLATE_PLACES = ['file', 'database', 'supabase'] as const
+export type TemplatePlace = (typeof TEMPLATE_PLACES)[number]
+
+/** A template that counts, and the places whose template of the same name it hides. */
+export type PlacedTemplate = Template & { storedIn: TemplatePlace; hides: TemplatePlace[] }
+
+/**
+ * One template a name, by name. Of two with one name that counts which fewer people can write: the owner of this
+ * machine writes files, its administrators the database, and whoever holds the system's key Supabase.
+ */
+export function templatesOf(of: Partial<Record<TemplatePlace, readonly Template[]>>): PlacedTemplate[] {
+  const found = new Map<string, PlacedTemplate>()
+  for (const storedIn of TEMPLATE_PLACES) {
+    for (const template of of[storedIn] ?? []) {
+      const before = found.get(template.name)
+      if (before === undefined) found.set(template.name, { ...template, storedIn, hides: [] })
+      else before.hides.push(storedIn)
+    }
+  }
+  return [...found.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** What tasks may do at most. */
+type Limit = Rights & { permissionMode: PermissionMode }
+
+/**
+ * The template with the rights that it may give a task: a file's are its owner's word; one of this machine's database
+ * gives a restricted task no more than `outside`, and one of Supabase no task more than the limit it is under.
+ */
+export function templateWithin<T extends Template & { storedIn: TemplatePlace }>(
+  template: T,
+  isRestricted: boolean,
+  limits: { project: Limit; outside: Limit },
+): T {
+  const { storedIn } = template
+  if (storedIn === 'file' || (storedIn === 'database' && !isRestricted)) return template
+  const { permissionMode, allowedTools } = narrowed(template, isRestricted ? limits.outside : limits.project)
+  return { ...template, permissionMode, allowedTools: [...allowedTools] }
 }
 
 const PLACE = /\{\{\s*([a-z][a-z0-9_]*)\s*\}\}/g

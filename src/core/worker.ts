@@ -29,6 +29,16 @@ export type SharedState = {
   /** Looks without a nudge, and new tasks claimed that no event had told of. */
   sweeps: number
   unannounced: number
+  templates: SharedTemplatesState
+}
+
+/** The templates in Supabase as this machine knows them. */
+export type SharedTemplatesState = {
+  /** When they were read last; null: never. Milliseconds since 1970. */
+  readAt: number | null
+  usable: number
+  /** Rows that cannot be used, one sentence each. */
+  faults: string[]
 }
 
 /** Something that happened to a task's agent, for people who look at the shared queue. */

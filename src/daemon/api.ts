@@ -8,9 +8,12 @@ import { messageOf } from '../core/errors.ts'
 import type { Meters } from '../core/meters.ts'
 import type { Lease } from '../core/queue.ts'
 import type { Task } from '../core/task.ts'
+import type { SharedState } from '../core/worker.ts'
 import { limitOf } from './daemon-settings.ts'
 import { tmuxState } from './fitness.ts'
+import { createTemplates } from './templates.ts'
 import type { AppDeps, TaskView } from '../http/deps.ts'
+import { toIso } from '../protocol/time.ts'
 import type { Outside } from './outside.ts'
 import type { ChosenQueue } from './queue-choice.ts'
 import { createApiKeys } from '../store/api-keys.ts'
@@ -163,8 +166,13 @@ export function createApiDeps(of: Parts): AppDeps {
       approve: async (id, by) => outside.inbox.approve(id, by),
       refuse: async (id, by, reason) => outside.inbox.refuse(id, by, reason),
     },
-    templates: config.templates,
-    storedTemplates: createStoredTemplates(db, clock),
+    templates: createTemplates({
+      config,
+      stored: createStoredTemplates(db, clock),
+      shared: chosen.templates,
+      projects,
+      limitOf: (project) => limitOf(project, settings.claude),
+    }),
     webhooks: outside.webhooks,
     worker,
     rightsOf: (project) => limitOf(project, settings.claude),
@@ -207,7 +215,7 @@ export function createApiDeps(of: Parts): AppDeps {
       claude: await supervisor.claude().catch((error: unknown) => ({ problem: messageOf(error) })),
       kept_by: of.keptBy,
       events: hookEvents.oddOnes(),
-      shared: chosen.state(),
+      shared: sharedJson(chosen.state()),
       found_at_start: [...of.hung, ...db.notices, ...supervisor.foundAtStart()],
     }),
     health: of.health,
@@ -217,6 +225,15 @@ export function createApiDeps(of: Parts): AppDeps {
       return { answer: await supervisor.hold(taskId, attempt, payload, signal) }
     },
     shutdown: of.shutdown,
+  }
+}
+
+function sharedJson(state: SharedState | null): Awaited<ReturnType<AppDeps['status']>>['shared'] {
+  if (state === null) return null
+  const { readAt, ...templates } = state.templates
+  return {
+    ...state,
+    templates: { ...templates, read_at: readAt === null ? null : toIso(readAt) },
   }
 }
 

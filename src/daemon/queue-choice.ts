@@ -10,6 +10,7 @@ import { readSecret } from '../config/secrets.ts'
 import type { Database } from '../store/database.ts'
 import type { Notes } from '../store/notes.ts'
 import type { Projects } from '../store/projects.ts'
+import type { Template } from '../core/template.ts'
 import type { SharedState, Worker } from '../core/worker.ts'
 import type { Subscription } from '../queue/supabase/subscription.ts'
 import { createAcceptedTasks } from '../store/accepted-tasks.ts'
@@ -18,6 +19,7 @@ import { createSharedTasks } from '../store/shared-tasks.ts'
 import { createArrivals } from '../supervisor/arrivals.ts'
 import { createCached } from '../supervisor/cached.ts'
 import { createTeller, type Teller } from '../supervisor/teller.ts'
+import { createSharedTemplates } from './shared-templates.ts'
 import { createFence } from '../supervisor/fence.ts'
 import { createHandOver } from '../supervisor/hand-over.ts'
 import { createSharedQueue, isAway, ownTask, type RightsLimit } from '../supervisor/shared-queue.ts'
@@ -42,6 +44,8 @@ export type ChosenQueue = {
   state: () => SharedState | null
   /** All workers of the system, up to 5 s old, or as the queue said last; null: the queue is this machine's own. */
   workers: (() => Promise<Worker[]>) | null
+  /** The templates of the system, or as they were read last; likewise. */
+  templates: (() => Promise<readonly Template[]>) | null
   close: () => Promise<void>
 }
 
@@ -117,6 +121,7 @@ export async function chooseQueue(deps: ChoiceDeps): Promise<ChosenQueue> {
     begin: null,
     state: () => null,
     workers: null,
+    templates: null,
     close: async () => undefined,
   }
 }
@@ -134,6 +139,7 @@ async function chooseShared(
   const listeners = new Set<(word: 'ok' | 'down') => void>()
   const { createSubscription } = await import('../queue/supabase/subscription.ts')
   const { createSharedRecords } = await import('../queue/supabase/records.ts')
+  const { listTemplateRows, TEMPLATES_MAX } = await import('../queue/supabase/templates.ts')
   const { listWorkers } = await import('../queue/supabase/workers.ts')
   const { call, client, connect } = createSupabase({ url: settings.url, secretKey })
   const link = createLink(call, (word, err) => {
@@ -202,6 +208,16 @@ async function chooseShared(
     mayBeOld: isAway,
     clock: () => uptime() * 1000,
   })
+  const templates = createSharedTemplates({
+    read: () => listTemplateRows(client, { system, secretKey, limit: TEMPLATES_MAX + 1 }),
+    max: TEMPLATES_MAX,
+    isDown,
+    system: `${settings.url} ${system}`,
+    notes: deps.notes,
+    clock: deps.clock,
+    uptime: () => uptime() * 1000,
+    logger,
+  })
   let teller: Teller | null = null
   const register = once(async () => void (await remote.register()))
   const late = new Promise<void>((resolve) => setTimeout(resolve, FIRST_ANSWER_MS).unref())
@@ -227,6 +243,7 @@ async function chooseShared(
     },
     begin({ wake, hintCancel, changed, running, pulse, subscribe }) {
       handOver.begin(changed, pulse)
+      templates.begin()
       const watched = pulse === undefined ? {} : { pulse }
       subscription = createSubscription({
         ...watched,
@@ -264,9 +281,12 @@ async function chooseShared(
       realtime: subscription?.state() ?? 'connecting',
       ...(subscription?.counts() ?? { events: 0, readies: 0, channels: 0, clients: 0 }),
       ...arrivals.counts(),
+      templates: templates.state(),
     }),
     workers: async () => (isDown() ? workers.last() : null) ?? workers.get(),
+    templates: templates.list,
     async close() {
+      templates.close()
       await subscription?.close()
       await handOver.close()
       await teller?.close()

@@ -100,7 +100,9 @@ export async function createTelegramDesk(options: {
         }
       if (!(await deps.projects.list()).some(({ name }) => name === project))
         return { said: `There is no project ${project}.`, code: 'NOT_FOUND' }
-      const template = deps.templates.find(({ name }) => name === config.template) ?? PLAIN
+      const { template, missing } = await deps.templates.forOutside(config.template, PLAIN)
+      if (missing !== null)
+        return { said: `${missing} It is named in [telegram].`, project, code: 'NOT_FOUND' }
       const task = outsideTask({
         template,
         values: { sender: by, project },

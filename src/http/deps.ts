@@ -10,7 +10,7 @@ import type { TaskQuery } from '../core/task-list.ts'
 import type { Schedule, ScheduleRun } from '../core/schedule.ts'
 import type { Rights } from '../core/rights.ts'
 import type { ListedTask, NewTask, PermissionMode, Task } from '../core/task.ts'
-import type { Template } from '../core/template.ts'
+import type { PlacedTemplate, Template } from '../core/template.ts'
 import type { Timeline } from '../core/timeline.ts'
 import type { SearchFilter, SearchHit } from '../store/search.ts'
 import type { ApplyHow } from '../core/workspace.ts'
@@ -175,10 +175,23 @@ export type AppDeps = {
     /** 128 random bits as hex: see outsideBlock. */
     boundary: () => string
   }
-  /** The task templates of the configuration, by name. */
-  templates: readonly Template[]
-  /** Those of the database. */
-  storedTemplates: StoredTemplates
+  templates: {
+    /** All that count, wherever they stand, by name. */
+    list: () => Promise<PlacedTemplate[]>
+    /** Those of this machine's database. */
+    stored: StoredTemplates
+    /** The template with the rights it may give a task of this source there; throws DIR_UNUSABLE. */
+    within: (
+      template: PlacedTemplate,
+      place: { name: string | null; dir: string | null },
+      source: string,
+    ) => PlacedTemplate
+    /** The one of this name for a task from outside, or `plain`: where none is named, and where it is missing. */
+    forOutside: (
+      name: string | null,
+      plain: Template,
+    ) => Promise<{ template: Template; missing: string | null }>
+  }
   /** Requests from outside; `approve` and `refuse` throw CONFLICT where nothing is left to decide, null: no such entry. */
   inbox: {
     /** Newest first. */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { at } from './time.ts'
 
 /** `GET /api/status`. */
 export const StatusJson = z
@@ -40,6 +41,8 @@ export const StatusJson = z
         /** Looks without a nudge, and new tasks claimed that no event had told of. */
         sweeps: z.int(),
         unannounced: z.int(),
+        /** The templates there: when they were read last (null: never), and why some cannot be used. */
+        templates: z.object({ read_at: at.nullable(), usable: z.int(), faults: z.array(z.string()) }),
       })
       .nullable(),
     /** What the last start found and did about it, one sentence each. */

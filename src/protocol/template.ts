@@ -1,12 +1,16 @@
 import { z } from 'zod'
 import { PERMISSION_MODES } from '../core/task.ts'
-import type { Template } from '../core/template.ts'
+import { TEMPLATE_PLACES, templateFaults, type PlacedTemplate, type Template } from '../core/template.ts'
+import { faultsOf, shown } from './faults.ts'
 import { paged } from './list.ts'
 import { Prompt } from './new-task.ts'
 import { ProjectName } from './project.ts'
 
 /** Query of `GET /api/templates`. */
 export const TemplateFilter = z.strictObject(paged(['name', '-name']))
+
+/** Of one row. */
+const FAULTS_TOLD = 5
 
 const tool = z.string().min(1).max(1000)
 const text = z.string().max(50_000)
@@ -55,8 +59,10 @@ export type NewTemplateBody = z.input<typeof NewTemplateBody>
 export const TemplateJson = z
   .object({
     name: z.string(),
-    /** Where it stands: in the configuration's files, or in the daemon's database. */
-    stored_in: z.enum(['file', 'database']),
+    /** Where it stands: in the configuration's files, in the daemon's database, or in Supabase. */
+    stored_in: z.enum(TEMPLATE_PLACES),
+    /** Where another of its name stands, which does not count. */
+    hides: z.array(z.enum(TEMPLATE_PLACES)),
     description: z.string(),
     prompt: z.string(),
     variables: z.record(
@@ -97,10 +103,26 @@ export function toTemplate(name: string, body: z.output<typeof TemplateBody>): T
   }
 }
 
-export function toTemplateJson(template: Template, storedIn: TemplateJson['stored_in']): TemplateJson {
+/** A row of the table `templates` of Supabase, which anybody may have written: what it says, or why nobody can use it. */
+export function readTemplateRow(row: unknown): { template: Template } | { fault: string } {
+  const parsed = NewTemplateBody.safeParse(row, { jitless: true })
+  if (parsed.success) {
+    const { name, ...body } = parsed.data
+    const template = toTemplate(name, body)
+    const faults = templateFaults(template)
+    return faults.length === 0 ? { template } : { fault: faults.join(' ') }
+  }
+  const { name } = (row ?? {}) as { name?: unknown }
+  const faults = faultsOf(parsed.error.issues, () => []).map(({ sentence }) => sentence)
+  const which = typeof name === 'string' ? `The template ${shown(name)}` : 'A template without a name'
+  return { fault: `${which}: ${faults.slice(0, FAULTS_TOLD).join(' ')}` }
+}
+
+export function toTemplateJson(template: PlacedTemplate): TemplateJson {
   return {
     name: template.name,
-    stored_in: storedIn,
+    stored_in: template.storedIn,
+    hides: template.hides,
     description: template.description,
     prompt: template.prompt,
     variables: Object.fromEntries(

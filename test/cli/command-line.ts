@@ -19,14 +19,9 @@ import type { AppDeps, Notice, TaskRequest, TaskView } from '../../src/http/deps
 import { listen } from '../../src/http/listen.ts'
 import type { PendingQuestion } from '../../src/protocol/answer.ts'
 import { createFakeProjects } from '../http/fake-projects.ts'
-import { REVIEW, createFakeInbox, fakeWebhooks } from '../http/fake-inbox.ts'
+import { createFakeInbox, fakeTemplates, fakeWebhooks } from '../http/fake-inbox.ts'
 import { createFakeSchedules } from '../http/fake-schedules.ts'
-import {
-  createIdempotencyInMemory,
-  createKeysInMemory,
-  createTemplatesInMemory,
-  listedOf,
-} from '../http/fake-daemon.ts'
+import { createIdempotencyInMemory, createKeysInMemory, listedOf } from '../http/fake-daemon.ts'
 
 const TOKEN = 'token-of-the-test'
 
@@ -161,10 +156,9 @@ export async function serveDaemon(
       screen: async () => null,
     },
     inbox: createFakeInbox(),
-    templates: [REVIEW],
+    templates: fakeTemplates(),
     webhooks: fakeWebhooks(),
     keys: createKeysInMemory(),
-    storedTemplates: createTemplatesInMemory(),
     idempotency: createIdempotencyInMemory(),
     worker: 'local',
     rightsOf: () => ({ permissionMode: 'acceptEdits', allowedTools: ['Bash(npm test:*)'] }),

@@ -12,7 +12,7 @@ test('a template is added, copied by what show prints, replaced and removed', as
     code: 0,
     stdout: 'Added: greet\n',
   })
-  expect((await ccm('list')).stdout).toMatch(/greet +who +Greets/)
+  expect((await ccm('list')).stdout).toMatch(/greet +database +who +Greets/)
   const shown = (await ccm('show', 'greet', '--json')).stdout
   const file = join(daemon.home, 'greet.json')
   writeFileSync(file, shown)

@@ -5,12 +5,11 @@ import { columnsOf, type RecordedEvent } from '../../src/core/hook-kind.ts'
 import { LOCAL, SCOPES, type Principal } from '../../src/core/principal.ts'
 import { placeOf, type TaskPlace, type TaskQuery } from '../../src/core/task-list.ts'
 import { PLAIN_TASK, type ListedTask, type Task } from '../../src/core/task.ts'
-import type { Template } from '../../src/core/template.ts'
 import type { AuditEntry } from '../../src/core/audit.ts'
 import type { Idempotency, KeptReply } from '../../src/store/idempotency.ts'
 import type { ApiKey, ApiKeys } from '../../src/store/api-keys.ts'
 import type { AppDeps, EventQuery, Notice, TaskView } from '../../src/http/deps.ts'
-import { REVIEW, createFakeInbox, fakeWebhooks } from './fake-inbox.ts'
+import { createFakeInbox, fakeTemplates, fakeWebhooks } from './fake-inbox.ts'
 import { createFakeProjects } from './fake-projects.ts'
 import { createFakeSchedules } from './fake-schedules.ts'
 
@@ -135,8 +134,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
     }),
     health: async () => ({ status: 'ok', database: 'ok', tmux: 'ok' }),
     inbox: createFakeInbox(),
-    templates: [REVIEW],
-    storedTemplates: createTemplatesInMemory(),
+    templates: fakeTemplates(),
     webhooks: fakeWebhooks(),
     keys: createKeysInMemory(),
     idempotency: createIdempotencyInMemory(),
@@ -274,18 +272,6 @@ export function createKeysInMemory(): ApiKeys {
     used: () => undefined,
     revokeUser: (id, at) => void revokedUsers.set(id, at),
     userRevokedAt: (id) => revokedUsers.get(id) ?? null,
-  }
-}
-
-/** Templates that end with the test. */
-export function createTemplatesInMemory(): AppDeps['storedTemplates'] {
-  const templates = new Map<string, Template>()
-  const put = (template: Template) => void templates.set(template.name, template)
-  return {
-    list: () => [...templates.values()],
-    add: (template) => !templates.has(template.name) && (put(template), true),
-    put,
-    remove: (name) => templates.delete(name),
   }
 }
 

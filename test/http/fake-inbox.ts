@@ -1,6 +1,8 @@
 import type { InboxEntry } from '../../src/core/inbox.ts'
 import type { Template } from '../../src/core/template.ts'
+import { createTemplates } from '../../src/daemon/templates.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
+import type { RightsLimit } from '../../src/supervisor/shared-queue.ts'
 
 /** An inbox of arrays: with what is given in it. */
 export function createFakeInbox(entries: InboxEntry[] = []): AppDeps['inbox'] {
@@ -37,6 +39,33 @@ export const REVIEW: Template = {
   maxTokens: null,
   maxCostUsd: null,
   restricted: false,
+}
+
+/** The one lookup of the daemon over these files, and over a database that ends with the test. */
+export function fakeTemplates(
+  file: Template[] = [REVIEW],
+  more: { stored?: AppDeps['templates']['stored']; supabase?: Template[]; limit?: RightsLimit } = {},
+): AppDeps['templates'] {
+  return createTemplates({
+    config: { templates: file, outside: { permissionMode: 'dontAsk', allowedTools: ['Bash(npm test:*)'] } },
+    stored: more.stored ?? createTemplatesInMemory(),
+    shared: more.supabase === undefined ? null : async () => more.supabase ?? [],
+    projects: { byName: () => null, byDir: () => null },
+    limitOf: () =>
+      more.limit ?? { permissionMode: 'acceptEdits', allowedTools: ['Bash(npm test:*)'], inPlace: false },
+  })
+}
+
+/** Templates that end with the test. */
+function createTemplatesInMemory(): AppDeps['templates']['stored'] {
+  const templates = new Map<string, Template>()
+  const put = (template: Template) => void templates.set(template.name, template)
+  return {
+    list: () => [...templates.values()],
+    add: (template) => !templates.has(template.name) && (put(template), true),
+    put,
+    remove: (name) => templates.delete(name),
+  }
 }
 
 /** All webhooks with their secrets; nothing comes of what they accept. */

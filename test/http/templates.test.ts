@@ -4,10 +4,10 @@ import { createStoredTemplates } from '../../src/store/templates.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
 import { createApp as createCheckedApp } from './checked-app.ts'
 import { createFakeDaemon, rightful } from './fake-daemon.ts'
-import { REVIEW } from './fake-inbox.ts'
+import { REVIEW, fakeTemplates } from './fake-inbox.ts'
 
 function stage(changes: Partial<typeof REVIEW> = {}) {
-  const daemon = createFakeDaemon({ templates: [{ ...REVIEW, ...changes }] })
+  const daemon = createFakeDaemon({ templates: fakeTemplates([{ ...REVIEW, ...changes }]) })
   const app = createApp(daemon.deps)
   const add = async (body: object, key = 'right-token') => {
     const reply = await app.request('/api/tasks', {
@@ -89,7 +89,9 @@ test('templates are listed and shown', async () => {
 test('templates of the database are added, replaced, used and removed, and outlive the daemon', async () => {
   using home = temporaryHome()
   const db = openForTest(home.file)
-  const daemon = createFakeDaemon({ storedTemplates: createStoredTemplates(db, () => 1) })
+  const daemon = createFakeDaemon({
+    templates: fakeTemplates([REVIEW], { stored: createStoredTemplates(db, () => 1) }),
+  })
   const app = createCheckedApp(daemon.deps)
   const ask = async (method: string, path: string, body?: object, key = 'right-token') => {
     const headers = rightful({ 'content-type': 'application/json', authorization: `Bearer ${key}` })
@@ -136,7 +138,7 @@ test('templates of the database are added, replaced, used and removed, and outli
 
 test('a template of the configuration goes before one of the database, and is not changed through the API', async () => {
   const daemon = createFakeDaemon()
-  daemon.deps.storedTemplates.put({ ...REVIEW, prompt: 'Something else.', variables: {} })
+  daemon.deps.templates.stored.put({ ...REVIEW, prompt: 'Something else.', variables: {} })
   const app = createCheckedApp(daemon.deps)
   const ask = async (method: string, path: string, body?: object) => {
     const headers = rightful({ 'content-type': 'application/json' })
@@ -151,5 +153,89 @@ test('a template of the configuration goes before one of the database, and is no
   expect(await ask('DELETE', '/api/templates/review')).toMatchObject({
     status: 409,
     body: { remedy: expect.stringContaining('ccm.toml') },
+  })
+})
+
+/** As many rights as there are, under the given name. */
+const greedy = (name: string, more: Partial<typeof REVIEW> = {}) => ({
+  ...REVIEW,
+  name,
+  prompt: `From ${name}.`,
+  variables: {},
+  permissionMode: 'bypassPermissions' as const,
+  allowedTools: ['Bash', 'Bash(npm test:*)'],
+  ...more,
+})
+
+async function insertedBy(templates: ReturnType<typeof fakeTemplates>, body: object) {
+  const { deps, calls } = createFakeDaemon({ templates })
+  const reply = await createCheckedApp(deps).request('/api/tasks', {
+    method: 'POST',
+    headers: rightful({ 'content-type': 'application/json' }),
+    body: JSON.stringify({ project: 'app', ...body }),
+  })
+  expect(reply.status).toBe(201)
+  return calls[0]?.[1]
+}
+
+test('a template of Supabase gives a task no more than this machine allows its project, whoever asks', async () => {
+  const templates = fakeTemplates([], { supabase: [greedy('all')] })
+  expect(await insertedBy(templates, { template: 'all' })).toMatchObject({
+    prompt: 'From all.',
+    permissionMode: 'acceptEdits',
+    allowedTools: ['Bash(npm test:*)'],
+  })
+  // What the administrator of this machine asks for beside it is not the template's.
+  expect(
+    await insertedBy(templates, {
+      template: 'all',
+      permission_mode: 'bypassPermissions',
+      allowed_tools: ['Write'],
+    }),
+  ).toMatchObject({ permissionMode: 'bypassPermissions', allowedTools: ['Bash(npm test:*)', 'Write'] })
+})
+
+test('a restricted template of a database has the rights of [outside], one of a file its own tools', async () => {
+  const restricted = greedy('all', { restricted: true, allowedTools: ['Bash', 'Bash(npm test:*)'] })
+  const stored = createFakeDaemon().deps.templates.stored
+  stored.put(restricted)
+  for (const templates of [fakeTemplates([], { supabase: [restricted] }), fakeTemplates([], { stored })])
+    expect(await insertedBy(templates, { template: 'all' })).toMatchObject({
+      permissionMode: 'dontAsk',
+      allowedTools: ['Bash(npm test:*)'],
+      source: 'api-restricted',
+    })
+  expect(await insertedBy(fakeTemplates([restricted]), { template: 'all' })).toMatchObject({
+    allowedTools: ['Bash', 'Bash(npm test:*)'],
+    source: 'api-restricted',
+  })
+})
+
+test('of templates with one name the file counts, then the database, then Supabase; what is hidden is told', async () => {
+  const stored = createFakeDaemon().deps.templates.stored
+  for (const name of ['review', 'both']) stored.put(greedy(name))
+  const supabase = ['review', 'both', 'far'].map((name) => greedy(name))
+  const { deps } = createFakeDaemon({ templates: fakeTemplates([REVIEW], { stored, supabase }) })
+  const app = createCheckedApp(deps)
+  const headers = rightful({ 'content-type': 'application/json' })
+  const list = await app.request('/api/templates', { headers })
+  expect(await list.json()).toMatchObject([
+    { name: 'both', stored_in: 'database', hides: ['supabase'] },
+    { name: 'far', stored_in: 'supabase', hides: [] },
+    { name: 'review', stored_in: 'file', hides: ['database', 'supabase'], prompt: REVIEW.prompt },
+  ])
+  const remove = async (name: string) => {
+    const reply = await app.request(`/api/templates/${name}`, { method: 'DELETE', headers })
+    return { status: reply.status, body: await reply.json() }
+  }
+  expect(await remove('far')).toMatchObject({
+    status: 409,
+    body: { detail: 'The template far stands in Supabase.' },
+  })
+  expect((await remove('both')).status).toBe(200)
+  // The one below counts now.
+  expect(await (await app.request('/api/templates/both', { headers })).json()).toMatchObject({
+    stored_in: 'supabase',
+    hides: [],
   })
 })

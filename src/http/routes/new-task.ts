@@ -5,20 +5,23 @@ import { allows } from '../../core/principal.ts'
 import { restrictedSource } from '../../core/restricted.ts'
 import { widening } from '../../core/rights.ts'
 import { promptFault } from '../../core/task.ts'
-import { renderTemplate, type Template } from '../../core/template.ts'
+import { renderTemplate, type PlacedTemplate } from '../../core/template.ts'
 import type { NewTaskBody } from '../../protocol/new-task.ts'
 import type { AppDeps, TaskRequest } from '../deps.ts'
 import type { HttpContext } from './route.ts'
 import { checkProject, noProject } from './projects.ts'
 import { findTask } from './task-id.ts'
-import { allTemplates, findTemplate } from './templates.ts'
+import { findTemplate } from './templates.ts'
 
 type Body = z.output<typeof NewTaskBody>
 
 /** The task a caller asks for; throws where it is more than the caller may have. */
 export async function toRequest(deps: AppDeps, context: HttpContext, body: Body): Promise<TaskRequest> {
   await checkRights(deps, context, body)
-  const template = templateOf(deps, body)
+  const named = await templateOf(deps, body)
+  const source = named?.restricted === true ? restrictedSource(body.source) : body.source
+  const place = { name: body.project ?? null, dir: body.dir ?? null }
+  const template = named === null ? null : deps.templates.within(named, place, source)
   const dependencies = await Promise.all(body.depends_on.map((id) => findTask(deps, context, id)))
   return {
     prompt: template === null ? (body.prompt ?? '') : template.prompt,
@@ -40,19 +43,22 @@ export async function toRequest(deps: AppDeps, context: HttpContext, body: Body)
     maxTokens: body.max_tokens ?? template?.maxTokens ?? null,
     maxCostUsd: body.max_cost_usd ?? template?.maxCostUsd ?? null,
     inPlace: body.in_place ?? null,
-    source: template?.restricted === true ? restrictedSource(body.source) : body.source,
+    source,
     onlyWorker: null,
     trust: body.trust,
   }
 }
 
 /** The template that is asked for, with its prompt rendered; throws NOT_FOUND or BAD_INPUT with every fault. */
-function templateOf(deps: AppDeps, { template: name, variables = {} }: Body): Template | null {
+async function templateOf(
+  deps: AppDeps,
+  { template: name, variables = {} }: Body,
+): Promise<PlacedTemplate | null> {
   if (name === undefined) {
     if (Object.keys(variables).length === 0) return null
     throw new CcmError('BAD_INPUT', 'Variables are for a template, and none is named.')
   }
-  const template = findTemplate(allTemplates(deps), name)
+  const template = findTemplate(await deps.templates.list(), name)
   const rendered = renderTemplate(template, variables)
   if ('faults' in rendered)
     throw new CcmError('BAD_INPUT', rendered.faults.join(' '), { remedy: `See: ccm templates show ${name}` })

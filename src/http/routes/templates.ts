@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
-import { templateFaults, type Template } from '../../core/template.ts'
+import { templateFaults, type PlacedTemplate, type Template } from '../../core/template.ts'
 import { nearestName, shown } from '../../protocol/faults.ts'
 import {
   NewTemplateBody,
@@ -16,15 +16,15 @@ import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import type { HttpContext, Route } from './route.ts'
 
-/** The task templates: those of the configuration, and those that came through here. */
+/** The task templates: those of the configuration, of Supabase, and those that came through here. */
 export function templateRoutes(deps: AppDeps): Route[] {
-  const { templates, storedTemplates } = deps
-  const isFile = (name: string) => templates.some((template) => template.name === name)
-  const json = (template: Template) => toTemplateJson(template, isFile(template.name) ? 'file' : 'database')
+  const { stored } = deps.templates
   const nameOf = (context: HttpContext) => context.req.param('name') ?? ''
+  const find = async (name: string) => findTemplate(await deps.templates.list(), name)
+  const placed = async (name: string) => (await deps.templates.list()).find((one) => one.name === name)
   /** Of the configuration: only its owner changes it, in the file. */
-  const refuseFile = (name: string): void => {
-    if (!isFile(name)) return
+  const refuseFile = async (name: string): Promise<void> => {
+    if ((await placed(name))?.storedIn !== 'file') return
     throw new CcmError('CONFLICT', `The template ${name} stands in the configuration.`, {
       remedy: `Change it there, in ccm.toml or templates/${name}.md beside it; then: ccm restart`,
     })
@@ -34,13 +34,14 @@ export function templateRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/templates',
       access: 'read',
-      about: 'The task templates; one of the configuration goes before one of the database with its name.',
+      about:
+        'The task templates. Of two with one name that of the configuration counts, then that of the database, then that of Supabase.',
       query: TemplateFilter,
       reply: z.array(TemplateJson),
-      handle(context) {
+      async handle(context) {
         const asked = parseInput(TemplateFilter, context.req.query())
-        const page = pageOf(context, allTemplates(deps), asked, {}, ({ name }) => name)
-        return context.json(page.map(json))
+        const page = pageOf(context, await deps.templates.list(), asked, {}, ({ name }) => name)
+        return context.json(page.map(toTemplateJson))
       },
     },
     {
@@ -53,14 +54,14 @@ export function templateRoutes(deps: AppDeps): Route[] {
       statuses: [201],
       async handle(context) {
         const { name, ...body } = parseInput(NewTemplateBody, await readBody(context))
-        refuseFile(name)
+        await refuseFile(name)
         const template = checked(toTemplate(name, body))
-        if (!storedTemplates.add(template)) {
+        if (!stored.add(template)) {
           throw new CcmError('CONFLICT', `There is a template ${name} already.`, {
             remedy: `See: ccm templates show ${name}. To replace it: ccm templates add --replace`,
           })
         }
-        return context.json(json(template), 201)
+        return context.json(toTemplateJson(await find(name)), 201)
       },
     },
     {
@@ -69,7 +70,7 @@ export function templateRoutes(deps: AppDeps): Route[] {
       access: 'read',
       about: 'One task template.',
       reply: TemplateJson,
-      handle: (context) => context.json(json(findTemplate(allTemplates(deps), nameOf(context)))),
+      handle: async (context) => context.json(toTemplateJson(await find(nameOf(context)))),
     },
     {
       method: 'PUT',
@@ -81,10 +82,9 @@ export function templateRoutes(deps: AppDeps): Route[] {
       async handle(context) {
         const name = parseInput(NewTemplateBody.shape.name, nameOf(context))
         const body = parseInput(TemplateBody, await readBody(context))
-        refuseFile(name)
-        const template = checked(toTemplate(name, body))
-        storedTemplates.put(template)
-        return context.json(json(template))
+        await refuseFile(name)
+        stored.put(checked(toTemplate(name, body)))
+        return context.json(toTemplateJson(await find(name)))
       },
     },
     {
@@ -93,22 +93,18 @@ export function templateRoutes(deps: AppDeps): Route[] {
       access: 'admin',
       about: 'Remove a task template from the database.',
       reply: TemplateJson,
-      handle(context) {
-        const template = findTemplate(allTemplates(deps), nameOf(context))
-        refuseFile(template.name)
-        storedTemplates.remove(template.name)
-        return context.json(json(template))
+      async handle(context) {
+        const template: PlacedTemplate = await find(nameOf(context))
+        await refuseFile(template.name)
+        if (!stored.remove(template.name)) {
+          throw new CcmError('CONFLICT', `The template ${template.name} stands in Supabase.`, {
+            remedy: 'Delete its row in the table templates there.',
+          })
+        }
+        return context.json(toTemplateJson(template))
       },
     },
   ]
-}
-
-/** All templates by name; of two with one name the configuration's, which only the owner of this machine can write. */
-export function allTemplates({ templates, storedTemplates }: AppDeps): Template[] {
-  const names = new Set(templates.map(({ name }) => name))
-  return [...templates, ...storedTemplates.list().filter(({ name }) => !names.has(name))].toSorted((a, b) =>
-    a.name < b.name ? -1 : 1,
-  )
 }
 
 function checked(template: Template): Template {
@@ -118,7 +114,7 @@ function checked(template: Template): Template {
 }
 
 /** The template of this name; throws NOT_FOUND with the one that was probably meant. */
-export function findTemplate(templates: readonly Template[], given: string): Template {
+export function findTemplate(templates: readonly PlacedTemplate[], given: string): PlacedTemplate {
   const found = templates.find(({ name }) => name === given)
   if (found !== undefined) return found
   const near = nearestName(

@@ -46,7 +46,7 @@ export function githubRoute(deps: AppDeps, github: { secret: string; rules: read
         if (event.trusted) noteChange(context, event, rule)
         return cancel(deps, context, event)
       }
-      const entry = toEntry(deps, `gh:${delivery}`, event, rule)
+      const entry = await toEntry(deps, `gh:${delivery}`, event, rule)
       const accepted = deps.webhooks.accept([entry])[0]
       if (accepted?.isNew === true) noteChange(context, event, rule)
       return context.json(
@@ -90,9 +90,14 @@ function parse(body: Buffer): unknown {
   }
 }
 
-function toEntry(deps: AppDeps, key: string, event: GithubEvent, rule: GithubRule): NewInboxEntry {
+async function toEntry(
+  deps: AppDeps,
+  key: string,
+  event: GithubEvent,
+  rule: GithubRule,
+): Promise<NewInboxEntry> {
   const { repository, number, url, sender, action, branch } = event
-  const template = deps.templates.find((one) => one.name === rule.template) ?? PLAIN
+  const { template, missing } = await deps.templates.forOutside(rule.template, PLAIN)
   const safeUrl = /^https:\/\/[\w./#-]{1,500}$/.test(url) ? url : null
   const safeBranch = branch !== null && /^[\w./-]{1,200}$/.test(branch) ? branch : null
   const task = outsideTask({
@@ -103,21 +108,23 @@ function toEntry(deps: AppDeps, key: string, event: GithubEvent, rule: GithubRul
     source: 'github',
   })
   if ('fault' in task) throw new Problem(422, { code: 'BAD_INPUT', message: task.fault })
-  const waits = rule.approve === 'always' || (rule.approve === 'strangers' && !event.trusted)
+  const isStranger = rule.approve !== 'never' && !event.trusted
+  // Nothing is lost where its template is: it waits, with a prompt of ours.
+  const reasons = [
+    isStranger ? `Its author is a stranger to the repository (${event.association}).` : null,
+    rule.approve === 'always' && !isStranger ? 'Its rule wants every request approved.' : null,
+    missing,
+  ].filter((reason) => reason !== null)
   return {
     key,
     source: 'github',
     project: rule.project,
-    state: waits ? 'waiting' : 'pending',
+    state: reasons.length > 0 ? 'waiting' : 'pending',
     title: titleOf(event.title),
     sender,
     task,
     origin: { kind: 'github', repository, number },
-    reason: !waits
-      ? null
-      : event.trusted
-        ? 'Its rule wants every request approved.'
-        : `Its author is a stranger to the repository (${event.association}).`,
+    reason: reasons.length > 0 ? reasons.join(' ') : null,
   }
 }
 

@@ -59,7 +59,7 @@ export function prometheusRoute(deps: AppDeps, hook: PrometheusHook): Route {
         else if (room <= 0) reply.over += 1
         else {
           room -= 1
-          entries.set(alert.key, toEntry(deps, alert, rule))
+          entries.set(alert.key, await toEntry(deps, alert, rule))
         }
       }
       reply.accepted = deps.webhooks.accept([...entries.values()]).filter(({ isNew }) => isNew).length
@@ -88,8 +88,8 @@ function isSame(a: string, b: string): boolean {
   return timingSafeEqual(digest(a), digest(b))
 }
 
-function toEntry(deps: AppDeps, alert: Alert, rule: AlertRule): NewInboxEntry {
-  const template = deps.templates.find(({ name }) => name === rule.template) ?? PLAIN
+async function toEntry(deps: AppDeps, alert: Alert, rule: AlertRule): Promise<NewInboxEntry> {
+  const { template, missing } = await deps.templates.forOutside(rule.template, PLAIN)
   const alertname = /^\w{1,100}$/.test(alert.name) ? alert.name : null
   const task = outsideTask({
     template,
@@ -99,15 +99,17 @@ function toEntry(deps: AppDeps, alert: Alert, rule: AlertRule): NewInboxEntry {
     source: 'alertmanager',
   })
   if ('fault' in task) throw new Problem(422, { code: 'BAD_INPUT', message: task.fault })
+  // Nothing is lost where its template is: it waits, with a prompt of ours.
+  const reason = rule.approve === 'always' ? 'Its rule wants every alert approved.' : missing
   return {
     key: alert.key,
     source: 'alertmanager',
     project: rule.project,
-    state: rule.approve === 'always' ? 'waiting' : 'pending',
+    state: reason === null ? 'pending' : 'waiting',
     title: titleOf(`Alert ${alert.name} since ${alert.startsAt}`),
     sender: null,
     task,
     origin: { kind: 'alert', fingerprint: alert.fingerprint },
-    reason: rule.approve === 'always' ? 'Its rule wants every alert approved.' : null,
+    reason,
   }
 }
