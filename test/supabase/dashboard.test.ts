@@ -1,4 +1,5 @@
 import { createClient } from '@supabase/supabase-js'
+import { Client } from 'pg'
 import { beforeEach, expect, test } from 'vitest'
 import { TASK_STATUSES } from '../../src/core/task.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
@@ -206,11 +207,14 @@ describeOnSupabase('rows by hand', (supabase) => {
       'is running: it cannot be deleted',
     )
     await expect(as(role, `UPDATE tasks SET attempt = 0 WHERE id = '${id}'`)).rejects.toThrow(
-      'has been claimed',
+      'its status is not set by hand, nor what else the queue sets',
     )
     await finish(id, 'succeeded')
     await expect(as(role, `UPDATE tasks SET result = '{}' WHERE id = '${id}'`)).rejects.toThrow(
-      'has been claimed',
+      'nor what else the queue sets',
+    )
+    await expect(as(role, `UPDATE tasks SET prompt = 'x' WHERE id = '${id}'`)).rejects.toThrow(
+      `Task ${id} has been claimed and is succeeded`,
     )
     await as(role, `DELETE FROM tasks WHERE id = '${id}'`)
     expect(await supabase().sql('SELECT task_id FROM task_attempts WHERE system_id = $1', [system])).toEqual(
@@ -258,6 +262,79 @@ describeOnSupabase('rows by hand', (supabase) => {
     await claim()
     await insert()
     await expect(supabase().sql(statement)).rejects.toMatchObject({ code: 'PT409' })
+  })
+
+  test.each(ROLES)('nor does %s get at a row by what else can write one', async (role) => {
+    await insert()
+    const id = await claim()
+    for (const statement of [
+      `INSERT INTO tasks (system_id, id, project, prompt) VALUES ('${system}', '${id}', 'app', 'x')
+         ON CONFLICT (system_id, id) DO UPDATE SET status = 'succeeded'`,
+      `MERGE INTO tasks AS t USING (SELECT '${id}' AS id) AS s ON t.id = s.id
+         WHEN MATCHED THEN UPDATE SET finished_at = now()`,
+      `UPDATE tasks SET status = (SELECT set_config('ccm.step', 'on', true) FROM (SELECT 1) AS one)`,
+      `WITH moved AS (UPDATE tasks SET worker = NULL RETURNING id) SELECT FROM moved`,
+    ])
+      await expect(as(role, `EXECUTE $x$ ${statement} $x$`)).rejects.toMatchObject({ code: 'PT409' })
+    expect(await supabase().sql('SELECT status, worker FROM tasks WHERE id = $1', [id])).toEqual([
+      { status: 'running', worker: 'w' },
+    ])
+  })
+
+  test('each column of a task is looked after by a trigger when it is set by hand', async () => {
+    const columns = await supabase().sql<{ name: string }>(
+      `SELECT attname AS name FROM pg_attribute AS a
+       WHERE attrelid = 'tasks'::regclass AND attnum > 0 AND NOT attisdropped AND NOT EXISTS (
+         SELECT FROM pg_trigger AS t WHERE t.tgrelid = a.attrelid AND NOT tgisinternal AND a.attnum = ANY (tgattr))`,
+    )
+    expect(columns).toEqual([])
+  })
+
+  test('an attempt cannot end as something that there is not, nor as nothing', async () => {
+    await insert()
+    const id = await claim()
+    for (const outcome of ['lost', 'running', 'done', null])
+      await expect(
+        supabase().sql(`SELECT task_finish($1, 'w', 1, $2, 1, $3, NULL, NULL, NULL, NULL, NULL)`, [
+          system,
+          id,
+          outcome,
+        ]),
+      ).rejects.toMatchObject({ code: 'PT400' })
+    expect(await supabase().sql('SELECT status FROM tasks WHERE id = $1', [id])).toEqual([
+      { status: 'running' },
+    ])
+    await finish(id, 'succeeded')
+  })
+
+  test('who sets a limit by hand and a claim that is under way never wait for each other in a ring', async () => {
+    const { sql, databaseUrl } = supabase()
+    await sql(`INSERT INTO projects (system_id, name) VALUES ($1, 'other')`, [system])
+    for (const project of ['app', 'other', 'app', 'other']) await insert({ project })
+    const claimer = new Client({ connectionString: databaseUrl })
+    const person = new Client({ connectionString: databaseUrl })
+    await Promise.all([claimer.connect(), person.connect()])
+    const take = async (project: string): Promise<number | null> =>
+      (
+        await claimer.query(`SELECT id FROM tasks_claim($1, 'w', 1, 1, 60000, $2, NULL, '{}')`, [
+          system,
+          [project],
+        ])
+      ).rowCount
+    try {
+      await claimer.query('BEGIN')
+      expect(await take('other')).toBe(1)
+      const set = person.query(`UPDATE projects SET max_running = 2 WHERE system_id = $1`, [system])
+      await expect
+        .poll(() => sql(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`))
+        .toHaveLength(1)
+      expect(await take('app')).toBe(1)
+      await claimer.query('COMMIT')
+      await set
+      expect([await take('app'), await take('app')]).toEqual([1, 0])
+    } finally {
+      await Promise.all([claimer.end(), person.end()])
+    }
   })
 
   test('what a function of the queue may do is not lent to the statement after it', async () => {
