@@ -26,17 +26,22 @@ export function createLiveUsage(place: () => TranscriptPlace): LiveUsage {
   const tails = new Map<string, Tail>()
   const missed: MessageUsage[] = []
   const known = new Map<string, { tokens: number; message: MessageUsage }>()
-  let path: string | null = null
+  let found: string | null = null
   let last: Promise<unknown> = Promise.resolve()
   let tokens: LiveTokens = { input: 0, output: 0 }
 
-  /** The session's own file and one for each subagent. */
+  /** The own file of each session that it was in, and one for each subagent. */
   async function files(): Promise<string[]> {
-    path ??= await findTranscript(place())
-    if (path === null) return []
+    const at = place()
+    if (at.path === null) found ??= await findTranscript(at)
+    const own = [...at.earlier, at.path ?? found].filter((path) => path !== null)
+    return (await Promise.all(own.map(async (path) => [path, ...(await subagentsOf(path))]))).flat()
+  }
+
+  async function subagentsOf(path: string): Promise<string[]> {
     const folder = join(path.replace(/\.jsonl$/, ''), 'subagents')
     const names = await readdir(folder).catch((): string[] => [])
-    return [path, ...names.filter((name) => /^agent-.*\.jsonl$/.test(name)).map((name) => join(folder, name))]
+    return names.filter((name) => /^agent-.*\.jsonl$/.test(name)).map((name) => join(folder, name))
   }
 
   async function readOn(): Promise<MessageUsage[]> {
@@ -73,7 +78,7 @@ export function createLiveUsage(place: () => TranscriptPlace): LiveUsage {
       // One after the other: the last look at the end must not miss what a look under way is reading.
       const looked = last.then(readOn).catch(() => {
         // The file is not there yet, or was moved: the result is read anew at the end.
-        path = null
+        found = null
         return []
       })
       last = looked

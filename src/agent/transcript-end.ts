@@ -5,8 +5,16 @@ import { createTranscriptReader } from '../core/transcript.ts'
 import { findTranscript } from './result.ts'
 import type { TranscriptEnd } from './agent-end.ts'
 
-/** Where a session's transcript is: as its hooks said, else searched by its id below the config folder. */
-export type TranscriptPlace = { path: string | null; configDir: string | null; sessionId: string }
+/**
+ * Where the transcript of an agent's session is: as its hooks said, else searched by its id below the config folder.
+ * `earlier`: of sessions that it left.
+ */
+export type TranscriptPlace = {
+  path: string | null
+  configDir: string | null
+  sessionId: string
+  earlier: string[]
+}
 
 /** The newest records are at the end; one answer with its tool results is far smaller than this. */
 const TAIL_BYTES = 512 * 1024

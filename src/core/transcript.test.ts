@@ -75,6 +75,41 @@ test('the last message is all text of the last message that has any', () => {
   expect(lastAssistantText).toBe('first part\nsecond part')
 })
 
+test('a compaction, whose API message has no record, counts the context it read and the summary it wrote', () => {
+  const boundary = (uuid: string, preTokens: unknown) =>
+    JSON.stringify({ type: 'system', subtype: 'compact_boundary', uuid, compactMetadata: { preTokens } })
+  const summary = (content: unknown) =>
+    JSON.stringify({ type: 'user', isCompactSummary: true, message: { role: 'user', content } })
+  const { messages } = readTranscript([
+    boundary('c0', 5),
+    said('m1', []),
+    boundary('c1', 150_000),
+    summary('x'.repeat(4001)),
+    boundary('c2', 90_000),
+    // Read again where the session goes on elsewhere.
+    boundary('c1', 150_000),
+    summary('x'.repeat(4001)),
+    boundary('c3', 'many'),
+    summary([text('odd')]),
+  ])
+  expect(messages.slice(1)).toEqual([
+    expect.objectContaining({
+      id: 'compaction-c1',
+      model: 'claude-opus-5-5',
+      usage: expect.objectContaining({ cache_read_input_tokens: 150_000, output_tokens: 1001 }),
+    }),
+    expect.objectContaining({
+      id: 'compaction-c2',
+      usage: {
+        input_tokens: 0,
+        output_tokens: 0,
+        cache_read_input_tokens: 90_000,
+        cache_creation_input_tokens: 0,
+      },
+    }),
+  ])
+})
+
 test('an empty transcript says nothing', () => {
   expect(readTranscript([])).toEqual({
     claudeSessionId: null,

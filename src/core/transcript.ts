@@ -19,7 +19,11 @@ export type Transcript = {
   claudeSessionId: string | null
   /** Of the agent itself, not of its subagents; null before it said anything. */
   lastAssistantText: string | null
-  /** One entry per API message, of subagents too: a message has one record per content block. */
+  /**
+   * One entry per API message, of subagents too: a message has one record per content block. A compaction's own message
+   * has none (2.1.328); it is counted by what is noted of it: the context it read, as cached input, and its summary, at
+   * four characters a token.
+   */
   messages: MessageUsage[]
   apiErrors: TranscriptApiError[]
   /** The usage limit that ended the last turn; null once the model answered again. */
@@ -52,13 +56,17 @@ export function createTranscriptReader(dir: string | null = null): TranscriptRea
   let limit: Transcript['limit'] = null
   let costState: Transcript['costState'] = null
   let last: { id: string; texts: string[] } | null = null
+  let model: string | null = null
+  /** The newest one, until its summary was read. */
+  let compaction: string | null = null
 
   function add(line: string): void {
     const record = parse(line)
     if (!record) return
     if (claudeSessionId === null) claudeSessionId = text(record['sessionId'])
     if (record['type'] === 'assistant') readAssistant(record)
-    else if (record['type'] === 'user') readToolResults(record)
+    else if (record['type'] === 'user') readUser(record)
+    else if (record['type'] === 'system' && record['subtype'] === 'compact_boundary') readCompaction(record)
     else if (record['type'] === 'system' && record['subtype'] === 'api_error') readRetry(record)
     else if (record['type'] === 'cost-state' && typeof record['totalCostUSD'] === 'number') {
       costState = {
@@ -73,11 +81,12 @@ export function createTranscriptReader(dir: string | null = null): TranscriptRea
     const id = text(message['id'])
     const blocks = list(message['content']).map(json)
     const texts = blocks.flatMap((block) => (block['type'] === 'text' ? (text(block['text']) ?? []) : []))
-    const model = text(message['model'])
+    const by = text(message['model'])
     if (record['isApiErrorMessage'] === true) return readFailure(record, texts.join('\n'))
-    if (id === null || model === null || model === '<synthetic>') return
+    if (id === null || by === null || by === '<synthetic>') return
     limit = null
-    messages.set(id, toMessageUsage(id, model, json(message['usage'])))
+    model = by
+    messages.set(id, toMessageUsage(id, by, json(message['usage'])))
     for (const block of blocks) {
       const toolId = block['type'] === 'tool_use' ? text(block['id']) : null
       if (toolId === null || tools.has(toolId)) continue
@@ -137,6 +146,23 @@ export function createTranscriptReader(dir: string | null = null): TranscriptRea
       at: timeOf(record),
       retry: attempt === null ? null : retry,
     })
+  }
+
+  function readCompaction(record: Json): void {
+    const id = text(record['uuid'])
+    const read = number(json(record['compactMetadata'])['preTokens'])
+    if (id === null || read === null || model === null) return
+    compaction = `compaction-${id}`
+    messages.set(compaction, toMessageUsage(compaction, model, { cache_read_input_tokens: read }))
+  }
+
+  function readUser(record: Json): void {
+    if (record['isCompactSummary'] !== true) return readToolResults(record)
+    const counted = compaction === null ? undefined : messages.get(compaction)
+    const { content } = json(record['message'])
+    if (counted !== undefined && typeof content === 'string')
+      counted.usage = { ...counted.usage, output_tokens: Math.ceil(content.length / 4) }
+    compaction = null
   }
 
   function readToolResults(record: Json): void {

@@ -20,7 +20,10 @@ export type View = {
   decided: Ask[]
   /** Ids of tool calls that run now. */
   openTools: string[]
-  transcriptPath: string | null
+  /** Of every session it worked in, oldest first: a person may clear one or resume another in the window. */
+  transcripts: string[]
+  /** The session it works in now, as its hooks name it. */
+  claudeSessionId: string | null
   /** What session file, title and screen say against the state, and since when. */
   doubt: { seen: Seen['kind']; since: number } | null
 }
@@ -66,7 +69,8 @@ export function initialView(at: number): View {
     asks: [],
     decided: [],
     openTools: [],
-    transcriptPath: null,
+    transcripts: [],
+    claudeSessionId: null,
     doubt: null,
   }
 }

@@ -12,7 +12,7 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
     ...before,
     activeAt: at,
     doubt: null,
-    transcriptPath: before.transcriptPath ?? payload.transcript_path ?? null,
+    ...sessionIn(before, payload),
   }
   const evidence = digestOf(payload)
   const active = (next: View, reason: string) =>
@@ -143,6 +143,18 @@ function asking(view: View, at: number, evidence: string): Step {
     evidence,
     waitKind,
   })
+}
+
+/** The session an event is of, its transcript as the newest. */
+function sessionIn(
+  { transcripts, claudeSessionId }: View,
+  { session_id: session, transcript_path: path }: HookPayload,
+): Pick<View, 'transcripts' | 'claudeSessionId'> {
+  const isNew = path !== undefined && transcripts.at(-1) !== path
+  return {
+    transcripts: isNew ? [...transcripts.filter((known) => known !== path), path] : transcripts,
+    claudeSessionId: session ?? claudeSessionId,
+  }
 }
 
 function toolOf(payload: HookPayload): string {

@@ -43,7 +43,7 @@ export type HookEvents = {
   after: (id: number, taskId: string | null, limit: number) => RecordedEvent[]
   /** Events of one attempt, oldest first, read in steps: they may be many and large. */
   ofAttempt: (lease: Lease) => Iterable<RecordedEvent>
-  /** Sessions that began in this attempt, as it told itself. */
+  /** Sessions that this attempt was in, as it told itself. */
   sessionsOf: (lease: Lease) => string[]
   /** How many events of this attempt could not be written, as far as is known. */
   lostOf: (lease: Lease) => number
@@ -141,7 +141,7 @@ export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'>
 
   const sessions = db.prepare<Lease, { session: string }>(
     `SELECT DISTINCT session FROM hook_events
-     WHERE task_id = :taskId AND attempt = :attempt AND kind = 'session_start' AND suspect IS NULL AND session IS NOT NULL`,
+     WHERE task_id = :taskId AND attempt = :attempt AND kind IN ('session_start', 'prompt_submitted') AND suspect IS NULL AND session IS NOT NULL`,
   )
   const lost = db.prepare<Lease, { lost: number }>(
     `SELECT coalesce(sum(payload ->> '$.lost'), 0) AS lost FROM hook_events

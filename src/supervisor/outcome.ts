@@ -25,7 +25,13 @@ export type Outcomes = {
     task: Task,
     attempt: Attempt,
     end: AgentEnd,
-    sources: { before: Snapshot | null; transcriptPath: string | null; resume: Report['resume'] },
+    sources: {
+      before: Snapshot | null
+      transcriptPath: string | null
+      /** Transcripts of sessions that the agent left. */
+      earlier: string[]
+      resume: Report['resume']
+    },
   ) => Promise<void>
   /** Stores the outcome without a result, for an attempt at which ccm itself failed. */
   storeBare: (attempt: Attempt, end: AgentEnd) => Promise<void>
@@ -46,7 +52,12 @@ export function createOutcomes(deps: {
   async function collect(
     attempt: Attempt,
     end: AgentEnd,
-    sources: { before: Snapshot | null; transcriptPath: string | null; ending: Ending | null },
+    sources: {
+      before: Snapshot | null
+      transcriptPath: string | null
+      earlier: string[]
+      ending: Ending | null
+    },
   ): Promise<TaskResult> {
     const hasBegun = hookEvents.ofAttempt(attempt)[Symbol.iterator]().next().done !== true
     const { ending } = sources
@@ -55,7 +66,7 @@ export function createOutcomes(deps: {
       configDir: attempt.configDir,
       claudeSessionId: hasBegun ? attempt.claudeSessionId : null,
       transcriptPath: hasBegun ? sources.transcriptPath : null,
-      earlier: await earlierTranscripts(attempt),
+      earlier: [...(await earlierTranscripts(attempt)), ...sources.earlier],
       events: { [Symbol.iterator]: () => hookEvents.ofAttempt(attempt)[Symbol.iterator]() },
       before: sources.before,
       ...(ending?.files !== undefined && { files: ending.files }),
@@ -117,13 +128,13 @@ export function createOutcomes(deps: {
   }
 
   return {
-    async store(task, attempt, end, { before, transcriptPath, resume }) {
+    async store(task, attempt, end, { before, transcriptPath, earlier, resume }) {
       const { configDir, claudeSessionId: sessionId } = attempt
       const path = await findTranscript({ path: transcriptPath, configDir, sessionId })
       // The work is on its branch before the queue hears of the end: nobody else would bring it there.
       const isLast = isFinal(afterReport(task, end.outcome).status)
       const ending = await deps.workspaces.end(task, attempt, isLast)
-      const result = await collect(attempt, end, { before, transcriptPath: path, ending })
+      const result = await collect(attempt, end, { before, transcriptPath: path, earlier, ending })
       // Before it is settled: after that, no later daemon looks into this folder, and it holds secrets.
       bestEffort(() => cleanLaunch(attempt.folder))
       await toOutbox(reportOf(attempt, end, result, resume), end.kind)

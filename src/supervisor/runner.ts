@@ -176,15 +176,15 @@ export function createRunner(deps: RunnerDeps): Runner {
 
   async function settle(agent: RunningAgent, before: Snapshot | null, ended: AgentEnd): Promise<void> {
     await deps.spend(agent)
-    const transcriptPath = transcriptOf(agent).path
+    const { path: transcriptPath, earlier } = transcriptOf(agent)
     const { end, resume } = await conclude(agent.task, agent.attempt, ended, {
       hookEvents: deps.hookEvents,
-      transcriptPath,
+      transcriptPath: earlier[0] ?? transcriptPath,
       park: deps.park,
       clock,
       random: Math.random,
     })
-    await outcomes.store(agent.task, agent.attempt, end, { before, transcriptPath, resume })
+    await outcomes.store(agent.task, agent.attempt, end, { before, transcriptPath, earlier, resume })
     forget(agent)
     deps.settled(agent.task, agent.attempt, end)
     deps.notify(agent.task.id, 'task')

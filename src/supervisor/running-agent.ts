@@ -67,5 +67,6 @@ export function spoolOf({ taskId, attempt, folder, claudeSessionId }: Attempt): 
 /** Where Claude Code writes down what the agent does, as far as that is known by now. */
 export function transcriptOf({ watcher, attempt }: RunningAgent): TranscriptPlace {
   const { configDir, claudeSessionId: sessionId } = attempt
-  return { path: watcher?.view().transcriptPath ?? null, configDir, sessionId }
+  const transcripts = watcher?.view().transcripts ?? []
+  return { path: transcripts.at(-1) ?? null, configDir, sessionId, earlier: transcripts.slice(0, -1) }
 }

@@ -51,7 +51,10 @@ export async function watchAgent(
   const { attempt, task } = agent
   const files = attemptFiles(attempt.folder)
   const timeoutS = task.timeoutS ?? deps.projects.byName(task.project)?.timeoutS
-  const readSession = createSessionReader(attempt.configDir, () => attempt.claudeSessionId)
+  const readSession = createSessionReader(
+    attempt.configDir,
+    () => agent.watcher?.view().claudeSessionId ?? attempt.claudeSessionId,
+  )
   const pane = paneOf(tmux, attempt)
   let claudePid: number | null = null
   let hasWorked = taken !== null
