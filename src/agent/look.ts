@@ -20,12 +20,15 @@ export type Look = {
 /** Looks come at most this far apart; a longer gap means that the machine slept or this process was stopped. */
 const LOOK_GAP_MS = 15_000
 
-/** Divides the time from look to look into what everything ran, and what everything stood still, the agent too. */
+/**
+ * Divides the time from look to look into what everything ran, and what everything stood still, the agent too. Where the
+ * clock was set back it stood still for less than nothing: what is measured from earlier times goes back with it.
+ */
 export function createLookClock(now: number): (at: number) => { ranMs: number; stoodStillMs: number } {
   let last = now
   return (at) => {
-    const gapMs = Math.max(0, at - last)
-    const ranMs = Math.min(gapMs, LOOK_GAP_MS)
+    const gapMs = at - last
+    const ranMs = Math.max(0, Math.min(gapMs, LOOK_GAP_MS))
     last = at
     return { ranMs, stoodStillMs: gapMs - ranMs }
   }

@@ -185,6 +185,40 @@ describe('deadlines', () => {
     expect(await ended()).toBe(null)
   })
 
+  test('a clock that is set back by hours holds up neither deadlines nor doubts', async () => {
+    const quiet = stage()
+    quiet.hear(PROMPT)
+    quiet.look()
+    await quiet.settled()
+    quiet.pass(-7_200_000)
+    for (let tick = 0; tick < 35; tick++) {
+      quiet.look()
+      quiet.pass(10_000)
+    }
+    expect(await quiet.ended()).toMatchObject({ kind: 'timeout' })
+
+    const asking = stage()
+    asking.hear(PROMPT)
+    asking.says('waiting')
+    asking.look()
+    await asking.settled()
+    asking.pass(-7_200_000)
+    asking.look()
+    asking.pass(3000)
+    asking.look()
+    await asking.settled()
+    expect(asking.watcher.view().state).toBe('waiting')
+    // Nobody has waited for longer than the clock says.
+    asking.pass(-7_200_000)
+    asking.look()
+    for (let tick = 0; tick < 2; tick++) {
+      await asking.settled()
+      asking.pass(43_300_000)
+      asking.look()
+    }
+    expect(await asking.ended()).toMatchObject({ kind: 'timeout' })
+  })
+
   test('five minutes of looks without anything new are', async () => {
     const { hear, look, pass, ended } = stage()
     hear(PROMPT)
@@ -222,6 +256,20 @@ describe('faults', () => {
     look()
     expect(await ended()).toMatchObject({ outcome: 'succeeded' })
     expect(changes.map((change) => change.to)).toEqual(['working', 'complete'])
+  })
+
+  test('on a full disk time is up all the same, also with news that cannot be stored', async () => {
+    const { hear, look, pass, ended } = stage({
+      record: () => {
+        throw new Error('disk full')
+      },
+    })
+    hear(PROMPT)
+    for (let tick = 0; tick < 190; tick++) {
+      look()
+      pass(10_000)
+    }
+    expect(await ended()).toMatchObject({ outcome: 'failed_permanent', kind: 'timeout' })
   })
 
   test('a window that is gone is judged by what the spool still holds', async () => {

@@ -106,12 +106,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
 
   // Every piece of news: first what the hooks said before it, and in the end what all of it means.
-  function postNews(work: () => Promise<void>): void {
-    post(async () => {
-      applyNews()
-      await work()
-      if (!stop.signal.aborted) await decide()
-    })
+  async function understand(work: () => Promise<void>): Promise<void> {
+    applyNews()
+    await work()
+    if (!stop.signal.aborted) await decide()
   }
 
   function applyNews(): void {
@@ -179,19 +177,26 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
 
   async function look(at: Look): Promise<void> {
-    const { ranMs, stoodStillMs } = sinceLook(at.at)
-    belief.correct({ activeAt: view().activeAt + stoodStillMs })
     shown.take(at)
     if (!at.exists || at.dead) return gone(at)
-    const paused = at.attached || view().state === 'waiting'
-    if (!paused) busyMs += ranMs
-    if (at.attached) belief.correct({ activeAt: at.at })
     // Its time is up all the same where what it shows brings out a fault of ours, or cannot be stored now.
     await readShown(at).catch((err: unknown) =>
       logger.error({ err }, 'what an agent shows could not be read'),
     )
     if (view().turnEnd !== null && !at.attached) sayer.say()
-    if (!at.attached) checkDeadlines(at.at)
+  }
+
+  function passTime(at: Look): void {
+    const { ranMs, stoodStillMs } = sinceLook(at.at)
+    const { activeAt, stateAt, doubt } = view()
+    belief.correct({
+      activeAt: at.attached ? at.at : activeAt + stoodStillMs,
+      // People may answer while this machine sleeps: only a clock that was set back moves it.
+      stateAt: stateAt + Math.min(0, stoodStillMs),
+      doubt: doubt === null ? null : { ...doubt, since: doubt.since + stoodStillMs },
+    })
+    const paused = at.attached || view().state === 'waiting'
+    if (!paused) busyMs += ranMs
   }
 
   async function readShown(at: Look): Promise<void> {
@@ -249,7 +254,13 @@ export function createWatcher(options: WatcherOptions): Watcher {
       lastMessage = turnEnd.message
       return conclude(endOfDone(turnEnd.message), told)
     }
-    conclude(endOfTime(sentence, lastMessage, shown.screen()), 'supervisor')
+    const late = endOfTime(sentence, lastMessage, shown.screen())
+    try {
+      conclude(late, 'supervisor')
+    } finally {
+      // On a full disk, too: until there is room again it would go on spending.
+      finish(late.end)
+    }
   }
 
   const sayer = createSayer({ pane, prompts: () => view().prompts, over: stop.signal, logger })
@@ -269,10 +280,12 @@ export function createWatcher(options: WatcherOptions): Watcher {
   } else {
     const { stored } = options.taken
     belief.correct({ activeAt: clock() })
-    postNews(async () => {
-      const change = changeSince(stored, view())
-      if (change !== null) options.record(change)
-    })
+    post(() =>
+      understand(async () => {
+        const change = changeSince(stored, view())
+        if (change !== null) options.record(change)
+      }),
+    )
   }
 
   return {
@@ -280,9 +293,18 @@ export function createWatcher(options: WatcherOptions): Watcher {
     screen: shown.screen,
     onHookEvents: (events) => {
       news.push(...events)
-      postNews(async () => undefined)
+      post(() => understand(async () => undefined))
     },
-    onLook: (at) => postNews(() => look(at)),
+    onLook: (at) =>
+      post(async () => {
+        passTime(at)
+        try {
+          await understand(() => look(at))
+        } finally {
+          // Its time is up all the same where news of it cannot be stored now.
+          if (!stop.signal.aborted && at.exists && !at.dead && !at.attached) checkDeadlines(at.at)
+        }
+      }),
     answers,
     end: (end) =>
       post(async () => {

@@ -20,22 +20,22 @@ async function types(stage: Stage, window: string | null, text: string): Promise
 /** What a command types is lost while an earlier one still works: its hook says that it is through. */
 async function hears(stage: Stage, id: string, name: string, times: number): Promise<void> {
   const count = async () => (await stage.events(id)).filter((event) => event.hook_event_name === name).length
-  await expect.poll(count, { timeout: 30_000, interval: 200 }).toBe(times)
+  await expect.poll(count, { timeout: 90_000, interval: 200 }).toBe(times)
 }
 
 test(
   'what is used after a person cleared the session counts, and its end is heard, also after a restart',
-  { timeout: 200_000 },
+  { timeout: 400_000 },
   async () => {
     await using stage = await asks()
     const { id } = await stage.add('Ask.', ...BYPASS)
-    const { window } = await stage.until(id, isWaiting)
+    const { window } = await stage.until(id, isWaiting, 120_000)
     await types(stage, window, '/clear')
     await hears(stage, id, 'SessionStart', 2)
     await stage.crash()
     await stage.status()
     await types(stage, window, 'Go on with the first')
-    const task = await stage.end(id, 60_000)
+    const task = await stage.end(id, 120_000)
     expect(task.status).toBe('succeeded')
     // Each reply costs 1200 + 100 + 2000 tokens and what it says.
     const read = Object.values(task.result?.usage ?? {}).map((usage) => usage.cache_read_input_tokens)
@@ -43,14 +43,14 @@ test(
   },
 )
 
-test('what a compaction reads and writes counts', { timeout: 200_000 }, async () => {
+test('what a compaction reads and writes counts', { timeout: 400_000 }, async () => {
   await using stage = await asks()
   const { id } = await stage.add('Ask.', ...BYPASS)
-  const { window } = await stage.until(id, isWaiting)
+  const { window } = await stage.until(id, isWaiting, 120_000)
   await types(stage, window, '/compact')
   await hears(stage, id, 'PostCompact', 1)
   await types(stage, window, 'Go on with the first')
-  const task = await stage.end(id, 60_000)
+  const task = await stage.end(id, 120_000)
   expect(task.status).toBe('succeeded')
   const read = Object.values(task.result?.usage ?? {}).map((usage) => usage.cache_read_input_tokens)
   // The context of 3,300 tokens and more that it read, on top of the two replies.
