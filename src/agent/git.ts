@@ -37,7 +37,11 @@ const SETTINGS = [
   'commit.gpgSign=false',
   'merge.verifySignatures=false',
   'status.submoduleSummary=false',
+  // What is new in a tree keeps it, also where the user does not want to see it.
+  'status.showUntrackedFiles=normal',
 ]
+/** Left alone, git brings no single object to the disk: its branch would name a commit that is gone (measured on 2.39). */
+const DURABLE_SETTINGS = ['core.fsync=committed,reference']
 /** Only for what may be lost and made again. */
 const FAST_SETTINGS = ['core.fsync=none', 'core.looseCompression=0']
 
@@ -81,7 +85,7 @@ async function run(
       GIT_NO_LAZY_FETCH: '1',
       ...settingsAsVariables([
         ...SETTINGS,
-        ...(options.durable === true ? [] : FAST_SETTINGS),
+        ...(options.durable === true ? DURABLE_SETTINGS : FAST_SETTINGS),
         ...(options.config ?? []),
       ]),
       ...options.env,

@@ -80,6 +80,7 @@ export async function commitTree(
     ).slice(0, -1)
     // Of a git that was killed with the agent; nobody else writes this index.
     await rm(lock, { force: true })
+    await overlookNothing()
     const args = [
       'add',
       '--all',
@@ -103,6 +104,24 @@ export async function commitTree(
     return reply.code === 0 ? null : `not all of it could be committed: ${why(reply)}`
   }
 
+  /** Changes of files that the agent told git to overlook are work; in a sparse checkout what is not there stays so. */
+  async function overlookNothing(): Promise<void> {
+    const entries = (await must('list its files', ['ls-files', '-v', '-z'])).split('\0')
+    const marked = (tag: RegExp) => entries.filter((entry) => tag.test(entry)).map((entry) => entry.slice(2))
+    const skipped = marked(/^[Ss] /)
+    const isThere = await Promise.all(
+      skipped.map((path) => lstat(join(tree, path)).then(Boolean, () => false)),
+    )
+    for (const [flag, paths] of [
+      ['--no-assume-unchanged', marked(/^[a-z] /)],
+      ['--no-skip-worktree', skipped.filter((_, index) => isThere[index])],
+    ] as const) {
+      if (paths.length === 0) continue
+      const input = paths.map((path) => `${path}\0`).join('')
+      await must('look at its files', ['update-index', flag, '-z', '--stdin'], { input })
+    }
+  }
+
   /** Repositories inside the tree whose state is not what the base has; new ones are taken out of the index. */
   async function nestedRepositories(): Promise<string[]> {
     const staged = (await must('list the files', ['ls-files', '--stage', '-z'])).split('\0')
@@ -116,10 +135,14 @@ export async function commitTree(
         await must('leave it out', ['update-index', '--force-remove', '-z', '--stdin'], {
           input: `${path}\0`,
         })
-      const inside = await runGit(join(tree, path), ['status', '--porcelain', '--ignored', '-z'], {
-        timeoutMs: CALL_MS,
-      })
-      if (known !== meta.split(' ')[1] || inside.code !== 0 || inside.stdout !== '') found.push(path)
+      const ask = (args: string[]) => runGit(join(tree, path), args, { timeoutMs: CALL_MS })
+      const inside = await Promise.all([
+        ask(['status', '--porcelain', '--ignored', '--ignore-submodules=none', '-z']),
+        // Branches and stashes that are neither what the base has nor anywhere else.
+        ask([...'rev-list -n 1 --exclude=refs/tags/* --all --not --remotes'.split(' '), known]),
+      ])
+      const isClean = inside.every(({ code, stdout }) => code === 0 && stdout === '')
+      if (known !== meta.split(' ')[1] || !isClean) found.push(path)
     }
     return found
   }

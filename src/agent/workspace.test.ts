@@ -319,6 +319,68 @@ test('a repository inside the tree, and a submodule with work in it, keep the tr
   expect(git(own.top, 'show', `${inside.commit}:a.txt`)).toBe('in the submodule')
 })
 
+test('changes that git was told to overlook are committed like others', async () => {
+  const { place } = repository({ 'a.txt': 'one\n', 'b.txt': 'one\n', 'c.txt': 'one\n' })
+  await addTree(place)
+  git(place.tree, 'update-index', '--assume-unchanged', 'a.txt')
+  git(place.tree, 'update-index', '--skip-worktree', 'b.txt', 'c.txt')
+  for (const name of ['a.txt', 'b.txt']) write(place.tree, name, 'two\n')
+  // As in a sparse checkout: it is not there, and nobody deleted it.
+  rmSync(join(place.tree, 'c.txt'))
+  const done = await commit(place)
+  expect(done.mustStay).toBeNull()
+  expect(git(place.top, 'diff', '--name-only', place.base, done.commit)).toBe('a.txt\nb.txt')
+})
+
+test('work in a submodule keeps the tree where it is on another branch, stashed, or untracked and not shown', async () => {
+  const { folder, top, place } = repository()
+  const library = repository({ 'lib.txt': 'x\n' }).top
+  git(top, 'submodule', '--quiet', 'add', library, 'lib')
+  git(top, 'commit', '-qm', 'submodule')
+  write(folder, 'home/.gitconfig', '[status]\nshowUntrackedFiles = no\n')
+  vi.stubEnv('HOME', join(folder, 'home'))
+  const base = git(top, 'rev-parse', 'HEAD')
+  const works: Record<string, (lib: string) => void> = {
+    branch(lib) {
+      git(lib, 'checkout', '-q', '-b', 'side')
+      git(lib, 'commit', '-qm', 'aside', '--allow-empty')
+      git(lib, 'checkout', '-q', 'HEAD~1')
+    },
+    stash(lib) {
+      write(lib, 'lib.txt', 'changed\n')
+      git(lib, 'stash')
+    },
+    untracked: (lib) => write(lib, 'new.txt', 'x\n'),
+  }
+  for (const [name, work] of Object.entries(works)) {
+    const own = { ...place, base, branch: `ccm/${name}`, tree: join(folder, 'trees', 'p', name) }
+    await addTree(own)
+    git(own.tree, 'submodule', '--quiet', 'update', '--init')
+    expect((await commit(own)).mustStay).toBeNull()
+    work(join(own.tree, 'lib'))
+    expect((await commit(own)).mustStay, name).toContain('a repository of its own (lib)')
+  }
+})
+
+test('what is committed at the end survives a power cut: each object is brought to the disk', async () => {
+  const { folder, place } = repository()
+  await addTree(place)
+  write(place.tree, 'new.txt', 'x\n')
+  const trace = join(folder, 'trace')
+  write(
+    folder,
+    'bin/git',
+    `#!/bin/sh\nPATH=${process.env['PATH']}\nGIT_TRACE2_EVENT=${trace} exec git "$@"\n`,
+  )
+  chmodSync(join(folder, 'bin/git'), 0o755)
+  vi.stubEnv('PATH', `${join(folder, 'bin')}:${process.env['PATH']}`)
+  await commit(place)
+  const flushes = readFileSync(trace, 'utf8').matchAll(/"fsync\/hardware-flush","value":"(\d+)"/g)
+  const sum = [...flushes].reduce((all, [, count]) => all + Number(count), 0)
+  // The file, the tree, the commit, the branch.
+  expect(sum).toBeGreaterThanOrEqual(4)
+})
+
 test('a tree that somebody deleted, works in, locked or changed after the commit is told, and never forced away', async () => {
   const { top, place } = repository()
   await addTree(place)
