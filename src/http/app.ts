@@ -111,12 +111,12 @@ export function createApp(deps: AppDeps): App {
   })
   app.use(knownNames(deps.names))
   const limit = createRateLimit(deps.rate, deps.clock)
-  const often = notTooOften(limit)
+  const often = notTooOften(limit, deps.names)
   const once = doneOnce(deps)
   const failures = createRateLimit(FAILURES_PER_S, deps.clock)
   const credentialOf = (access: Scope | 'loopback'): Guard => {
-    if (access !== 'loopback') return credentialRequired(deps.authenticate, access, failures)
-    const required = credentialRequired(deps.authenticate, 'read', failures)
+    if (access !== 'loopback') return credentialRequired(deps.authenticate, access, failures, deps.names)
+    const required = credentialRequired(deps.authenticate, 'read', failures, deps.names)
     return (context, next) => (isFromHere(context) ? next() : required(context, next))
   }
   for (const { method, path, access, maxBytes, timeoutMs, shownOnce, handle } of routes) {

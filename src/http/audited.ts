@@ -3,8 +3,9 @@ import type { Audit } from '../core/audit.ts'
 import type { Clock } from '../core/clock.ts'
 import { CcmError } from '../core/errors.ts'
 import type { Principal } from '../core/principal.ts'
+import { originOf, type Names } from './guards.ts'
 import { Problem } from './problem.ts'
-import type { Bindings, HttpContext, Variables } from './routes/route.ts'
+import type { Bindings, Variables } from './routes/route.ts'
 
 /**
  * Writes down what a known caller asked to change, before the answer goes out: also what was refused, but not what
@@ -13,7 +14,7 @@ import type { Bindings, HttpContext, Variables } from './routes/route.ts'
  */
 export function audited(
   action: string,
-  deps: { audit: Audit; clock: Clock },
+  deps: { audit: Audit; clock: Clock; names: Names },
 ): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
   return async (context, next) => {
     await next()
@@ -30,21 +31,12 @@ export function audited(
       target: parameters[0] ?? about?.target ?? null,
       taskId: about?.taskId ?? null,
       project: about?.project ?? null,
-      origin: originOf(context),
+      origin: originOf(deps.names, context),
       status,
       code: codeOf(context.error),
       requestId: context.get('requestId'),
     })
   }
-}
-
-/** Behind the proxy that ends TLS its word counts: the last address it added, beside its own. */
-function originOf(context: HttpContext): string {
-  if (context.env?.unix === true) return 'socket'
-  const address = context.env?.incoming?.socket.remoteAddress ?? 'local'
-  if (context.req.header('x-forwarded-proto') === undefined) return address
-  const last = context.req.header('x-forwarded-for')?.split(',').at(-1)?.trim() ?? ''
-  return /^[\da-fA-F.:]{2,45}$/.test(last) ? `${last} through ${address}` : address
 }
 
 function codeOf(error: unknown): string | null {

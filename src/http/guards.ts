@@ -103,15 +103,35 @@ export const notForwarded: MiddlewareHandler<{ Bindings: Bindings; Variables: Va
   await next()
 }
 
-/** Refuses a caller who asks too often: whoever has a credential by that, everybody else by address. */
+/**
+ * Where a request comes from: its address, or `socket` for the one in the home. Behind the proxy that ends TLS its word
+ * counts: the last address it added, beside its own. By a local name nobody speaks for another.
+ */
+export function originOf(
+  names: Names,
+  context: Pick<HttpContext, 'env'> & { req: Pick<HttpContext['req'], 'header'> },
+): string {
+  if (context.env?.unix === true) return 'socket'
+  const address = context.env?.incoming?.socket.remoteAddress ?? 'local'
+  if (!names.public.includes(context.req.header('host')?.toLowerCase() ?? '')) return address
+  const last = context.req.header('x-forwarded-for')?.split(',').at(-1)?.trim() ?? ''
+  return /^[\da-fA-F.:]{2,45}$/.test(last) ? `${last} through ${address}` : address
+}
+
+/**
+ * Refuses a caller who asks too often: whoever has a credential by that, everybody else by address and route, so that
+ * an agent on this machine, or a stranger behind the proxy, takes no webhook's and no health check's turn.
+ */
 export function notTooOften(
   limit: RateLimit,
+  names: Names,
 ): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
   return async (context, next) => {
     const principal = context.get('principal') as Principal | undefined
-    const address = context.env?.incoming?.socket.remoteAddress ?? 'local'
     const waitMs = limit.take(
-      principal === undefined ? `address ${address}` : `${principal.kind} ${principal.id}`,
+      principal === undefined
+        ? `${context.get('route')} ${originOf(names, context)}`
+        : `${principal.kind} ${principal.id}`,
     )
     if (waitMs > 0) {
       context.header('retry-after', String(Math.ceil(waitMs / 1000)))
@@ -133,6 +153,7 @@ export function credentialRequired(
   authenticate: Authenticate,
   scope: Scope,
   failures: RateLimit,
+  names: Names,
 ): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
   return async (context, next) => {
     const given = bearerOf(context.req.header('authorization'))
@@ -147,7 +168,7 @@ export function credentialRequired(
     }
     if (principal === 'refused') {
       // Only who guesses is slowed down: a good credential from the same address is not looked at here.
-      const waitMs = failures.take(context.env?.incoming?.socket.remoteAddress ?? 'local')
+      const waitMs = failures.take(originOf(names, context))
       if (waitMs > 0) {
         context.header('retry-after', String(Math.ceil(waitMs / 1000)))
         throw new Problem(429, { code: 'TOO_MANY_REQUESTS', message: 'Too many refused credentials.' })

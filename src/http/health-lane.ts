@@ -36,8 +36,10 @@ export function createHealthLane(
     const headers = onlyOnce(rawHeaders)
     if (headers === null) return false
     const { host, origin, 'x-forwarded-proto': forwardedProto } = headers
+    // Whom a proxy speaks for is the app's to read.
+    if (forwardedProto !== undefined) return false
     if (strangerOf(deps.names, { target: url, host, origin, forwardedProto, unix }) !== null) return false
-    if (limit.take(`address ${socket.remoteAddress ?? 'local'}`) > 0) return false
+    if (limit.take(`/health ${unix ? 'socket' : (socket.remoteAddress ?? 'local')}`) > 0) return false
     void answer(response)
     return true
   }

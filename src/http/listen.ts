@@ -6,7 +6,7 @@ import {
   type ServerOptions,
   type ServerResponse,
 } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { App } from './app.ts'
 import type { Lane } from './health-lane.ts'
@@ -31,6 +31,8 @@ const LIMITS: ServerOptions = {
   keepAliveTimeout: 5000,
   maxHeaderSize: 16 * 1024,
 }
+/** Who takes nothing of what is ready for so long, or up to twice that, is cut off: Node itself waits for ever. */
+const STUCK_MS = 60_000
 
 /**
  * Serves the app on a socket file that only this user can open; the app sees `unix: true`. A file that is left
@@ -52,10 +54,13 @@ export async function listenOnSocket(app: Served, path: string): Promise<{ close
   return { close: () => close(server, 250) }
 }
 
-/** Serves the app. Resolves when it listens; a port in use throws PORT_TAKEN. */
-export function listen(app: Served, { host, port }: { host: string; port: number }): Promise<Listening> {
+/** Serves the app. Resolves when it listens; a port in use throws PORT_TAKEN. `stuckMs`: 60 s unless told. */
+export function listen(
+  app: Served,
+  { host, port, stuckMs }: { host: string; port: number; stuckMs?: number },
+): Promise<Listening> {
   return new Promise((resolve, reject) => {
-    const server = serverOf(app, false)
+    const server = serverOf(app, false, stuckMs)
     const refuse = (error: NodeJS.ErrnoException) => reject(refusal(error, host, port))
     server.once('error', refuse)
     server.listen({ host, port }, () => {
@@ -72,7 +77,7 @@ export function listen(app: Served, { host, port }: { host: string; port: number
  * The package that turns Node's requests into the web's loads Node's own fetch, 30 ms of a start and 2 MB: it comes
  * with the first request that needs it, which is none of the lane's.
  */
-function serverOf(app: Served, unix: boolean): Server {
+function serverOf(app: Served, unix: boolean, stuckMs = STUCK_MS): Server {
   let answer: ((request: IncomingMessage, response: ServerResponse) => Promise<void>) | null = null
   const load = async () => {
     const { getRequestListener } = await import('@hono/node-server')
@@ -81,11 +86,30 @@ function serverOf(app: Served, unix: boolean): Server {
       { overrideGlobalObjects: false },
     ))
   }
-  return createServer(LIMITS, (request, response) => {
+  const server = createServer(LIMITS, (request, response) => {
     if (app.lane?.(request, response, unix) === true) return
     if (answer !== null) void answer(request, response)
     else void load().then((loaded) => loaded(request, response))
   })
+  cutOffStuck(server, stuckMs)
+  return server
+}
+
+/** A held request has nothing to take, so it may wait for its answer as long as it likes. */
+function cutOffStuck(server: Server, stuckMs: number): void {
+  const takenBefore = new Map<Socket, number>()
+  server.on('connection', (socket) => {
+    takenBefore.set(socket, 0)
+    socket.once('close', () => takenBefore.delete(socket))
+  })
+  const timer = setInterval(() => {
+    for (const [socket, before] of takenBefore) {
+      const taken = socket.bytesWritten - socket.writableLength
+      if (socket.writableLength > 0 && taken === before) socket.destroy()
+      else takenBefore.set(socket, taken)
+    }
+  }, stuckMs).unref()
+  server.on('close', () => clearInterval(timer))
 }
 
 async function close(server: Server, graceMs: number): Promise<void> {

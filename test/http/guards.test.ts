@@ -193,8 +193,9 @@ test('lists show what the key may enter, and only an administrator names a direc
 test('a dedupe key that a task of another project has shows nothing of that task', async () => {
   const { deps, addTask } = createFakeDaemon()
   addTask('theirs', { project: 'other', prompt: 'Their plans.', dedupeKey: 'nightly' })
+  const theirs = (await deps.tasks.get('theirs')) as NonNullable<Awaited<ReturnType<typeof deps.tasks.get>>>
   deps.tasks.insert = async () => ({
-    view: (await deps.tasks.get('theirs')) ?? expect.fail(),
+    view: theirs,
     inserted: false,
     notices: [],
   })
@@ -356,6 +357,34 @@ test('who asks too often waits, and nobody else does', async () => {
   expect((await ask('right-token')).status).toBe(200)
   now += 1000
   expect((await ask('read-key')).status).toBe(200)
+})
+
+test('whoever floods an open route takes no turn of a webhook, of a health check or of others behind the proxy', async () => {
+  const { deps } = createFakeDaemon({ rate: 1, clock: () => 0 })
+  const app = createApp(deps)
+  const env = { incoming: { socket: { remoteAddress: '127.0.0.1' } } }
+  const ask = async (method: string, path: string, headers: Record<string, string>) =>
+    (await app.request(path, { method, headers: { 'content-type': 'application/json', ...headers } }, env))
+      .status
+  const through = (address: string) => ({
+    host: 'ccm.example',
+    'x-forwarded-proto': 'https',
+    'x-forwarded-for': `6.6.6.6, ${address}`,
+  })
+  const flood = async (method: string, path: string, headers: (n: number) => Record<string, string>) => {
+    const statuses = []
+    for (let n = 0; n < 12; n++) statuses.push(await ask(method, path, headers(n)))
+    return statuses.at(-1)
+  }
+  // An agent on this machine, which may say what it likes about whom it speaks for.
+  expect(await flood('GET', '/docs', () => ({ host }))).toBe(429)
+  expect(await flood('GET', '/openapi.json', (n) => ({ host, 'x-forwarded-for': `10.0.0.${n}` }))).toBe(429)
+  expect(await ask('GET', '/health', { host })).toBe(200)
+  expect(await ask('POST', '/webhook/github', { host })).toBe(401)
+  expect(await ask('POST', '/internal/attempts/x/1/permission', { host })).toBe(401)
+  // A stranger before the proxy, and GitHub behind it.
+  expect(await flood('POST', '/webhook/github', () => through('203.0.113.9'))).toBe(429)
+  expect(await ask('POST', '/webhook/github', through('203.0.113.10'))).toBe(401)
 })
 
 test('who guesses credentials is slowed down, and a good one from the same address is not', async () => {

@@ -210,3 +210,62 @@ test('who never ends a request is cut off', async () => {
   }
   expect(headers.all()).not.toContain('200')
 })
+
+test('who asks and never takes the answers is cut off, and who is slow or waits for one is not', async () => {
+  const served = await serveFakeDaemon({ rate: 100_000 }, 1000)
+  const gate = Promise.withResolvers<void>()
+  const { status } = served.deps
+  served.deps.status = async () => {
+    await gate.promise
+    return status()
+  }
+  const held = open(served)
+  held.socket.write(`GET /api/status HTTP/1.1\r\n${host(served)}${auth}\r\n`)
+  const screen = 'x'.repeat(2_000_000)
+  let asked = 0
+  served.addTask('a')
+  served.deps.tasks.screen = async () => {
+    asked += 1
+    return screen
+  }
+  // More than the kernel keeps for the two of them.
+  const count = 15
+  const pipelined = `GET /api/tasks/a/screen HTTP/1.1\r\n${host(served)}${auth}\r\n`.repeat(count)
+  /** Whether all answers came. */
+  const answered = async (wait: (socket: Socket) => Promise<void>) => {
+    const socket = connect(served.port, '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    const over = new Promise<void>((resolve) =>
+      socket.on('error', () => resolve()).on('close', () => resolve()),
+    )
+    let bytes = 0
+    const all = new Promise<void>((resolve) => {
+      socket.on('data', ({ length }) => (bytes += length) >= count * screen.length && resolve())
+    })
+    socket.pause()
+    socket.write(pipelined)
+    await wait(socket)
+    socket.resume()
+    await Promise.race([over, all])
+    return bytes >= count * screen.length
+  }
+  const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+  const quiet = async () => {
+    for (let same = 0, last = -1; same < 20; last = asked) {
+      await sleep(150)
+      same = asked === last && asked > 0 ? same + 1 : 0
+    }
+  }
+  expect(await answered(quiet)).toBe(false)
+  const slow = async (socket: Socket) => {
+    for (let n = 0; n < 30; n++) {
+      socket.resume()
+      await sleep(20)
+      socket.pause()
+      await sleep(80)
+    }
+  }
+  expect(await answered(slow)).toBe(true)
+  gate.resolve()
+  await until(() => held.all().includes('HTTP/1.1 200'))
+})

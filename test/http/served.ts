@@ -6,10 +6,14 @@ import { listen, type Listening } from '../../src/http/listen.ts'
 import { TOKEN, createFakeDaemon } from './fake-daemon.ts'
 
 /** A fake daemon behind a real socket, with a client of it. `restart` comes back on the same port. */
-export async function serveFakeDaemon(overrides: Partial<AppDeps> = {}) {
+export async function serveFakeDaemon(overrides: Partial<AppDeps> = {}, stuckMs?: number) {
   let port = 0
   const daemon = createFakeDaemon({ heartbeatMs: 50, ...overrides, names: { port: () => port, public: [] } })
-  let server: Listening = await listen(createApp(daemon.deps), { host: '127.0.0.1', port: 0 })
+  let server: Listening = await listen(createApp(daemon.deps), {
+    host: '127.0.0.1',
+    port: 0,
+    ...(stuckMs !== undefined && { stuckMs }),
+  })
   port = server.port
   const stop = () => server.close(0)
   onTestFinished(stop)
