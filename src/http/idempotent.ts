@@ -35,7 +35,9 @@ export function doneOnce(deps: {
     const caller = `${kind} ${id}`
     const { method, path } = context.req
     const print = createHash('sha256')
-      .update(`${method} ${path}\n${await context.req.text()}`)
+      .update(`${method} ${path}\n`)
+      // As bytes: who reads the body after this is given what was read first.
+      .update(new Uint8Array(await context.req.arrayBuffer()))
       .digest('hex')
     const known = idempotency.find(caller, key, print, clock())
     if (known === 'different') {

@@ -280,6 +280,26 @@ test('a body of another type than JSON is refused, and none at all is an empty o
   expect((await ask('{}', { 'content-type': 'application/json; charset=utf-8' })).status).toBe(200)
 })
 
+test.each<Record<string, string>>([{}, { 'idempotency-key': 'k1' }])(
+  'a body that is no UTF-8 is refused and not mended, with %o',
+  async (more) => {
+    const { deps, calls } = createFakeDaemon()
+    const app = createApp(deps)
+    const add = (body: Buffer) =>
+      app.request('/api/tasks', {
+        method: 'POST',
+        headers: rightful({ 'content-type': 'application/json', ...more }),
+        body,
+      })
+    const body = JSON.stringify({ prompt: 'Fix the café.', project: 'app' })
+    for (const encoding of ['latin1', 'utf16le'] as const)
+      expect((await add(Buffer.from(body, encoding))).status).toBe(400)
+    expect(calls).toEqual([])
+    expect((await add(Buffer.from(body))).status).toBe(201)
+    expect(calls).toMatchObject([['insert', { prompt: 'Fix the café.' }]])
+  },
+)
+
 test('a body above 1 MiB is refused, also when its length is not announced', async () => {
   const { deps, calls } = createFakeDaemon()
   const app = createApp(deps)
