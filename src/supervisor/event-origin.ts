@@ -2,6 +2,9 @@ import type { Logger } from 'pino'
 import type { HookPayload } from '../core/hook-event.ts'
 import type { Suspicion } from '../core/hook-kind.ts'
 
+/** What speaks against an event's being the attempt's own; null: nothing. To be asked in the order of events. */
+export type OriginCheck = (payload: HookPayload) => Suspicion | null
+
 /**
  * Tells what speaks against an event's being the attempt's own; `sessions` are those of the attempt, null: any. A
  * subagent's events carry its parent's session. A person may clear the session or resume another in the window:
@@ -12,7 +15,7 @@ export function createOriginCheck(options: {
   taskId: string
   sessions: Set<string> | null
   logger: Logger
-}): (payload: HookPayload) => Suspicion | null {
+}): OriginCheck {
   const { taskId, sessions, logger } = options
   let hasLeft = false
   return ({ session_id: session, hook_event_name: name, source, reason }) => {

@@ -19,7 +19,10 @@ import { createHookEvents, type HookEvents } from '../store/hook-events.ts'
 import { openForTest, temporaryHome } from '../store/temporary-database.ts'
 import { createIngest } from './ingest.ts'
 
-function prepare(wrap: (events: HookEvents) => HookEvents = (events) => events) {
+function prepare(
+  wrap: (events: HookEvents) => HookEvents = (events) => events,
+  more: Partial<Parameters<typeof createIngest>[0]> = {},
+) {
   const home = temporaryHome()
   const db = openForTest(home.file)
   const hookEvents = wrap(createHookEvents(db))
@@ -31,6 +34,7 @@ function prepare(wrap: (events: HookEvents) => HookEvents = (events) => events) 
     clock: Date.now,
     logger: pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) }),
     onEvents: (_, events) => void heard.push(...events),
+    ...more,
   })
   const folder = join(home.folder, 'spool')
   mkdirSync(folder)
@@ -368,6 +372,33 @@ test(
   },
 )
 
+test('where each file takes a millisecond, others have their turn after every few', async () => {
+  let turn = 0
+  const readIn = new Map<number, number>()
+  const redactor = createRedactor()
+  let ms = 0
+  const { ingest, spool, folder, names } = prepare(undefined, {
+    now: () => ms,
+    redactor: {
+      ...redactor,
+      mayHold(json) {
+        ms++
+        readIn.set(turn, (readIn.get(turn) ?? 0) + 1)
+        return redactor.mayHold(json)
+      },
+    },
+  })
+  for (let number = 0; number < 50; number++) put(folder, `${number}.x`, event('PreToolUse'), number)
+  let counting = setImmediate(function count() {
+    turn++
+    counting = setImmediate(count)
+  })
+  onTestFinished(() => clearImmediate(counting))
+  ingest.add(spool)
+  await expect.poll(() => names().length).toBe(50)
+  expect(Math.max(...readIn.values())).toBeLessThanOrEqual(5)
+})
+
 test("another session's event is kept, marked, and moves nothing; a cleared session is the attempt's own", async () => {
   const { ingest, spool, folder, heard, stored, logged } = prepare()
   put(folder, '1.a', event('PreToolUse'), 1)
@@ -438,6 +469,22 @@ test('what the script could not keep is an event with the count, once', async ()
   await ingest.remove(spool)
   expect(stored().map(({ payload }) => payload['lost'])).toEqual([2, 1, 1])
   expect(existsSync(lost)).toBe(false)
+})
+
+test('a count that an agent put into its spool hides nothing that was lost', async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  put(folder, '1.a', event('CcmEventsLost', { lost: 5, lost_in_all: 5 }))
+  ingest.add(spool)
+  await ingest.remove(spool)
+  expect(stored().map(({ suspect }) => suspect)).toEqual(['forged'])
+  const lost = join(folder, '../lost')
+  writeFileSync(lost, '\n..')
+  ingest.add({ ...spool, lostFiles: [lost] })
+  await ingest.remove(spool)
+  expect(stored().map(({ payload, suspect }) => [payload['lost'], suspect])).toEqual([
+    [5, 'forged'],
+    [2, null],
+  ])
 })
 
 test('what attempts left that nobody watches is stored at start, also of tasks that nobody knows', async () => {

@@ -1,6 +1,3 @@
-import { readdirSync } from 'node:fs'
-import { rm, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Clock } from '../core/clock.ts'
@@ -10,11 +7,11 @@ import type { Lease } from '../core/queue.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { HookEvents, NewHookEvent } from '../store/hook-events.ts'
 import type { StartPulse } from './beats.ts'
-import { createOriginCheck } from './event-origin.ts'
+import { createOriginCheck, type OriginCheck } from './event-origin.ts'
 import { createLostEvents, type LostEvents } from './lost-events.ts'
-import { toNewEvent } from './spool-event.ts'
+import { readEvent, removeFiles } from './spool-file.ts'
 import { createSpoolLine, type SpoolLine } from './spool-line.ts'
-import { readSpoolText, waitingIn, type SpoolText, type Waiting } from './spool.ts'
+import { spoolsIn, waitingIn, type Waiting } from './spool.ts'
 
 /** Reads the spools of all attempts into the database. */
 export type Ingest = {
@@ -57,10 +54,13 @@ type Entry = {
   spool: Spool
   line: SpoolLine
   lost: LostEvents
-  suspect: ReturnType<typeof createOriginCheck>
+  suspect: OriginCheck
   /** Told when nothing is left to read, or reading failed. */
   idle: ((error: unknown) => void)[]
 }
+
+/** What a group takes from one spool: its files, and the events in them. */
+type Share = { entry: Entry; files: Waiting[]; events: NewHookEvent[] }
 
 /**
  * One event, one file, exactly once: the file's name is stored with the event in one transaction, and the file
@@ -73,19 +73,21 @@ export function createIngest(options: {
   onEvents: (lease: Lease, events: HookEvent[]) => void
   redactor: Redactor
   clock: Clock
+  /** Times turns; ms of any origin, `performance.now` by default. */
+  now?: () => number
   logger: Logger
   pulse?: StartPulse
   /** Hears how long a commit took, and how many events it stored. */
   took?: (ms: number, events: number) => void
 }): Ingest {
-  const { hookEvents, redactor, clock, logger } = options
+  const { hookEvents, redactor, clock, logger, now = () => performance.now() } = options
   const entries = new Map<string, Entry>()
   let running: Promise<void> | null = null
   let closed = false
   /** The group that is being stored. */
   let step: Promise<void> = Promise.resolve()
   /** The files of the group before it, which leave while it is read. */
-  let removal: Promise<unknown> = Promise.resolve()
+  let removal: Promise<void> = Promise.resolve()
   const pulse = options.pulse?.('ingest', () => step)
 
   function wake(): void {
@@ -101,7 +103,7 @@ export function createIngest(options: {
         return
       }
       try {
-        step = storeOne(busy)
+        step = storeGroup(busy)
         await step
       } catch (err) {
         logger.error({ err, taskId: busy[0]?.spool.taskId }, 'hook events could not be stored')
@@ -124,84 +126,67 @@ export function createIngest(options: {
     for (const told of entry.idle.splice(0)) told(error)
   }
 
-  /** One commit: a share of each spool that has something, in turn. */
-  async function storeOne(busy: Entry[]): Promise<void> {
+  /** One commit of what waits, as much as makes a group. */
+  async function storeGroup(busy: Entry[]): Promise<void> {
     const from = performance.now()
-    const taken: { entry: Entry; files: Waiting[]; events: NewHookEvent[] }[] = []
+    const shares = await readGroup(busy)
+    if (shares.every(({ files }) => files.length === 0)) return
+    await nextTurn()
+    const stored = hookEvents.insertBatch(shares.flatMap(({ events }) => events))
+    options.took?.(performance.now() - from, stored.length)
+    // Before the files are removed: should that fail, the next look finds their names known and tells nobody.
+    tell(shares, stored)
+    await removal
+    removal = removeFiles(
+      shares.flatMap(({ entry, files }) => files.map((file) => ({ folder: entry.spool.folder, file }))),
+      logger,
+    )
+  }
+
+  /** A share of each spool that has something, in turn. */
+  async function readGroup(busy: Entry[]): Promise<Share[]> {
+    const shares: Share[] = []
     let room = GROUP_EVENTS
     let bytes = 0
-    let turnFrom = from
+    let turnFrom = now()
     // Who was first in line is last next time.
-    const first = busy[0]
+    const [first] = busy
     if (first !== undefined && busy.length > 1 && entries.delete(first.spool.folder))
       entries.set(first.spool.folder, first)
     for (const [index, entry] of busy.entries()) {
       if (room <= 0 || bytes > GROUP_BYTES) break
       await entry.line.refill()
-      const share = Math.max(1, Math.ceil(room / (busy.length - index)))
-      const part = { entry, files: [] as Waiting[], events: [] as NewHookEvent[] }
-      while (part.files.length < share && bytes <= GROUP_BYTES) {
+      const most = Math.max(1, Math.ceil(room / (busy.length - index)))
+      const share: Share = { entry, files: [], events: [] }
+      while (share.files.length < most && bytes <= GROUP_BYTES) {
         const file = entry.line.next()
         if (file === undefined) break
-        part.files.push(file)
-        const event = await readEvent(entry, file)
-        if (event !== null) part.events.push(event)
-        if (performance.now() - turnFrom > TURN_MS) {
+        share.files.push(file)
+        const { spool, suspect } = entry
+        const event = await readEvent(spool, file, { redactor, now: clock(), suspect, logger })
+        if (event !== null) share.events.push(event)
+        if (now() - turnFrom > TURN_MS) {
           await nextTurn()
-          turnFrom = performance.now()
+          turnFrom = now()
         }
         bytes += Math.min(file.size, GROUP_BYTES)
       }
-      room -= part.files.length
-      taken.push(part)
+      room -= share.files.length
+      shares.push(share)
     }
-    if (taken.every(({ files }) => files.length === 0)) return
-    await nextTurn()
-    const stored = hookEvents.insertBatch(taken.flatMap(({ events }) => events))
-    options.took?.(performance.now() - from, stored.length)
-    const fresh = new Set(stored.map(({ payload }) => payload))
-    for (const { entry, events } of taken) {
-      // Before the files are removed: should that fail, the next look finds their names known and tells nobody.
-      const own = events.filter(
-        ({ payload, record }) => fresh.has(payload) && (record?.suspect ?? 'future-time') === 'future-time',
-      )
-      if (own.length > 0) tell(entry, own, stored)
-    }
-    await removal
-    // Beside the event loop: where the disk's journal is busy, one unlink took 1.5 ms.
-    removal = Promise.all(
-      taken.flatMap(({ entry, files }) => files.map((file) => removeQuietly(entry, file))),
-    )
+    return shares
   }
 
-  function tell(entry: Entry, own: NewHookEvent[], stored: HookEvent[]): void {
-    const payloads = new Set(own.map(({ payload }) => payload))
-    const news = stored.filter(({ payload }) => payloads.has(payload))
-    options.onEvents({ taskId: entry.spool.taskId, attempt: entry.spool.attempt }, news)
-  }
-
-  async function readEvent(entry: Entry, file: Waiting): Promise<NewHookEvent | null> {
-    const { spool } = entry
-    if (!file.regular) {
-      // A link or a pipe was not written by the script; reading it could show another file, or hang.
-      logger.warn(
-        { taskId: spool.taskId, code: 'ODD_SPOOL_FILE' },
-        'something that is no file was in a spool',
+  /** Those that were new, and are trusted to be the attempt's own. */
+  function tell(shares: Share[], stored: HookEvent[]): void {
+    const news = new Map(stored.map((event) => [event.payload, event]))
+    for (const { entry, events } of shares) {
+      const { taskId, attempt } = entry.spool
+      const own = events.flatMap(({ payload, record }) =>
+        (record?.suspect ?? 'future-time') === 'future-time' ? (news.get(payload) ?? []) : [],
       )
-      return null
+      if (own.length > 0) options.onEvents({ taskId, attempt }, own)
     }
-    let read: SpoolText
-    try {
-      read = await readSpoolText(`${spool.folder}/${file.name}`)
-    } catch (err) {
-      const { code } = err as NodeJS.ErrnoException
-      // Removed by somebody since: then there is nothing to store.
-      if (code === 'ENOENT') return null
-      // Whatever cannot be read now may be read at the next look, but these stay as they are and would block it.
-      if (code !== 'EACCES' && code !== 'EPERM' && code !== 'ELOOP') throw err
-      read = { text: '', size: file.size, sha256: null }
-    }
-    return toNewEvent(spool, file, read, { redactor, now: clock(), suspect: entry.suspect })
   }
 
   function look(entry: Entry): void {
@@ -275,19 +260,14 @@ export function createIngest(options: {
       if (entry !== undefined) await remove(entry)
     },
     async leftovers(attemptsFolder, spoolOf) {
-      let found = 0
-      for (const name of namesIn(attemptsFolder)) {
-        const [, taskId, attempt] = /^(.+)\.(\d+)$/.exec(name) ?? []
-        const folder = join(attemptsFolder, name, 'spool')
-        if (taskId === undefined || !namesIn(folder).some((file) => file.endsWith('.json'))) continue
-        found++
-        const lease = { taskId, attempt: Number(attempt) }
+      const left = spoolsIn(attemptsFolder)
+      for (const { folder, ...lease } of left) {
         const entry = add({ ...spoolOf(lease), ...lease, folder })
         entry.line.unwatch()
         await readAll(entry)
         entries.delete(folder)
       }
-      return found
+      return left.length
     },
     rescan() {
       for (const entry of entries.values()) look(entry)
@@ -303,30 +283,9 @@ export function createIngest(options: {
       entries.clear()
     },
   }
-
-  async function removeQuietly({ spool }: Entry, { name, regular }: Waiting): Promise<void> {
-    const path = `${spool.folder}/${name}`
-    try {
-      await (regular ? unlink(path) : rm(path, { recursive: true }))
-    } catch (err) {
-      if ((err as NodeJS.ErrnoException).code !== 'ENOENT')
-        logger.warn(
-          { err, code: 'SPOOL_FILE_STAYS' },
-          'a stored event stays in its spool; it is stored once all the same',
-        )
-    }
-  }
 }
 
 /** No descriptors or memory now: others give theirs back. */
 function isPassing(err: unknown): boolean {
   return ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes((err as NodeJS.ErrnoException).code ?? '')
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
-  }
 }

@@ -1,11 +1,12 @@
 import { hash } from 'node:crypto'
 import { messageOf } from '../core/errors.ts'
 import type { HookPayload } from '../core/hook-event.ts'
-import { columnsOf, type EventColumns, type Suspicion } from '../core/hook-kind.ts'
+import { columnsOf, type EventColumns } from '../core/hook-kind.ts'
 import type { Lease } from '../core/queue.ts'
 import type { Redactor } from '../core/redact.ts'
 import { createSkimmer } from '../core/skim-json.ts'
 import type { NewHookEvent } from '../store/hook-events.ts'
+import type { OriginCheck } from './event-origin.ts'
 import { WHOLE_MAX_BYTES, type SpoolText } from './spool.ts'
 
 /** What is stored of a payload; the agent's watcher gets all of it. */
@@ -25,7 +26,7 @@ export function toNewEvent(
   lease: Lease,
   file: { name: string; at: number },
   read: SpoolText,
-  context: { redactor: Redactor; now: number; suspect: (payload: HookPayload) => Suspicion | null },
+  context: { redactor: Redactor; now: number; suspect: OriginCheck },
 ): NewHookEvent {
   const { redactor, now } = context
   const { payload, isObject } = parsePayload(read)

@@ -50,6 +50,8 @@ export function createSpoolLine(options: {
   /** Stems of names in the order the kernel announced them: an event's place is where its writing began. */
   const announced = new Map<string, number>()
   let serial = 0
+  /** Stems of the files that were taken out last: of their removal the kernel tells too. */
+  const taken = new Set<string>()
   /** Found and not read yet, oldest first, from `at` on. */
   let waiting: Waiting[] = []
   let at = 0
@@ -60,7 +62,7 @@ export function createSpoolLine(options: {
 
   function watchFolder(): FSWatcher | null {
     try {
-      const watcher = watch(folder, { persistent: false }, (_, name) => hear(stemOf(name)))
+      const watcher = watch(folder, { persistent: false }, (_, name) => hear(name))
       watcher.on('error', (err) => logger.warn({ err, taskId }, 'a spool is not watched; the sweep reads it'))
       return watcher
     } catch (err) {
@@ -69,14 +71,22 @@ export function createSpoolLine(options: {
     }
   }
 
-  function hear(stem: string | null): void {
+  function hear(name: string | null): void {
+    const stem = stemOf(name)
     if (closed || stem === null) return
+    if (name?.startsWith('.') === true) taken.delete(stem)
+    else if (taken.has(stem)) return
     if (!announced.has(stem)) {
       if (announced.size <= ANNOUNCED_MAX) announced.set(stem, serial++)
       else scan = true
     } else if (held === null) return
     release()
     wake()
+  }
+
+  function remember(stem: string): void {
+    taken.add(stem)
+    if (taken.size > ANNOUNCED_MAX) for (const oldest of taken) return void taken.delete(oldest)
   }
 
   function hold(): void {
@@ -159,7 +169,13 @@ export function createSpoolLine(options: {
       if (scan || announced.size > ANNOUNCED_MAX) await readFolder()
       else takeAnnounced()
     },
-    next: () => waiting[at] && waiting[at++],
+    next() {
+      const file = waiting[at]
+      if (file === undefined) return undefined
+      at++
+      remember(file.stem)
+      return file
+    },
     look: () => void (scan = true),
     reset() {
       know([])

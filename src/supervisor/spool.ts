@@ -1,7 +1,18 @@
-import { constants, closeSync, fstatSync, lstatSync, opendirSync, openSync, readSync } from 'node:fs'
-import { createReadStream } from 'node:fs'
+import {
+  constants,
+  closeSync,
+  createReadStream,
+  fstatSync,
+  lstatSync,
+  opendirSync,
+  openSync,
+  readdirSync,
+  readSync,
+} from 'node:fs'
 import { createHash } from 'node:crypto'
+import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Lease } from '../core/queue.ts'
 import { createSkimmer } from '../core/skim-json.ts'
 
 /** An event's file that waits in a spool. */
@@ -131,21 +142,27 @@ export function inOrder(announced: ReadonlyMap<string, number>): (a: Waiting, b:
   }
 }
 
-/** Reads an event's file, which may have been exchanged since it was seen: neither follows a link nor waits for a pipe. */
-export async function readSpoolText(path: string): Promise<SpoolText> {
-  const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  let size: number
+// A file may have been exchanged since it was seen: reading it neither follows a link nor waits for a pipe.
+const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/** What an event's file holds, read at once; null where it is too large for that. */
+export function readSmallText(path: string): SpoolText | null {
+  const file = openSync(path, READ_FLAGS)
   try {
-    size = fstatSync(file).size
-    if (size <= SMALL_BYTES) {
-      const buffer = Buffer.allocUnsafe(size)
-      return { text: buffer.toString('utf8', 0, readSync(file, buffer, 0, size, 0)), size, sha256: null }
-    }
+    const { size } = fstatSync(file)
+    if (size > SMALL_BYTES) return null
+    const buffer = Buffer.allocUnsafe(size)
+    return { text: buffer.toString('utf8', 0, readSync(file, buffer, 0, size, 0)), size, sha256: null }
   } finally {
     closeSync(file)
   }
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-  const stream = createReadStream(path, { flags: flags as unknown as string, end: FILE_MAX_BYTES - 1 })
+}
+
+/** What a large file holds, read in parts, and shortened meanwhile where it is larger than WHOLE_MAX_BYTES. */
+export async function readLargeText(path: string): Promise<SpoolText> {
+  const file = openSync(path, READ_FLAGS)
+  const { size } = fstatSync(file)
+  const stream = createReadStream(path, { fd: file, end: FILE_MAX_BYTES - 1 })
   const hash = createHash('sha256')
   const whole = size <= WHOLE_MAX_BYTES
   const parts: Buffer[] = []
@@ -157,4 +174,22 @@ export async function readSpoolText(path: string): Promise<SpoolText> {
   }
   const bytes = whole ? Buffer.concat(parts) : Buffer.from(skimmer.end())
   return { text: bytes.toString('utf8'), size, sha256: hash.digest('hex') }
+}
+
+/** The spools in `attempts/TASK.N/spool` in which an event waits. */
+export function spoolsIn(attemptsFolder: string): (Lease & { folder: string })[] {
+  return namesIn(attemptsFolder).flatMap((name) => {
+    const [, taskId, attempt] = /^(.+)\.(\d+)$/.exec(name) ?? []
+    const folder = join(attemptsFolder, name, 'spool')
+    if (taskId === undefined || !namesIn(folder).some((file) => file.endsWith(WHOLE))) return []
+    return [{ taskId, attempt: Number(attempt), folder }]
+  })
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
 }
