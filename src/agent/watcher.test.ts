@@ -30,6 +30,7 @@ function stage(more: Partial<WatcherOptions> = {}) {
   let screen = busy
   const typed: string[] = []
   const changes: Change[] = []
+  const answers: [number, string][] = []
   let session: SessionStatus | null = null
   const pane: Pane = {
     capture: async () => screen,
@@ -50,6 +51,7 @@ function stage(more: Partial<WatcherOptions> = {}) {
     clock: () => now,
     logger: pino({ level: 'silent' }),
     record: (change) => void changes.push(change),
+    answeredInWindow: ({ request, decision }) => void answers.push([request.id, decision]),
     readSession: () => session,
     readTranscript: async (): Promise<TranscriptEnd> => ({ kind: 'open' }),
     readExit: async () => null,
@@ -90,6 +92,7 @@ function stage(more: Partial<WatcherOptions> = {}) {
   return {
     watcher,
     changes,
+    answers,
     typed,
     hear,
     look,
@@ -173,6 +176,41 @@ describe('the neutral question', () => {
     await expect.poll(() => (look(), ended())).toMatchObject({ outcome: 'succeeded' })
     expect(typed).toEqual([])
   })
+})
+
+test('a turn that was interrupted in the window refused what was asked, with no event that says so', async () => {
+  const { watcher, hear, look, answers, settled, pass, show, says } = stage()
+  const request = { hook_event_name: 'PermissionRequest', tool_name: 'Bash', tool_input: { command: 'ls' } }
+  hear(PROMPT, request)
+  says('idle')
+  show(idle())
+  look()
+  await settled()
+  expect(answers).toEqual([])
+  pass(3000)
+  look()
+  await settled()
+  expect(watcher.view().reason).toContain('interrupted')
+  expect(answers).toEqual([[2, 'denied']])
+})
+
+test('an answer in the window that could not be stored is stored with the next news, once', async () => {
+  let isFull = true
+  const stored: number[] = []
+  const { hear, settled } = stage({
+    answeredInWindow: ({ request }) => {
+      if (isFull) throw new Error('The disk is full')
+      stored.push(request.id)
+    },
+  })
+  const tool = { tool_name: 'Bash', tool_input: { command: 'ls' } }
+  hear(PROMPT, { hook_event_name: 'PermissionRequest', ...tool }, { hook_event_name: 'PostToolUse', ...tool })
+  await settled()
+  isFull = false
+  hear({ hook_event_name: 'PreToolUse', ...tool })
+  hear({ hook_event_name: 'PreToolUse', ...tool })
+  await settled()
+  expect(stored).toEqual([2])
 })
 
 describe('deadlines', () => {
@@ -313,5 +351,13 @@ describe('faults', () => {
     const waits = stage({ taken: { past: past(PROMPT, request), busyMs: 0, stored: STORED } })
     await waits.settled()
     expect(waits.changes).toMatchObject([{ from: 'working', to: 'waiting', waitKind: 'permission' }])
+    // An answer in the window that no daemon stored: killed before it, or none was there.
+    const ran = { ...request, hook_event_name: 'PostToolUse' }
+    const answered = stage({
+      taken: { past: past(PROMPT, request, ran, request), busyMs: 0, stored: STORED },
+    })
+    await answered.settled()
+    expect(answered.answers).toEqual([[1, 'granted']])
+    expect(answered.watcher.requestOf({ tool: 'Bash', input: { command: 'ls' } })).toBe(3)
   })
 })

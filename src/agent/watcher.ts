@@ -5,6 +5,7 @@ import type { Clock } from '../core/clock.ts'
 import { passedDeadline, type Deadlines } from '../core/deadline.ts'
 import { isQuietlyIdle, onSeen } from '../core/doubt.ts'
 import type { HookEvent } from '../core/hook-event.ts'
+import type { WindowAnswer } from '../core/permission-request.ts'
 import { readEnding, type Markers } from '../core/marker.ts'
 import { initialView, type Change, type TurnEnd, type View } from '../core/view.ts'
 import { onAnswered, onUnanswered } from '../core/watch.ts'
@@ -28,6 +29,7 @@ import type { Pane } from './pane.ts'
 import { neutralQuestion } from './prompt.ts'
 import { createSayer } from './sayer.ts'
 import { isIdleSoon, type SessionStatus } from './session-file.ts'
+import { createWindowAnswers, type WindowAnswers } from './window-answers.ts'
 
 export type WatcherOptions = {
   pane: Pane
@@ -41,6 +43,8 @@ export type WatcherOptions = {
   logger: Logger
   /** Stores a change before anything is done about it. */
   record: (change: Change) => void
+  /** Stores what a person answered in the window, once, however often it is told. */
+  answeredInWindow: (answer: WindowAnswer) => void
   readSession: () => SessionStatus | null
   readTranscript: (failure: { error: string; message: string } | null) => Promise<TranscriptEnd>
   /** The exit status the start script left, or null while there is none. */
@@ -66,6 +70,7 @@ export type Watcher = {
   /** The newest screen that was read. */
   screen: () => string
   onHookEvents: (events: HookEvent[]) => void
+  requestOf: WindowAnswers['requestOf']
   onLook: (look: Look) => void
   answers: Answers
   /** Ends the attempt from outside: cancel, drain, a lost lease. */
@@ -79,10 +84,11 @@ export function createWatcher(options: WatcherOptions): Watcher {
   const over = Promise.withResolvers<AgentEnd>()
   const shown = createShown()
   const sinceLook = createLookClock(clock())
+  const inWindow = createWindowAnswers(options.answeredInWindow)
   const known =
     options.taken === null
       ? { view: initialView(options.startedAt), nudges: 0 }
-      : hearPast(options.taken.past, options.startedAt, neutralQuestion(markers), logger)
+      : hearPast(inWindow.heard(options.taken.past), options.startedAt, neutralQuestion(markers), logger)
   const belief = createBelief(known.view, clock, options.record, () => answers.follow())
   const { view } = belief
   let busyMs = options.taken?.busyMs ?? 0
@@ -109,6 +115,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
   async function understand(work: () => Promise<void>): Promise<void> {
     applyNews()
     await work()
+    inWindow.flush()
     if (!stop.signal.aborted) await decide()
   }
 
@@ -118,6 +125,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
       // Whatever was due to be said was about the turn before.
       if (event.payload.hook_event_name === 'UserPromptSubmit') sayer.forget()
       belief.apply(hear(view(), event, logger))
+      inWindow.hear(event)
       news.shift()
     }
   }
@@ -222,6 +230,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
       belief.correct({ turnEnd: { kind: 'failure', error: end.error, message: end.message } })
     } else if (view().prompts > 0) {
       belief.correct({ asks: [], openTools: [] })
+      inWindow.interrupted()
       const reason = 'Its turn was interrupted in the window; send a text to go on.'
       const evidence = shown.screen().slice(-600)
       belief.move('asked', reason, evidence, { waitKind: 'dialog', source: 'screen' })
@@ -233,6 +242,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     // It may have said how its work ended just before.
     await options.readSpool()
     applyNews()
+    inWindow.flush()
     await decide()
     if (stop.signal.aborted) return
     const known = {
@@ -305,6 +315,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
           if (!stop.signal.aborted && at.exists && !at.dead && !at.attached) checkDeadlines(at.at)
         }
       }),
+    requestOf: inWindow.requestOf,
     answers,
     end: (end) =>
       post(async () => {

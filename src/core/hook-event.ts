@@ -10,8 +10,9 @@ export type HookEvent = {
 }
 
 /**
- * The name of ccm's own event among Claude Code's: a rule (`by: rule`) or a person through ccm (`by: ccm`) answered a
- * permission request. Payload: `tool_name`, `tool_input`, `decision` (`granted`, `denied`, `ask`), `by`, `rule`.
+ * The name of ccm's own event among Claude Code's: a rule (`by: rule`), a person through ccm (`by: ccm`) or in the window
+ * (`by: window`) answered a permission request. Payload: `tool_name`, `tool_input`, `decision` (`granted`, `denied`,
+ * `ask`), `by`, `rule`, `proof` (of an answer in the window), `request` (the id of the request's event, where known).
  */
 export const PERMISSION_DECIDED = 'CcmPermission'
 

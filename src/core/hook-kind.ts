@@ -50,6 +50,11 @@ export type RecordedEvent = HookEvent &
 /** Another session's event, a file from the future, or one under a name that only ccm itself writes. */
 export type Suspicion = 'foreign-session' | 'future-time' | 'forged'
 
+/** Whether an event is the attempt's own, so that it may move its state. A file from the future only has an odd date. */
+export function isOwn(suspect: Suspicion | null): boolean {
+  return suspect === null || suspect === 'future-time'
+}
+
 /** Of a file that a tool read or changed; null where the payload does not say. Hashes are of the text as Claude Code has it. */
 export type FileDetail = {
   old_sha256: string | null

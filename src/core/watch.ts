@@ -83,6 +83,8 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
 
 /** A rule of the project answered, or left it to a person. */
 function onDecision(view: View, payload: HookPayload, at: number, evidence: string): Step {
+  // The view has moved by what proves it.
+  if (payload['by'] === 'window') return { view, change: null }
   const ask = askOf(payload)
   const rule = String(payload['rule'])
   const asks = withoutAsk(view.asks, ask)

@@ -139,10 +139,11 @@ export function createFleetApi(of: {
     async answer(id, how, decision) {
       const agent = runner.agents.get(id)
       if (agent?.watcher) {
-        const [ask] = agent.watcher.view().asks
-        const reply = await how(agent.watcher.answers)
-        if (reply === 'done' && ask !== undefined && decision !== null) ruling.note(agent, ask, decision)
-        return reply
+        const { answers, view } = agent.watcher
+        const [ask] = view().asks
+        const answer = () => how(answers)
+        if (ask === undefined || decision === null) return answer()
+        return ruling.through(agent, { ask, decision }, answer)
       }
       return (await queue.get(id)) === null ? 'unknown' : 'not_waiting'
     },

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { Clock } from '../core/clock.ts'
 import { CcmError } from '../core/errors.ts'
 import type { HookEvent } from '../core/hook-event.ts'
+import { isOwn } from '../core/hook-kind.ts'
 import type { Lease } from '../core/queue.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { HookEvents, NewHookEvent } from '../store/hook-events.ts'
@@ -183,7 +184,7 @@ export function createIngest(options: {
     for (const { entry, events } of shares) {
       const { taskId, attempt } = entry.spool
       const own = events.flatMap(({ payload, record }) =>
-        (record?.suspect ?? 'future-time') === 'future-time' ? (news.get(payload) ?? []) : [],
+        isOwn(record?.suspect ?? null) ? (news.get(payload) ?? []) : [],
       )
       if (own.length > 0) options.onEvents({ taskId, attempt }, own)
     }

@@ -6,6 +6,7 @@ import type { AskReply } from '../agent/held-ask.ts'
 import { isSameAsk, waitKindOf, type Ask } from '../core/ask.ts'
 import type { Clock } from '../core/clock.ts'
 import { PERMISSION_DECIDED, type HookEvent } from '../core/hook-event.ts'
+import type { WindowAnswer } from '../core/permission-request.ts'
 import { judge, pathOf, type PermissionRule, type Verdict } from '../core/permission-rule.ts'
 import { isRestricted } from '../core/restricted.ts'
 import type { Redactor } from '../core/redact.ts'
@@ -20,8 +21,17 @@ const RECORD_WITHIN_MS = 500
 export type Ruling = {
   /** The answer of the rules, stored as an event before it is given; null leaves the request to a person. */
   answer: (agent: RunningAgent, ask: Ask) => Promise<AskReply | null>
-  /** Stores what a person decided through ccm; what cannot be stored is logged only, for it has happened. */
-  note: (agent: RunningAgent, ask: Ask, decision: 'granted' | 'denied') => void
+  /**
+   * Lets `answer` answer a request for a person, and stores the decision once it answered `done`; what cannot be stored
+   * is logged only, for it has happened.
+   */
+  through: <T>(
+    agent: RunningAgent,
+    asked: { ask: Ask; decision: 'granted' | 'denied' },
+    answer: () => Promise<T>,
+  ) => Promise<T>
+  /** Stores what came of a request that nobody answered through ccm. Throws what keeps it from being stored. */
+  inWindow: (agent: RunningAgent, answer: WindowAnswer) => void
 }
 
 export function createRuling(options: {
@@ -36,6 +46,8 @@ export function createRuling(options: {
   logger: Logger
 }): Ruling {
   const { hookEvents, logger } = options
+  /** Requests that ccm answers at this moment, by keys perhaps: what comes of it is no answer of the window's. */
+  const answering = new Set<string>()
 
   function verdictOf(agent: RunningAgent, ask: Ask): Verdict | null {
     const all = options.rulesOf(agent.task.project)
@@ -58,7 +70,13 @@ export function createRuling(options: {
     }
   }
 
-  function store(agent: RunningAgent, ask: Ask, decided: Record<string, string>): void {
+  /** A request has one decision: its row bears the request's id, so a second one changes nothing. */
+  function store(
+    agent: RunningAgent,
+    ask: Ask,
+    request: number | null,
+    decided: Record<string, string>,
+  ): void {
     const { taskId, attempt, claudeSessionId } = agent.attempt
     const payload = {
       hook_event_name: PERMISSION_DECIDED,
@@ -66,19 +84,31 @@ export function createRuling(options: {
       tool_name: ask.tool,
       tool_input: ask.input,
       ...decided,
+      ...(request === null ? {} : { request }),
     }
+    const name = request === null || decided['decision'] === 'ask' ? randomUUID() : String(request)
     const text = JSON.stringify(payload)
     const now = options.clock()
     // As an event of the agent's own is: redacted and bounded.
     const event = toNewEvent(
       { taskId, attempt },
-      { name: `${PERMISSION_DECIDED}-${randomUUID()}`, at: now },
+      { name: `${PERMISSION_DECIDED}-${name}`, at: now },
       { text, size: Buffer.byteLength(text), sha256: null },
       { redactor: options.redactor, now, suspect: () => null },
     )
     const events = hookEvents.insertBatch([event])
-    options.onEvents(agent, events)
+    if (events.length > 0) options.onEvents(agent, events)
   }
+
+  function note(agent: RunningAgent, ask: Ask, request: number | null, decision: 'granted' | 'denied'): void {
+    try {
+      store(agent, ask, request, { decision, by: 'ccm' })
+    } catch (err) {
+      logger.error({ err, taskId: agent.task.id }, 'a decision could not be recorded')
+    }
+  }
+
+  const requestOf = (agent: RunningAgent, ask: Ask) => agent.watcher?.requestOf(ask) ?? null
 
   return {
     async answer(agent, ask) {
@@ -88,7 +118,7 @@ export function createRuling(options: {
         if (verdict === null) return null
         await recordComes(agent, ask)
         const decision = { allow: 'granted', deny: 'denied', ask: 'ask' }[verdict.effect]
-        store(agent, ask, { decision, by: 'rule', rule: verdict.rules.join(', ') })
+        store(agent, ask, requestOf(agent, ask), { decision, by: 'rule', rule: verdict.rules.join(', ') })
         logger.info(
           { taskId, attempt, code: verdict.effect, rule: verdict.rules.join(', ') },
           'a rule decided',
@@ -100,14 +130,31 @@ export function createRuling(options: {
         return null
       }
     },
-    note(agent, ask, decision) {
+    async through(agent, { ask, decision }, answer) {
+      const request = requestOf(agent, ask)
+      const key = keyOf(agent, request)
+      answering.add(key)
       try {
-        store(agent, ask, { decision, by: 'ccm' })
-      } catch (err) {
-        logger.error({ err, taskId: agent.task.id }, 'a decision could not be recorded')
+        const reply = await answer()
+        if (reply === 'done') note(agent, ask, request, decision)
+        return reply
+      } finally {
+        answering.delete(key)
       }
     },
+    inWindow(agent, { request, decision, proof }) {
+      const by = answering.has(keyOf(agent, request.id)) ? 'ccm' : 'window'
+      store(agent, request.ask, request.id, {
+        decision,
+        by,
+        ...(by === 'window' && { proof: `Answered in the window: ${proof}` }),
+      })
+    },
   }
+}
+
+function keyOf({ attempt: { taskId, attempt } }: RunningAgent, request: number | null): string {
+  return `${taskId}.${attempt}.${request}`
 }
 
 function toReply({ effect, rules }: Verdict, ask: Ask): AskReply {

@@ -7,6 +7,8 @@ import type { Attempt, StateChange } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { HookEvent } from '../core/hook-event.ts'
+import { isOwn, type RecordedEvent } from '../core/hook-kind.ts'
+import type { WindowAnswer } from '../core/permission-request.ts'
 import type { Lease } from '../core/queue.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { Task } from '../core/task.ts'
@@ -65,6 +67,8 @@ export type RunnerDeps = {
   started: (task: Task, attempt: Attempt) => void
   /** An agent works for the first time, so long after its claim. */
   working: (tookMs: number) => void
+  /** A permission request was answered in the window. Throws what keeps that from being stored. */
+  answeredInWindow: (agent: RunningAgent, answer: WindowAnswer) => void
   /** The attempt's outcome is in the outbox. */
   settled: (task: Task, attempt: Attempt, end: AgentEnd) => void
 }
@@ -158,7 +162,7 @@ export function createRunner(deps: RunnerDeps): Runner {
     // What it reported while no daemon ran may decide everything: that belongs to its past.
     deps.ingest().add(spool)
     await deps.ingest().read(spool)
-    const past = deps.hookEvents.ofAttempt(attempt)
+    const past = ownOf(deps.hookEvents.ofAttempt(attempt))
     const waitedMs = waitedFor(
       attempts.chain(task.id).filter((change) => change.attempt === attempt.attempt),
       clock(),
@@ -269,6 +273,11 @@ export function createRunner(deps: RunnerDeps): Runner {
       else agent.watcher.onHookEvents(events)
     },
   }
+}
+
+/** What others put into its spool moves nothing, also when the past is read again. */
+function* ownOf(events: Iterable<RecordedEvent>): Iterable<RecordedEvent> {
+  for (const event of events) if (isOwn(event.suspect)) yield event
 }
 
 /** How long an attempt waited for people in all, by its stored changes. */

@@ -121,6 +121,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       dispatcher.nudge()
     },
     spend,
+    answeredInWindow: ruling.inWindow,
     park: deps.recovery.park,
     started: (task) => recovery.over(task.id, 'Its next attempt was started.'),
     working: (tookMs) => meters.start.observe({}, tookMs / 1000),

@@ -13,6 +13,7 @@ import { readTranscriptEnd } from '../agent/transcript-end.ts'
 import { createWatcher, type WatcherOptions } from '../agent/watcher.ts'
 import type { AgentEnd } from '../agent/agent-end.ts'
 import type { Clock } from '../core/clock.ts'
+import type { WindowAnswer } from '../core/permission-request.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { Attempts } from '../store/attempts.ts'
 import type { Projects } from '../store/projects.ts'
@@ -35,6 +36,7 @@ type WatchDeps = {
   logger: Logger
   notify: (taskId: string, kind: 'state') => void
   working: (tookMs: number) => void
+  answeredInWindow: (agent: RunningAgent, answer: WindowAnswer) => void
 }
 
 /**
@@ -77,6 +79,7 @@ export async function watchAgent(
       }
       deps.notify(task.id, 'state')
     },
+    answeredInWindow: (answer) => deps.answeredInWindow(agent, answer),
     readSession: () => {
       const session = readSession()
       claudePid = session?.pid ?? claudePid

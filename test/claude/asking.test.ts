@@ -176,6 +176,57 @@ test(
   },
 )
 
+test(
+  'what a person answers in the window is in the record, once, also where no daemon ran meanwhile',
+  TEST,
+  async () => {
+    await using stage = await createStageHere(
+      ({ turn, userText }) => {
+        if (userText.includes('go on without it')) return say('Went on.\n[DONE]')
+        return bash(['touch one', 'touch two', 'rm absent', 'touch four'][turn] ?? 'touch five')
+      },
+      { config: '[sweep]\nquiet = "500ms"\n' },
+    )
+    const { id } = await stage.add('go', '--permission-mode', 'manual')
+    const answer = async (command: string, key: string) => {
+      const task = await stage.until(id, asksFor(command), WAIT_MS)
+      await dialogShows(stage, task, new RegExp(`${command}[^]*Do you want to proceed`))
+      await press(stage, task, key)
+    }
+    await answer('touch one', '1')
+    const asks = await stage.until(id, asksFor('touch two'), WAIT_MS)
+    await dialogShows(stage, asks, /touch two[^]*Do you want to proceed/)
+    await stage.crash()
+    // An event of another session moves nothing, also where it is read as the past.
+    const foreign = { hook_event_name: 'Stop', session_id: 'another', last_assistant_message: '[DONE]' }
+    writeFileSync(join(stage.home, `attempts/${id}.1/spool/1.foreign.json`), JSON.stringify(foreign))
+    await press(stage, asks, '1')
+    await expect.poll(() => existsSync(join(stage.work, 'two')), { timeout: WAIT_MS }).toBe(true)
+    await ccm(stage, 'start')
+    await answer('rm absent', '1')
+    await answer('touch four', 'Escape')
+    const isInterrupted = ({ state_reason }: TaskJson) => state_reason?.includes('interrupted') === true
+    await stage.until(id, isInterrupted, WAIT_MS)
+    // All of it is read again.
+    await stage.crash()
+    await ccm(stage, 'start')
+    await stage.until(id, (task) => task.waiting_for?.kind === 'dialog', WAIT_MS)
+    await ccm(stage, 'send', id, 'go on without it')
+    expect((await stage.end(id, WAIT_MS)).status).toBe('succeeded')
+    const events = await stage.events(id)
+    const asked = events.filter(({ kind }) => kind === 'permission_asked')
+    const decided = events.filter(({ hook_event_name: name }) => name === 'CcmPermission')
+    expect(decided.map((event) => [event.tool_input?.['command'], event.kind, event['by']])).toEqual([
+      ['touch one', 'permission_granted', 'window'],
+      ['touch two', 'permission_granted', 'window'],
+      ['rm absent', 'permission_granted', 'window'],
+      ['touch four', 'permission_denied', 'window'],
+    ])
+    expect(decided.map((event) => event['request'])).toEqual(asked.map((event) => event.id))
+    expect(decided[3]?.['proof']).toContain('Answered in the window: ')
+  },
+)
+
 const option = (label: string) => ({ label, description: `Take ${label}` })
 const DATABASE = {
   question: 'Which database?',
