@@ -229,11 +229,11 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     pulse,
     ...(chosen.shared === null ? {} : { shared: chosen.shared }),
   })
-  chosen.onSupabase((word) => {
+  chosen.onSupabase((word, sentence) => {
     if (word === 'ok') {
       supervisor.lift('supabase')
       outside.inbox.nudge()
-    } else supervisor.pause({ kind: 'supabase', sentence: 'Supabase does not answer.', until: null })
+    } else supervisor.pause({ kind: 'supabase', sentence, until: null })
   })
 
   const schedules = createSchedules(db)

@@ -22,6 +22,7 @@ export type ErrorCode =
   | 'QUEUE_FULL'
   | 'SUPABASE_UNREACHABLE'
   | 'SUPABASE_REFUSED'
+  | 'SUPABASE_KEY'
   | 'STALE_LEASE'
   | 'UNAUTHORIZED'
   | 'FORBIDDEN'

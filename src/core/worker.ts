@@ -1,3 +1,5 @@
+import type { Incident } from './incident.ts'
+
 /** A daemon as the queue knows it. Times are milliseconds since 1970. */
 export type Worker = {
   id: string
@@ -51,6 +53,12 @@ export type TaskEvent = {
   kind: 'state' | 'summary'
   message: string
   data: Record<string, unknown>
+}
+
+/** What went wrong on a worker, as its own record has it. Sent again it changes the row: its end comes later. */
+export type SharedIncident = Omit<Incident, 'id'> & {
+  /** Unique for the worker, whichever home it had. */
+  seq: number
 }
 
 /** What a worker did in one minute, which begins at `minute`. */

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import type { Clock } from '../core/clock.ts'
+import { CcmError, messageOf } from '../core/errors.ts'
 import type { Queue } from '../core/queue.ts'
 import { createSqliteQueue } from '../queue/sqlite.ts'
 import type { WorkerInfo } from '../queue/supabase/queue.ts'
@@ -22,7 +23,13 @@ import { createTeller, type Teller } from '../supervisor/teller.ts'
 import { createSharedTemplates } from './shared-templates.ts'
 import { createFence } from '../supervisor/fence.ts'
 import { createHandOver } from '../supervisor/hand-over.ts'
-import { createSharedQueue, isAway, ownTask, type RightsLimit } from '../supervisor/shared-queue.ts'
+import {
+  createSharedQueue,
+  isAway,
+  isKeyRefused,
+  ownTask,
+  type RightsLimit,
+} from '../supervisor/shared-queue.ts'
 import type { StartPulse } from '../supervisor/beats.ts'
 import type { SharedDeps } from '../supervisor/supervisor-deps.ts'
 
@@ -37,8 +44,8 @@ export type ChosenQueue = {
   shared: SharedDeps | null
   /** `disabled` where there is no Supabase. */
   supabase: () => 'ok' | 'down' | 'disabled'
-  /** Hears of each turn of that word, and of the word `down` that stands already. */
-  onSupabase: (listener: (word: 'ok' | 'down') => void) => void
+  /** Hears of each turn of that word, and of the word `down` that stands already; `why`: a sentence. */
+  onSupabase: (listener: (word: 'ok' | 'down', why: string) => void) => void
   /** From now on changes of tasks are heard of, and the queue is told what happens here. Null: nobody else is there. */
   begin: ((hears: QueueHears) => void) | null
   state: () => SharedState | null
@@ -94,7 +101,7 @@ export async function readSupabaseKey(
 
 /**
  * Opens the queue that the configuration names and makes this process its worker; a shared one that does not answer
- * within 5 s is joined later. Throws what a queue's `register` throws: SUPABASE_REFUSED for a wrong key.
+ * within 5 s is joined later. Throws what a queue's `register` throws: SUPABASE_KEY for a wrong key.
  */
 export async function chooseQueue(deps: ChoiceDeps): Promise<ChosenQueue> {
   const { config, secretKey } = deps
@@ -136,7 +143,8 @@ async function chooseShared(
   const { createSupabase } = await import('../queue/supabase/client.ts')
   const { createLink } = await import('../queue/supabase/link.ts')
   const { createSupabaseQueue } = await import('../queue/supabase/queue.ts')
-  const listeners = new Set<(word: 'ok' | 'down') => void>()
+  const listeners = new Set<(word: 'ok' | 'down', why: string) => void>()
+  let why = ''
   const { createSubscription } = await import('../queue/supabase/subscription.ts')
   const { createSharedRecords } = await import('../queue/supabase/records.ts')
   const { listTemplateRows, TEMPLATES_MAX } = await import('../queue/supabase/templates.ts')
@@ -146,8 +154,9 @@ async function chooseShared(
     if (word === 'ok') {
       logger.info('Supabase answers again')
       handOver.hurry()
-    } else logger.warn({ err, code: 'SUPABASE_UNREACHABLE' }, 'Supabase does not answer; agents go on')
-    for (const listener of listeners) listener(word)
+    } else logger.warn({ err }, 'Supabase does not answer; agents go on')
+    why = isKeyRefused(err) ? sentenceOf(err) : 'Supabase does not answer.'
+    for (const listener of listeners) listener(word, why)
   })
   const { system } = settings
   const { labels, roles, maxConcurrent } = config.agents
@@ -203,7 +212,7 @@ async function chooseShared(
     logger,
   })
   const workers = createCached({
-    read: () => listWorkers(client, system, secretKey),
+    read: () => listWorkers(link.call, system),
     maxAgeMs: WORKERS_MS,
     mayBeOld: isAway,
     clock: () => uptime() * 1000,
@@ -222,7 +231,7 @@ async function chooseShared(
   const register = once(async () => void (await remote.register()))
   const late = new Promise<void>((resolve) => setTimeout(resolve, FIRST_ANSWER_MS).unref())
   await Promise.race([register(), late]).catch((error: unknown) => {
-    if (!isAway(error)) throw error
+    if (!isAway(error) || isKeyRefused(error)) throw error
   })
   return {
     queue,
@@ -239,7 +248,7 @@ async function chooseShared(
     supabase: link.word,
     onSupabase: (listener) => {
       listeners.add(listener)
-      if (link.word() === 'down') listener('down')
+      if (link.word() === 'down') listener('down', why)
     },
     begin({ wake, hintCancel, changed, running, pulse, subscribe }) {
       handOver.begin(changed, pulse)
@@ -300,6 +309,10 @@ function workerName(notes: Notes): string {
   const suffix = typeof noted === 'string' ? noted : crypto.randomUUID().slice(0, 4)
   if (noted !== suffix) notes.write('worker_suffix', suffix)
   return `${hostname().slice(0, 150)}-${suffix}`
+}
+
+function sentenceOf(error: unknown): string {
+  return `${messageOf(error)} ${error instanceof CcmError ? (error.remedy ?? '') : ''}`.trim()
 }
 
 /** Runs `work` until it has succeeded once; calls that come meanwhile wait for the one that runs. */

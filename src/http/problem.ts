@@ -21,6 +21,7 @@ const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   QUEUE_FULL: 429,
   SUPABASE_UNREACHABLE: 503,
   SUPABASE_REFUSED: 502,
+  SUPABASE_KEY: 502,
 }
 
 /** The status of an answer with this code. */

@@ -1,5 +1,9 @@
-import type { MetricsMinute, TaskEvent } from '../core/worker.ts'
+import type { IncidentKind } from '../core/incident.ts'
+import type { MetricsMinute, SharedIncident, TaskEvent } from '../core/worker.ts'
 import type { Database } from './database.ts'
+
+/** The newest incident that was told of, and which were open when they were. */
+export type ToldIncidents = { incident: number; open: readonly number[] }
 
 /** What is to be told to a shared queue and is not yet, by the tables that record it anyway. */
 export type SharedLog = {
@@ -7,8 +11,10 @@ export type SharedLog = {
   statesAfter: (id: number, limit: number) => { events: TaskEvent[]; last: number }
   /** One summary for each attempt that was reported after this id of the outbox. */
   summariesAfter: (id: number, limit: number) => { events: TaskEvent[]; last: number }
+  /** Incidents after the newest that was told of, and those of `open` that are over, oldest first; where that leaves both. */
+  incidentsAfter: (told: ToldIncidents, limit: number) => { incidents: SharedIncident[]; told: ToldIncidents }
   /** Ids of the newest rows, from which a queue begins that was never told anything. */
-  newest: () => { state: number; summary: number }
+  newest: () => { state: number; summary: number; incident: number }
   /** Notes what only this minute knows. A minute that is known keeps its numbers. */
   noteMinute: (minute: number, running: number, queued: number) => void
   /** Noted minutes that ended before `now`, oldest first, with all that happened in them. */
@@ -19,6 +25,12 @@ export type SharedLog = {
 const MINUTE_MS = 60_000
 /** A queue that is away for longer than a week is told of the newest week. */
 const MINUTES_MAX = 7 * 24 * 60
+
+type IncidentRow = Omit<SharedIncident, 'seq' | 'alert' | 'kind'> & {
+  id: number
+  alert: number
+  kind: string
+}
 
 /** The log on the local database. */
 export function createSharedLog(db: Database): SharedLog {
@@ -36,8 +48,16 @@ export function createSharedLog(db: Database): SharedLog {
     `SELECT id, task_id AS taskId, attempt, created_at AS at, report
      FROM outbox WHERE id > :id ORDER BY id LIMIT :limit`,
   )
-  const newest = db.prepare<Record<string, never>, { state: number; summary: number }>(
+  const incidents = db.prepare<{ after: number; open: string; limit: number }, IncidentRow>(
+    `SELECT id, kind, key, what, evidence, action, alert, task_id AS taskId, attempt, opened_at AS openedAt,
+       closed_at AS closedAt
+     FROM incidents
+     WHERE id > :after OR (closed_at IS NOT NULL AND id IN (SELECT value FROM json_each(:open)))
+     ORDER BY id LIMIT :limit`,
+  )
+  const newest = db.prepare<Record<string, never>, { state: number; summary: number; incident: number }>(
     `SELECT (SELECT coalesce(max(id), 0) FROM state_changes) AS state,
+       (SELECT coalesce(max(id), 0) FROM incidents) AS incident,
        (SELECT coalesce(max(id), 0) FROM outbox) AS summary`,
   )
   const note = db.prepare<{ minute: number; running: number; queued: number }>(
@@ -89,7 +109,25 @@ export function createSharedLog(db: Database): SharedLog {
       })
       return { events, last: rows.at(-1)?.id ?? id }
     },
-    newest: () => newest.get({}) ?? { state: 0, summary: 0 },
+    incidentsAfter({ incident, open }, limit) {
+      const rows = incidents.all({ after: incident, open: JSON.stringify(open), limit })
+      const over = new Set(rows.flatMap(({ id, closedAt }) => (closedAt === null ? [] : [id])))
+      const opened = rows.flatMap(({ id }) => (over.has(id) ? [] : [id]))
+      return {
+        incidents: rows.map(({ id, alert, kind, ...row }) => ({
+          ...row,
+          kind: kind as IncidentKind,
+          alert: alert === 1,
+          // Ids begin anew in a home that is made anew, and the worker may have its old name.
+          seq: row.openedAt * 1000 + (id % 1000),
+        })),
+        told: {
+          incident: Math.max(incident, ...rows.map(({ id }) => id)),
+          open: [...open.filter((id) => !over.has(id)), ...opened],
+        },
+      }
+    },
+    newest: () => newest.get({}) ?? { state: 0, summary: 0, incident: 0 },
     noteMinute(minute, running, queued) {
       note.run({ minute, running, queued })
       old.run({ before: minute - MINUTES_MAX * MINUTE_MS })

@@ -11,7 +11,7 @@ export type Delivery = { nudge: () => void; close: () => Promise<void> }
 const RETRY_MS = 5000
 const AT_ONCE = 100
 /** What every other report would be answered too. */
-const ALL_ALIKE = new Set(['SUPABASE_UNREACHABLE', 'STALE_LEASE', 'DISK_FULL'])
+const ALL_ALIKE = new Set(['SUPABASE_UNREACHABLE', 'SUPABASE_KEY', 'STALE_LEASE', 'DISK_FULL'])
 
 const isOfAll = (error: unknown): boolean => error instanceof CcmError && ALL_ALIKE.has(error.code)
 

@@ -6,7 +6,7 @@ import type { Task } from '../core/task.ts'
 import type { StartPulse } from './beats.ts'
 import { isAway } from './shared-queue.ts'
 
-/** Why nothing is claimed: a kind (`starting`, `slots`, `memory`, `claude`, `tmux`, `login`, `limit`, `breaker`) and a sentence. */
+/** Why nothing is claimed: a kind (`starting`, `replaced`, `slots`, `memory`, `claude`, `tmux`, `login`, `limit`, `breaker`) and a sentence. */
 export type Hold = {
   kind: string
   sentence: string

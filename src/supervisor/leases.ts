@@ -23,6 +23,8 @@ export function createLeaseKeeper(options: {
   fence?: Fence | undefined
   /** The queue gave a task of ours to another attempt. */
   lost?: () => void
+  /** This process is the worker no more; a sentence. */
+  replaced?: (why: string) => void
   pulse?: StartPulse
 }): { renew: () => Promise<void>; close: () => void } {
   const { queue, runner, logger, fence } = options
@@ -42,9 +44,11 @@ export function createLeaseKeeper(options: {
     if (leases.length === 0 && fence === undefined) return
     const replies = await queue.heartbeat(leases).catch((error: unknown) => {
       // Another daemon has taken this worker's name and everything it held.
-      if (error instanceof CcmError && error.code === 'STALE_LEASE')
+      if (error instanceof CcmError && error.code === 'STALE_LEASE') {
+        options.replaced?.(error.message)
         for (const { taskId } of leases)
           runner.end(taskId, endedBy('lost_lease', 'Another daemon works under the name of this worker.'))
+      }
       throw error
     })
     for (const { taskId, attempt, ok, cancel } of replies) {

@@ -223,6 +223,11 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     runner,
     everyMs: settings.heartbeatMs,
     lost: () => meters.leasesLost.add({}),
+    // Until the next start: two daemons that register in turn would end each other's agents for ever.
+    replaced: (why) => {
+      const sentence = `${why} Give each machine a name of its own ([supabase] worker), then: ccm restart`
+      dispatcher.hold({ kind: 'replaced', sentence, until: null })
+    },
     fence: shared?.fence,
     logger,
   })

@@ -1,14 +1,18 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import type { Clock } from '../core/clock.ts'
-import type { MetricsMinute, TaskEvent } from '../core/worker.ts'
+import type { MetricsMinute, SharedIncident, TaskEvent } from '../core/worker.ts'
 import type { Notes } from '../store/notes.ts'
-import type { SharedLog } from '../store/shared-log.ts'
+import type { SharedLog, ToldIncidents } from '../store/shared-log.ts'
 import type { StartPulse } from './beats.ts'
 import { watchLoop } from './patience.ts'
 import { isAway } from './shared-queue.ts'
 
-/** Tells a shared queue what happened here: changes of states, summaries, and numbers of each minute. */
+/** Tells a shared queue what happened here: changes of states, summaries, incidents, and numbers of each minute. */
 export type Teller = { nudge: () => void; close: () => Promise<void> }
+
+/** How far each table was told. */
+type Told = ToldIncidents & { state: number; summary: number }
 
 const BATCH = 200
 const MINUTE_MS = 60_000
@@ -24,7 +28,8 @@ export function createTeller(options: {
   remote: {
     putEvents: (events: readonly TaskEvent[]) => Promise<void>
     putMetrics: (minutes: readonly MetricsMinute[]) => Promise<void>
-    pruneMetrics: (before: number) => Promise<void>
+    putIncidents: (incidents: readonly SharedIncident[]) => Promise<void>
+    prune: (olderThanMs: number) => Promise<void>
   }
   running: () => number
   queued: () => Promise<number>
@@ -38,7 +43,7 @@ export function createTeller(options: {
   const { log, notes, clock, logger } = options
   const loop = watchLoop(options.remote, options.pulse, true)
   const remote = loop.api
-  let told = readTold(notes) ?? log.newest()
+  let told: Told = { ...log.newest(), open: [], ...readTold(notes) }
   let running: Promise<void> = Promise.resolve()
   let wanted = false
   let closed = false
@@ -62,6 +67,12 @@ export function createTeller(options: {
       if (closed || events.length < BATCH) break
     }
     for (;;) {
+      const { incidents, told: next } = log.incidentsAfter(told, BATCH)
+      await remote.putIncidents(incidents)
+      move({ ...told, ...next })
+      if (closed || incidents.length < BATCH) break
+    }
+    for (;;) {
       const minutes = log.minutes(clock(), BATCH)
       await remote.putMetrics(minutes)
       const last = minutes.at(-1)
@@ -71,11 +82,11 @@ export function createTeller(options: {
     }
     if (clock() - prunedAt < PRUNE_MS) return
     prunedAt = clock()
-    await remote.pruneMetrics(clock() - options.keepMs)
+    await remote.prune(options.keepMs)
   }
 
-  function move(to: { state: number; summary: number }): void {
-    if (to.state === told.state && to.summary === told.summary) return
+  function move(to: Told): void {
+    if (isDeepStrictEqual(to, told)) return
     told = to
     notes.write('told', told)
   }
@@ -108,9 +119,8 @@ export function createTeller(options: {
   }
 }
 
-function readTold(notes: Notes): { state: number; summary: number } | null {
+/** What an older ccm noted says nothing of incidents. */
+function readTold(notes: Notes): Partial<Told> {
   const noted = notes.read('told')
-  if (typeof noted !== 'object' || noted === null || !('state' in noted) || !('summary' in noted)) return null
-  const { state, summary } = noted
-  return typeof state === 'number' && typeof summary === 'number' ? { state, summary } : null
+  return typeof noted === 'object' && noted !== null ? noted : {}
 }

@@ -108,6 +108,15 @@ describeOnSupabase('calls that fail on the way', (supabase) => {
     expect(Date.now() - startedAt).toBeGreaterThanOrEqual(990)
     faults = [answer(429, '{}', { 'retry-after': '3600' })]
     await expect(queue.count('queued')).rejects.toMatchObject({ code: 'SUPABASE_UNREACHABLE' })
+    calls = []
+    await expect(queue.count('queued')).rejects.toThrow(/left alone for 1[12]\d s more/)
+    expect(calls).toEqual([])
+  })
+
+  test('a list that failed once on its way is asked for again', async () => {
+    await queue.insert(newTask())
+    faults = [reset]
+    expect(await queue.list({ limit: 9 })).toHaveLength(1)
   })
 
   test('a full queue is an answer: it is not asked again', async () => {
@@ -150,14 +159,14 @@ describeOnSupabase('calls that fail on the way', (supabase) => {
   })
 
   test.each([
-    ['the publishable key', () => supabase().publishableKey, /may not call/],
-    ['a revoked key', () => 'sb_secret_0123456789', /refused the key/],
-  ])('%s is told from a network that is down', async (_, keyOf, message) => {
+    ['the publishable key', () => supabase().publishableKey, 'SUPABASE_REFUSED', /may not call/],
+    ['a revoked key', () => 'sb_secret_0123456789', 'SUPABASE_KEY', /refused the key/],
+  ])('%s is told from a network that is down', async (_, keyOf, code, message) => {
     const secretKey = keyOf()
     const { call } = createSupabase({ url: supabase().url, secretKey })
     const wrong = createSupabaseQueue({ call, system: 's', worker: 'w', newKey: () => 'k' })
     const error: unknown = await wrong.register().catch((thrown: unknown) => thrown)
-    expect(error).toMatchObject({ code: 'SUPABASE_REFUSED', message: expect.stringMatching(message) })
+    expect(error).toMatchObject({ code, message: expect.stringMatching(message) })
     expect(String(error)).not.toContain(secretKey)
   })
 

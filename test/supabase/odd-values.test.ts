@@ -3,6 +3,7 @@ import type { Queue } from '../../src/core/queue.ts'
 import { createSupabase } from '../../src/queue/supabase/client.ts'
 import { createSupabaseQueue } from '../../src/queue/supabase/queue.ts'
 import { createSharedRecords } from '../../src/queue/supabase/records.ts'
+import { listWorkers } from '../../src/queue/supabase/workers.ts'
 import { from, newTask, reportOf, RESULT } from '../queue/bench.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 
@@ -81,6 +82,36 @@ describeOnSupabase('what one side can hold and the other cannot', (supabase) => 
     expect(await sql('SELECT message, data FROM task_events WHERE system_id = $1', [system])).toEqual([
       { message: 'a\ufffdb', data: { to: '\ufffd' } },
     ])
+  })
+
+  test('lists are whole where the API cuts rows at 1,000', async () => {
+    const { url, secretKey, sql } = supabase()
+    await sql('UPDATE systems SET max_queued = 5000 WHERE id = $1', [system])
+    await sql(
+      `INSERT INTO tasks (system_id, project, prompt) SELECT $1, 'app', 'x' FROM generate_series(1, 1001)`,
+      [system],
+    )
+    await sql(`SELECT count(worker_register($1, 'w' || n, '{}')) FROM generate_series(1, 1001) AS n`, [
+      system,
+    ])
+    const many = new Set(
+      (await sql<{ proname: string }>('SELECT proname FROM pg_proc WHERE proretset')).map(
+        ({ proname }) => proname,
+      ),
+    )
+    // As PostgREST does with db-max-rows; functions that answer one value are not cut.
+    const cutting: typeof fetch = async (input, init) => {
+      const response = await fetch(input, init)
+      const path = new URL(input instanceof Request ? input.url : String(input)).pathname
+      const name = path.split('/').at(-1) ?? ''
+      if (path.includes('/rpc/') && !many.has(name)) return response
+      const body: unknown = await response.json()
+      return Response.json(Array.isArray(body) ? body.slice(0, 1000) : body, { status: response.status })
+    }
+    const { call } = createSupabase({ url, secretKey, fetch: cutting })
+    const other = createSupabaseQueue({ call, system, worker: 'w', newKey: () => crypto.randomUUID() })
+    expect(await other.list({ limit: 1001 })).toHaveLength(1001)
+    expect(await listWorkers(call, system)).toHaveLength(1002)
   })
 
   test('a wait beyond all time is a long one', async () => {

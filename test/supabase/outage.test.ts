@@ -41,9 +41,11 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
       const id = await insertTask(supabase(), system)
       const pid = await fleet.agentOf(id)
       await gateway.down()
+      const awayAt = performance.now()
       await eventually(() => daemon.chosen.supabase() === 'down')
       const waits = await insertTask(supabase(), system, 'Meanwhile')
-      await new Promise((resolve) => setTimeout(resolve, 3000))
+      // As 5 minutes are of 10.
+      await new Promise((resolve) => setTimeout(resolve, 8000 - (performance.now() - awayAt)))
       expect(isAlive(pid)).toBe(true)
       expect(holdsOf(daemon)).toContain('supabase')
       fleet.letGo(id)
@@ -164,6 +166,47 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
     await eventually(() => !isAlive(pid))
     await eventually(() => daemon.supervisor.agents().length === 0)
     expect(daemon.supervisor.agents()).toEqual([])
+    // And it says why it does nothing any more.
+    expect(daemon.supervisor.holds()).toMatchObject([
+      {
+        kind: 'replaced',
+        sentence: expect.stringMatching(/registered as worker m1 since.*\[supabase\] worker/),
+      },
+    ])
+    await daemon.close()
+  })
+
+  test('a key that is revoked meanwhile is told as that, and is an outage like any other', TEST, async () => {
+    await using fleet = await fleetOf('lease = "60s"\nheartbeat = "500ms"\nsweep = "500ms"')
+    const daemon = await fleet.start()
+    const id = await insertTask(supabase(), system)
+    const pid = await fleet.agentOf(id)
+    gateway.faultOf = () => (response) => {
+      response.writeHead(401, { 'content-type': 'application/json' })
+      response.end('{"message":"Invalid API key"}')
+    }
+    try {
+      await eventually(() => daemon.chosen.supabase() === 'down')
+      expect(daemon.supervisor.holds()).toMatchObject([
+        {
+          kind: 'supabase',
+          sentence: expect.stringMatching(/refused the key: Invalid API key.*ccm restart/),
+        },
+      ])
+      const held = await daemon.supervisor.insert({ ...ASKED, prompt: 'Meanwhile', project: 'work' })
+      expect(held).toMatchObject({ held: true })
+      fleet.letGo(id)
+      await eventually(() => fleet.deps.outbox.pending(9).length === 1)
+      expect(isAlive(pid) || fleet.deps.outbox.pending(9)[0]?.outcome === 'succeeded').toBe(true)
+    } finally {
+      gateway.faultOf = () => null
+    }
+    await eventually(async () => (await rowOf(id))?.status === 'succeeded', 20_000)
+    await eventually(() => holdsOf(daemon).length === 0)
+    const prompts = () =>
+      supabase().sql('SELECT prompt FROM tasks WHERE system_id = $1 ORDER BY id', [system])
+    await eventually(async () => (await prompts()).length === 2)
+    expect(await prompts()).toEqual([{ prompt: 'Do it' }, { prompt: 'Meanwhile' }])
     await daemon.close()
   })
 

@@ -71,9 +71,9 @@ export async function createSharedFleet(
       logger,
       ...watched,
     })
-    chosen.onSupabase((word) => {
+    chosen.onSupabase((word, sentence) => {
       if (word === 'ok') supervisor.lift('supabase')
-      else supervisor.pause({ kind: 'supabase', sentence: 'Supabase does not answer.', until: null })
+      else supervisor.pause({ kind: 'supabase', sentence, until: null })
     })
     await supervisor.begin()
     chosen.begin?.({

@@ -22,7 +22,6 @@ export function createPostgresCall(database: Pick<pg.Pool, 'query'>): Call {
 /** Functions that answer a list. */
 const SETS = new Set([
   'task_get',
-  'tasks_page',
   'tasks_by_prefix',
   'task_dependencies',
   'tasks_claim',

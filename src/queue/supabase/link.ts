@@ -1,7 +1,7 @@
 import { CcmError } from '../../core/errors.ts'
 import type { Call } from './client.ts'
 
-/** Whether the Supabase project answers, by what became of the last call. */
+/** Whether the Supabase project answers this worker, by what became of the last call: a key that it refuses is no answer. */
 export type Link = {
   call: Call
   /** `ok` until a call says otherwise. */
@@ -25,7 +25,7 @@ export function createLink(call: Call, onChange: (word: 'ok' | 'down', error: un
         return answer
       } catch (error) {
         // A refusal is an answer too.
-        const isAway = error instanceof CcmError && error.code === 'SUPABASE_UNREACHABLE'
+        const isAway = error instanceof CcmError && /^SUPABASE_(?:UNREACHABLE|KEY)$/.test(error.code)
         turn(isAway ? 'down' : 'ok', error)
         throw error
       }

@@ -26,7 +26,9 @@ const REPEATABLE = new Set([
   'tasks_mine',
   'task_cancel',
   'task_get',
-  'tasks_list',
+  'tasks_listed',
+  'workers_listed',
+  'records_prune',
   'tasks_count',
   'tasks_by_prefix',
   'task_dependencies',
@@ -34,17 +36,23 @@ const REPEATABLE = new Set([
 ])
 
 const LONGEST_WAIT_MS = 30_000
+/** Renewals of leases wait as well: after 7.5 min without one agents are ended. */
+const LONGEST_QUIET_MS = 120_000
 /** The connection was never made, so nothing was sent. */
 const UNSENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'])
 
 /**
  * A fetch that gives each try `timeoutMs` and tries again where that is safe: a call that may be repeated, one that
  * was never sent, or one that a gateway put off (429, 503). Waits 250 ms, doubled each time, +-50 %, or what
- * Retry-After asks for up to 30 s; a longer one is answered as it is. Throws what the last try threw.
+ * Retry-After asks for up to 30 s. A longer one is answered as it is, and no call is sent before it is over, at most for
+ * 2 min. Throws what the last try threw.
  */
 export function createPatientFetch(options: PatientFetchOptions): typeof fetch {
   const { wait, random, timeoutMs = 10_000, tries = 4 } = options
+  let quietUntil = 0
   return async (input, init) => {
+    const quietMs = quietUntil - performance.now()
+    if (quietMs > 0) throw new Error(`it asked to be left alone for ${Math.ceil(quietMs / 1000)} s more`)
     const outer = init?.signal ?? undefined
     const repeatable = isRepeatable(input, init)
     for (let tried = 1; ; tried += 1) {
@@ -53,6 +61,9 @@ export function createPatientFetch(options: PatientFetchOptions): typeof fetch {
       const signal = outer === undefined ? limit : AbortSignal.any([outer, limit])
       try {
         const response = await options.fetch(input, { ...init, signal })
+        const askedMs = readRetryAfter(response)
+        if (askedMs !== null && askedMs > LONGEST_WAIT_MS)
+          quietUntil = performance.now() + Math.min(askedMs, LONGEST_QUIET_MS)
         const waitMs = tried < tries ? await waitBefore(response, repeatable, backoffMs) : null
         if (waitMs === null) return response
         await response.body?.cancel()
@@ -83,13 +94,14 @@ async function waitBefore(
   if (status === 429 && /"PT429"/.test(await response.clone().text())) return null
   const wasPutOff = status === 429 || status === 503
   if (!repeatable && !wasPutOff) return null
-  const askedMs = readRetryAfter(response.headers.get('retry-after'))
+  const askedMs = readRetryAfter(response)
   if (askedMs === null) return backoffMs
   return askedMs <= LONGEST_WAIT_MS ? Math.max(askedMs, backoffMs) : null
 }
 
-/** Milliseconds of a Retry-After in seconds; null without one. Dates are not used by Supabase. */
-function readRetryAfter(header: string | null): number | null {
+/** Milliseconds of the Retry-After of an answer that puts off, in seconds; null without one. Dates are not used by Supabase. */
+function readRetryAfter({ status, headers }: Response): number | null {
+  const header = status === 429 || status === 503 ? headers.get('retry-after') : null
   return header !== null && /^\d{1,6}$/.test(header.trim()) ? Number(header) * 1_000 : null
 }
 

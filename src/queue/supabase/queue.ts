@@ -114,7 +114,7 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
       const p_after_id = after?.id ?? null
       const filter = { p_status: status ?? null, p_projects: projects ?? null, p_limit: limit }
       const parameters = { p_system, ...filter, p_sort: sort, p_after_key, p_after_id }
-      return call('tasks_page', parameters, read.parseList(read.parseListedTask))
+      return call('tasks_listed', parameters, read.parseList(read.parseListedTask))
     },
 
     idsByPrefix: async (prefix) =>

@@ -1,6 +1,6 @@
 import type { SupabaseClient } from '@supabase/supabase-js'
 import { CcmError } from '../../core/errors.ts'
-import type { MetricsMinute, TaskEvent } from '../../core/worker.ts'
+import type { MetricsMinute, SharedIncident, TaskEvent } from '../../core/worker.ts'
 import { refusalOf } from './refusal.ts'
 import { storable } from './storable.ts'
 
@@ -9,8 +9,9 @@ export type SharedRecords = {
   /** An event of a task that is gone from the database is dropped. */
   putEvents: (events: readonly TaskEvent[]) => Promise<void>
   putMetrics: (minutes: readonly MetricsMinute[]) => Promise<void>
-  /** Deletes this worker's minutes before that time. */
-  pruneMetrics: (before: number) => Promise<void>
+  putIncidents: (incidents: readonly SharedIncident[]) => Promise<void>
+  /** Deletes minutes and incidents that are older, this worker's and those of workers that are gone for as long. */
+  prune: (olderThanMs: number) => Promise<void>
 }
 
 type Answer = { error: { code: string; message: string; hint: string | null } | null; status: number }
@@ -65,15 +66,28 @@ export function createSharedRecords(
       }))
       await done('metrics', client.from('metrics').upsert(rows, { onConflict: 'system_id,worker,minute' }))
     },
-    pruneMetrics: async (before) =>
+    async putIncidents(incidents) {
+      if (incidents.length === 0) return
+      const rows = incidents.map(({ seq, kind, what, taskId, openedAt, closedAt, ...data }) => ({
+        system_id: system,
+        worker,
+        seq,
+        task_id: taskId,
+        at: iso(openedAt),
+        kind,
+        message: what,
+        resolved_at: closedAt === null ? null : iso(closedAt),
+        data,
+      }))
+      await done(
+        'incidents',
+        client.from('incidents').upsert(storable(rows), { onConflict: 'system_id,worker,seq' }),
+      )
+    },
+    prune: async (olderThanMs) =>
       done(
-        'metrics',
-        client
-          .from('metrics')
-          .delete()
-          .eq('system_id', system)
-          .eq('worker', worker)
-          .lt('minute', iso(before)),
+        'records_prune',
+        client.rpc('records_prune', { p_system: system, p_worker: worker, p_older_than_ms: olderThanMs }),
       ),
   }
 }

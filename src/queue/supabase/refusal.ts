@@ -50,8 +50,9 @@ export function refusalOf(fault: SupabaseFault, secretKey: string): CcmError {
   // A value that no column takes: the same at each try.
   if (/^(?:22|54)\w{3}$/.test(code)) return new CcmError('BAD_INPUT', message, remedyOf)
   if (status === 401 || status === 403) {
-    return new CcmError('SUPABASE_REFUSED', `Supabase refused the key: ${message}`, {
-      remedy: 'Copy the secret key (sb_secret_…) from the dashboard again: it may be expired or revoked.',
+    return new CcmError('SUPABASE_KEY', `Supabase refused the key: ${message}`, {
+      remedy:
+        'It may be expired or revoked. Copy the secret key (sb_secret_…) from the dashboard into the configuration, then run `ccm restart`: agents go on.',
     })
   }
   // A good status with a body that is none comes from somebody in between.
