@@ -358,7 +358,7 @@ test('work in a submodule keeps the tree where it is on another branch, stashed,
     git(own.tree, 'submodule', '--quiet', 'update', '--init')
     expect((await commit(own)).mustStay).toBeNull()
     work(join(own.tree, 'lib'))
-    expect((await commit(own)).mustStay, name).toContain('a repository of its own (lib)')
+    expect(`${name}: ${(await commit(own)).mustStay}`).toContain('a repository of its own (lib)')
   }
 })
 

@@ -32,14 +32,22 @@ function start(
     })
   }
   let now = NOON
+  const spending = createSpending(db)
+  const disk = { isFull: false }
   const budgets = createBudgets({
     settings: { task: NONE, day: NONE, ...settings },
-    spending: createSpending(db),
+    spending: {
+      ...spending,
+      record(...given) {
+        if (disk.isFull) throw new Error('disk full')
+        spending.record(...given)
+      },
+    },
     projects,
     costOf: async (messages) => (messages.every(({ model }) => model === 'priced') ? messages.length : null),
     clock: () => now,
   })
-  return { budgets, at: (time: number) => (now = time), spending: createSpending(db) }
+  return { budgets, at: (time: number) => (now = time), spending, disk }
 }
 
 const task = (id: string, more: Partial<Task> = {}) =>
@@ -118,4 +126,27 @@ test('a model without a price is told apart from one that cost nothing', async (
     { model: 'priced', tokens: 100, costUsd: 1, messages: 1 },
     { model: 'strange', tokens: 100, costUsd: null, messages: 1 },
   ])
+})
+
+test('what could not be stored counts until it is: a full disk is no way around a limit', async () => {
+  const { budgets, disk, at, spending } = start({
+    task: { maxTokens: 150, maxCostUsd: null },
+    day: { maxTokens: 350, maxCostUsd: null },
+  })
+  await budgets.record(task('a'), [message('1')])
+  disk.isFull = true
+  await expect(budgets.record(task('a'), [message('2')])).rejects.toThrow('disk full')
+  // As it is tried again, with what came since: none counts twice.
+  await expect(budgets.record(task('a'), [message('2'), message('3')])).rejects.toThrow('disk full')
+  expect(budgets.over(task('a'))).toContain('300 of 150 tokens')
+  await expect(budgets.record(task('b'), [message('4')])).rejects.toThrow('disk full')
+  expect(budgets.dayOver()).toContain('400 of 350 tokens')
+  expect(budgets.over(task('c'))).toBe(budgets.dayOver())
+  disk.isFull = false
+  await budgets.record(task('a'), [message('2'), message('3')])
+  await budgets.record(task('b'), [message('4')])
+  expect(budgets.dayOver()).toContain('400 of 350 tokens')
+  expect(spending.ofTask('a').tokens).toBe(300)
+  at(NOON + 86_400_000)
+  expect(budgets.dayOver()).toBe(null)
 })

@@ -1,16 +1,16 @@
-import { narrower, overBudget, type Limits } from '../core/budget.ts'
+import { narrower, overBudget, type Limits, type Spent } from '../core/budget.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Task } from '../core/task.ts'
 import type { MessageUsage } from '../core/usage.ts'
 import type { Projects } from '../store/projects.ts'
-import type { Spending } from '../store/spending.ts'
+import type { SpentMessage, Spending } from '../store/spending.ts'
 
 /** What this machine may spend: on one task over its attempts, and in a day of its own time zone. */
 export type BudgetSettings = { task: Limits; day: Limits }
 
 /** Keeps what is spent, and says when to stop. */
 export type Budgets = {
-  /** Stores what an agent has used. */
+  /** Stores what an agent has used. What could not be stored counts all the same, until it is or the daemon ends. */
   record: (task: Task, messages: readonly MessageUsage[]) => Promise<void>
   /** Why this task may spend nothing more, as a sentence, or null. */
   over: (task: Task) => string | null
@@ -34,24 +34,52 @@ export function createBudgets(deps: {
 }): Budgets {
   const { settings, spending, projects, clock } = deps
 
+  /** By task: a full disk must not keep an agent from its limit. */
+  const unsaved = new Map<string, { project: string; spent: SpentMessage[] }>()
+
+  function withUnsaved(
+    stored: Spent,
+    from: number,
+    isMeant: (id: string, project: string) => boolean,
+  ): Spent {
+    const sum = { ...stored }
+    for (const [id, { project, spent }] of unsaved) {
+      for (const { at, usage, costUsd, model } of isMeant(id, project) ? spent : []) {
+        if (at < from) continue
+        sum.tokens += Object.values(usage).reduce((all, count) => all + count, 0)
+        sum.costUsd += costUsd ?? 0
+        if (costUsd === null) sum.unpriced = model
+      }
+    }
+    return sum
+  }
+
+  function today(project: string | null): Spent {
+    const from = midnight(clock(), 0)
+    return withUnsaved(spending.since(from, project), from, (_, of) => project === null || of === project)
+  }
+
   const dayOver = () =>
-    isUnlimited(settings.day)
-      ? null
-      : overBudget('of this machine for today', spending.since(midnight(clock(), 0), null), settings.day)
+    isUnlimited(settings.day) ? null : overBudget('of this machine for today', today(null), settings.day)
 
   const projectOver = (name: string) => {
     const project = projects.byName(name)
     if (project === null) return null
     const limits = { maxTokens: project.maxTokensPerDay, maxCostUsd: project.maxCostUsdPerDay }
     if (isUnlimited(limits)) return null
-    return overBudget(`of project ${name} for today`, spending.since(midnight(clock(), 0), name), limits)
+    return overBudget(`of project ${name} for today`, today(name), limits)
   }
 
   const taskOver = (task: Task) => {
     const project = projects.byName(task.project)
     // A task's own budget may only be narrower than its project's, and that than the machine's.
     const limits = [settings.task, project ?? NO_LIMITS, task].reduce<Limits>(narrower, NO_LIMITS)
-    return isUnlimited(limits) ? null : overBudget('of this task', spending.ofTask(task.id), limits)
+    if (isUnlimited(limits)) return null
+    return overBudget(
+      'of this task',
+      withUnsaved(spending.ofTask(task.id), 0, (id) => id === task.id),
+      limits,
+    )
   }
 
   return {
@@ -63,7 +91,9 @@ export function createBudgets(deps: {
           return { id, model, usage, costUsd: await deps.costOf([message]), at }
         }),
       )
+      unsaved.set(task.id, { project: task.project, spent })
       spending.record(task.id, task.project, spent)
+      unsaved.delete(task.id)
     },
     over: (task) => taskOver(task) ?? projectOver(task.project) ?? dayOver(),
     dayOver,

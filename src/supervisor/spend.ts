@@ -16,11 +16,15 @@ export function createSpend(of: {
     try {
       await of.budgets.record(task, messages)
       of.stored(task.id)
-      const why = of.budgets.over(task)
-      if (why !== null) of.over(task, why)
     } catch (err) {
       of.logger.error({ err, taskId: task.id }, 'what an agent used could not be stored; it is tried again')
       usage?.again(messages)
+    }
+    try {
+      const why = of.budgets.over(task)
+      if (why !== null) of.over(task, why)
+    } catch (err) {
+      of.logger.error({ err, taskId: task.id }, 'what a task has used could not be read; it is tried again')
     }
   }
 }
