@@ -17,7 +17,7 @@ export type Inbox = {
   approve: (id: number, by: string) => InboxEntry | null
   /** Ends one that is no task yet; likewise. */
   refuse: (id: number, by: string | null, reason: string) => Promise<InboxEntry | null>
-  /** Requests of a source that wait, or whose task is not over. */
+  /** Requests of a source that wait, or whose task is not over as far as the queue answers at once. */
   openOf: (source: string) => Promise<InboxEntry[]>
   /** Ends a request; one whose task runs only where `running` says so. False: nothing was ended. */
   end: (entry: InboxEntry, reason: string, running: boolean) => Promise<boolean>
@@ -32,6 +32,8 @@ const HOPELESS: ErrorCode[] = ['BAD_INPUT', 'NOT_FOUND', 'DIR_UNUSABLE', 'CONFLI
 /** Newest tasks of a project among which a task of before a crash is looked for. */
 const LOOK_BACK = 1000
 const PRUNE_MS = 3_600_000
+/** A webhook is answered within 10 s. */
+const ASK_MS = 2000
 
 /**
  * One entry after the other, in the order of arrival: while the queue refuses the oldest, the others wait behind it. An
@@ -121,8 +123,10 @@ export function createInbox(deps: {
       const entries = store.openOf(source)
       const open = await Promise.all(
         entries.map(async ({ taskId }) => {
-          const task = taskId === null ? null : await queue.get(taskId)
-          return taskId === null || (task !== null && !isFinal(task.status))
+          if (taskId === null) return true
+          // Whoever asks answers a webhook: while the queue is away its tasks count as open, and nothing waits for it.
+          const task = await inTime(queue.get(taskId)).catch(() => 'unknown' as const)
+          return task === 'unknown' || (task !== null && !isFinal(task.status))
         }),
       )
       return entries.filter((_, index) => open[index])
@@ -149,5 +153,16 @@ export function createInbox(deps: {
       pulse?.close()
       await line.close()
     },
+  }
+}
+
+/** What does not answer within `ASK_MS` throws. */
+async function inTime<T>(answer: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => late.reject(new Error('no answer in time')), ASK_MS)
+  try {
+    return await Promise.race([answer, late.promise])
+  } finally {
+    clearTimeout(timer)
   }
 }

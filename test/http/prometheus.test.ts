@@ -8,6 +8,7 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import type { AlertRule } from '../../src/core/alert.ts'
 import { createApp } from '../../src/http/app.ts'
 import { listen } from '../../src/http/listen.ts'
+import { CcmError } from '../../src/core/errors.ts'
 import { createSqliteQueue } from '../../src/queue/sqlite.ts'
 import { createInboxStore } from '../../src/store/inbox.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
@@ -111,6 +112,26 @@ test('each fingerprint and start is one task, with labels, annotations and the r
   expect((await queue.get(tasks[0]?.id ?? ''))?.prompt).toMatch(
     /BEGIN OF DATA[^]*runbook: https:\/\/runbooks\.example\/disk[^]*instance: db-1[^]*summary: The disk is full\n[^]*END OF DATA/,
   )
+})
+
+test('while the queue is away what fires is stored and answered, and what is resolved is to come again', async () => {
+  const { post, inbox, queue, store } = stage({ maxOpen: 3 })
+  await post([alert('a1')])
+  await inbox.begin()
+  const { get } = queue
+  queue.get = () => Promise.reject(new CcmError('SUPABASE_UNREACHABLE', 'Supabase is away.'))
+  expect(await post([alert('b2')])).toMatchObject({ status: 202, body: { accepted: 1 } })
+  const mixed = [alert('a1', { status: 'resolved' }), alert('c3')]
+  expect((await post(mixed)).status).toBe(503)
+  expect(store.byKey(`am:c3:${START}`)).not.toBeNull()
+  // Those whose task cannot be asked for count as open.
+  expect((await post([alert('d4')])).body).toMatchObject({ accepted: 0, over: 1 })
+  queue.get = () => new Promise(() => {})
+  const before = performance.now()
+  expect((await post([alert('e5')])).body).toMatchObject({ over: 1 })
+  expect(performance.now() - before).toBeLessThan(8000)
+  queue.get = get
+  expect((await post(mixed)).body).toMatchObject({ resolved: 1, known: 1 })
 })
 
 test('a message that changed something is in the audit log', async () => {

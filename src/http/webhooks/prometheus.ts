@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { alertRuleFor, alertText, readAlerts, type Alert, type AlertRule } from '../../core/alert.ts'
-import type { NewInboxEntry } from '../../core/inbox.ts'
+import type { InboxEntry, NewInboxEntry } from '../../core/inbox.ts'
 import { outsideTask, plainTemplate, titleOf } from '../../core/outside-task.ts'
 import type { AppDeps } from '../deps.ts'
 import { HookReply } from '../../protocol/webhook.ts'
@@ -44,11 +44,12 @@ export function prometheusRoute(deps: AppDeps, hook: PrometheusHook): Route {
         throw new Problem(400, { code: 'BAD_INPUT', message: 'The body is no message of an Alertmanager.' })
       const open = await deps.webhooks.openOf('alertmanager')
       const reply = { accepted: 0, known: 0, resolved: 0, unmatched: 0, over: 0, odd: message.odd }
-      for (const { key } of message.alerts.filter(({ status }) => status === 'resolved')) {
-        const entry = open.find((one) => one.key === key)
-        if (entry !== undefined && (await deps.webhooks.end(entry, 'The alert is resolved.', false)))
-          reply.resolved += 1
-      }
+      const over = message.alerts.filter(({ status }) => status === 'resolved').map(({ key }) => key)
+      const ending = await endAll(
+        deps,
+        open.filter(({ key }) => over.includes(key)),
+      )
+      reply.resolved = ending.ended
       let room = hook.maxOpen - open.length + reply.resolved
       const entries = new Map<string, NewInboxEntry>()
       for (const alert of message.alerts.filter(({ status }) => status === 'firing')) {
@@ -68,9 +69,27 @@ export function prometheusRoute(deps: AppDeps, hook: PrometheusHook): Route {
         context.set('caller', { kind: 'alertmanager', id: 'alertmanager' })
         context.set('about', { taskId: null, project: null, target })
       }
+      // What fires is stored by now; what is over comes again, as Alertmanager repeats what was not taken.
+      if (ending.fault !== null) throw ending.fault
       return context.json(reply, reply.accepted > 0 ? 202 : 200)
     },
   }
+}
+
+/** Ends what waits or has not begun; `fault`: the queue did not answer, and nothing more was tried. */
+async function endAll(
+  deps: AppDeps,
+  entries: readonly InboxEntry[],
+): Promise<{ ended: number; fault: Error | null }> {
+  let ended = 0
+  for (const entry of entries) {
+    try {
+      if (await deps.webhooks.end(entry, 'The alert is resolved.', false)) ended += 1
+    } catch (error) {
+      return { ended, fault: error instanceof Error ? error : new Error(String(error)) }
+    }
+  }
+  return { ended, fault: null }
 }
 
 function isKnown({ token, basic }: PrometheusHook, header: string): boolean {
