@@ -398,6 +398,7 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     wake: () => supervisor.wake(),
     hintCancel: (id) => supervisor.hintCancel(id),
     changed: (id) => supervisor.changed(id),
+    refused: (taskId, what) => supervisor.refused(taskId, what),
     pulse,
     running: () => supervisor.agents().length,
     subscribe: (listener) => supervisor.subscribe(({ kind }) => kind !== 'hook' && listener()),

@@ -17,7 +17,11 @@ export const cancelCommand: DefineCommand = (context, done) =>
       if (options.json) printJson(context, task)
       else if (over) context.stderr.write(`ccm: Task ${task.id} was over before: ${task.status}.\n`)
       else {
-        const ending = task.status === 'cancelled' ? 'is cancelled' : 'is being ended'
+        const ending = {
+          cancelled: 'is cancelled',
+          queued: 'is being cancelled: Supabase is told when it answers',
+          other: 'is being ended',
+        }[task.status === 'cancelled' || task.status === 'queued' ? task.status : 'other']
         context.stdout.write(`Task ${task.id} ${ending}.\n`)
       }
       done(over ? EXIT.failed : EXIT.ok)

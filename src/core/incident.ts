@@ -22,6 +22,8 @@ export const INCIDENT_KINDS = [
   'database_moved',
   'disk_full',
   'notice_lost',
+  /** What was accepted while the shared queue was away, and refused by it. */
+  'accepted_refused',
 ] as const
 export type IncidentKind = (typeof INCIDENT_KINDS)[number]
 

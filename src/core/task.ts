@@ -15,6 +15,11 @@ export const PERMISSION_MODES = [
 ] as const
 export type PermissionMode = (typeof PERMISSION_MODES)[number]
 
+/** Whether this is the id of a task, and not the beginning of one. */
+export function isWholeId(text: string): boolean {
+  return /^[0-9a-hjkmnp-tv-z]{12}$/.test(text)
+}
+
 /** The longest prompt, in bytes of UTF-8. One argv entry may be 128 KiB on Linux. */
 export const PROMPT_MAX_BYTES = 100 * 1024
 

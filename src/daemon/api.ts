@@ -115,6 +115,7 @@ export function createApiDeps(of: Parts): AppDeps {
         })
       },
       cancel: (id, reason) => supervisor.cancel(id, reason),
+      cancelWaits: (id) => chosen.shared?.cancelWaits(id) === true,
       retry: (id) => supervisor.retry(id),
       approve: (id, ask) => supervisor.answer(id, (answers) => answers.approve(ask), 'granted'),
       deny: (id, reason, ask) => supervisor.answer(id, (answers) => answers.deny(reason, ask), 'denied'),

@@ -15,6 +15,7 @@ import type { Template } from '../core/template.ts'
 import type { SharedState, Worker } from '../core/worker.ts'
 import type { Subscription } from '../queue/supabase/subscription.ts'
 import { createAcceptedTasks } from '../store/accepted-tasks.ts'
+import { createNotedCancels } from '../store/noted-cancels.ts'
 import { createSharedLog } from '../store/shared-log.ts'
 import { createSharedTasks } from '../store/shared-tasks.ts'
 import { createArrivals } from '../supervisor/arrivals.ts'
@@ -62,6 +63,8 @@ type QueueHears = {
   hintCancel: (taskId: string) => void
   /** A task was changed by none of the daemon's own steps. */
   changed: (taskId: string) => void
+  /** What was accepted for it came to nothing; a sentence. */
+  refused: (taskId: string, what: string) => void
   running: () => number
   /** Watches each loop until it is closed. */
   pulse?: StartPulse
@@ -192,6 +195,7 @@ async function chooseShared(
   const isDown = () => link.word() === 'down'
   const handOver = createHandOver({
     store: createAcceptedTasks(deps.db, deps.clock()),
+    cancels: createNotedCancels(deps.db),
     remote,
     onHanded: ownTask(kept, arrivals),
     isDown,
@@ -242,6 +246,7 @@ async function chooseShared(
       register,
       describe: () => remote.describe(),
       waitsHere: handOver.waits,
+      cancelWaits: (taskId) => queue.cancelWaits(taskId),
       claimed: (lease) => kept.claimed(lease),
       fence,
     },
@@ -250,8 +255,8 @@ async function chooseShared(
       listeners.add(listener)
       if (link.word() === 'down') listener('down', why)
     },
-    begin({ wake, hintCancel, changed, running, pulse, subscribe }) {
-      handOver.begin(changed, pulse)
+    begin({ wake, hintCancel, changed, refused, running, pulse, subscribe }) {
+      handOver.begin({ changed, refused }, pulse)
       templates.begin()
       const watched = pulse === undefined ? {} : { pulse }
       subscription = createSubscription({

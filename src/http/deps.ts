@@ -98,8 +98,9 @@ export type AppDeps = {
     /** At most 2 ids that start with the prefix. */
     idsByPrefix: (prefix: string) => Promise<string[]>
     list: (query: TaskQuery) => Promise<ListedView[]>
-    /** Idempotent. */
+    /** Idempotent. `requested` also where the queue hears of it later: `cancelWaits`. */
     cancel: (id: string, reason: string) => Promise<CancelReply>
+    cancelWaits: (id: string) => boolean
     retry: (id: string) => Promise<RetryReply>
     /** Allows what the agent asks for. `ask`, here and below: the id of what was asked, or null for whatever it is. */
     approve: (id: string, ask: string | null) => Promise<AnswerReply>

@@ -4,7 +4,7 @@ import { TaskJson } from './task.ts'
 /** Body of `POST /api/tasks/:id/cancel`. */
 export const CancelBody = z.strictObject({ reason: z.string().max(1000).optional() })
 
-/** `POST /api/tasks/:id/cancel`: `requested` means that its agent is being ended now. */
+/** `POST /api/tasks/:id/cancel`: `requested`: its agent is being ended, or with 202 Supabase is told when it answers. */
 export const CancelJson = z.object({
   reply: z.enum(['cancelled', 'requested', 'already_final']),
   task: TaskJson,

@@ -33,6 +33,8 @@ export type AgentFacts = ListedFacts & { workspace: WorkspaceJson | null }
 /** What is said of a task that was accepted while the shared queue does not answer. */
 export const HELD = 'Supabase does not answer. The task is kept on this machine and handed over when it does.'
 
+const CANCEL_HELD = 'It is being cancelled. Supabase does not answer, and is told when it does.'
+
 /** Tells of a task's newest agent, or why it has none; of many tasks, in their order, with one look into the store. */
 export function createAgentFacts(of: {
   runner: Pick<Runner, 'agents'>
@@ -50,6 +52,8 @@ export function createAgentFacts(of: {
   spent: (project: string) => string | null
   /** It was accepted here, and the queue does not have it yet. */
   waitsHere: (taskId: string) => boolean
+  /** It is to be cancelled, and the queue has not heard of that. */
+  cancelWaits: (taskId: string) => boolean
   clock: Clock
 }): { of: (task: Task) => Promise<AgentFacts>; ofAll: (tasks: ListedTask[]) => Promise<ListedFacts[]> } {
   const { runner, attempts, projects, workspaces, places } = of
@@ -76,6 +80,7 @@ export function createAgentFacts(of: {
       waitingFor: running?.watcher?.answers.pending() ?? null,
       tokens: running?.usage?.tokens() ?? null,
     }
+    if (!isFinal(task.status) && of.cancelWaits(task.id)) return { ...facts, reason: `queue: ${CANCEL_HELD}` }
     if (of.waitsHere(task.id)) return { ...facts, reason: `queue: ${HELD}` }
     if (task.status === 'queued')
       return {

@@ -24,7 +24,6 @@ import type { Runner } from './runner.ts'
 import type { RunningAgent } from './running-agent.ts'
 import { whyNotTaken, type Takes } from './why-queued.ts'
 import type { Workspaces } from './workspaces.ts'
-import { isAway } from './shared-queue.ts'
 
 /** What became of an answer to a waiting agent. */
 export type AnswerReply = 'done' | 'not_waiting' | 'unknown' | { refused: string }
@@ -93,6 +92,8 @@ export function createFleetApi(of: {
   modelOf: (task: ListedTask) => string | null
   /** It was accepted here, and the queue does not have it yet. */
   waitsHere: (taskId: string) => boolean
+  /** It is to be cancelled, and the queue has not heard of that. */
+  cancelWaits: (taskId: string) => boolean
   listeners: Pick<Listeners, 'notify' | 'notifyEnd'>
   /** A task was cancelled: what its agent left may go. */
   cancelled: () => void
@@ -120,11 +121,7 @@ export function createFleetApi(of: {
       return { ...added, held, notices: misfit === null ? left : [misfit, ...left] }
     },
     async cancel(id, reason) {
-      const reply = await queue.cancel(id, reason).catch((error: unknown) => {
-        // An agent of ours can be ended all the same: the queue hears of it when it answers.
-        if (isAway(error) && runner.agents.has(id)) return 'requested' as const
-        throw error
-      })
+      const reply = await queue.cancel(id, reason)
       if (reply === 'requested') runner.end(id, endedBy('cancelled', reason || 'Cancelled.'))
       notifyEnd(id)
       of.cancelled()

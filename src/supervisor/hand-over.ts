@@ -2,14 +2,15 @@ import type { Logger } from 'pino'
 import type { Clock } from '../core/clock.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { CancelReply } from '../core/queue.ts'
-import type { NewTask, Task } from '../core/task.ts'
+import type { ListedTask, NewTask, Task } from '../core/task.ts'
 import { nextTaskId } from '../queue/task-id.ts'
 import { taskOf, type AcceptedTask, type AcceptedTasks } from '../store/accepted-tasks.ts'
+import type { NotedCancel, NotedCancels } from '../store/noted-cancels.ts'
 import type { Pulse, StartPulse } from './beats.ts'
 import { createInOrder } from './in-order.ts'
 import { watchLoop } from './patience.ts'
 
-/** Tasks that are accepted here while the shared queue does not answer, and brought there when it does. */
+/** Tasks and cancels that are accepted here while the shared queue does not answer, and brought there when it does. */
 export type HandOver = {
   /** Durable once it has returned. Throws QUEUE_FULL. `sent`: the queue may have it already, by that request. */
   accept: (task: NewTask, requestKey: string, sent: boolean) => { task: Task; inserted: boolean }
@@ -26,16 +27,30 @@ export type HandOver = {
   queueId: (id: string) => string
   /** null: it does not wait here. */
   cancel: (id: string, reason: string) => CancelReply | null
+  /** Notes a cancel of a task that the queue has, for when it answers; durable once it has returned. */
+  cancelLater: (taskId: string, reason: string, task: ListedTask | null) => void
+  /** Such a cancel that the queue has not heard of; null: there is none. */
+  noted: (taskId: string) => NotedCancel | null
+  allNoted: () => NotedCancel[]
   /** False: it is none that ended here. */
   retry: (id: string) => boolean
-  /** Brings what an earlier daemon left. `onChange` hears of each that changed: whoever looks at it may look again. */
-  begin: (onChange: (id: string) => void, pulse?: StartPulse) => void
+  /**
+   * Brings what an earlier daemon left. `changed` hears of each that changed: whoever looks at it may look again;
+   * `refused` of what was accepted and came to nothing, before anything else shows it.
+   */
+  begin: (hears: HandOverHears, pulse?: StartPulse) => void
   /** The queue answers, or may again: goes on at once. */
   hurry: () => void
   settled: () => Promise<void>
   close: () => Promise<void>
 }
 
+export type HandOverHears = {
+  changed: (taskId: string) => void
+  refused: (taskId: string, what: string) => void
+}
+
+const DAY_MS = 86_400_000
 const AWAY_MS = 15_000
 /** Rooms come free as agents end. */
 const FULL_MS = 30_000
@@ -43,10 +58,12 @@ const FULL_MS = 30_000
 /**
  * In the order of arrival, each exactly once: the queue takes it under the id it was accepted with, and knows by its
  * request one that comes again after a lost answer or a crash. Only what the queue says is wrong with the task itself
- * ends one.
+ * ends one. Cancels go before tasks: they make room in a full queue and free keys, and a task that depends on what was
+ * cancelled is refused either way.
  */
 export function createHandOver(deps: {
   store: AcceptedTasks
+  cancels: NotedCancels
   remote: {
     handOver: (task: NewTask, id: string, requestKey: string) => Promise<{ task: Task; inserted: boolean }>
     cancel: (id: string, reason: string) => Promise<CancelReply>
@@ -61,16 +78,19 @@ export function createHandOver(deps: {
   random: () => number
   logger: Logger
 }): HandOver {
-  const { store, clock, random, logger } = deps
+  const { store, cancels, clock, random, logger } = deps
   let { remote } = deps
   let notBefore = 0
   let newest = store.newestId()
   const line = createInOrder(step, logger)
-  let onChange: (id: string) => void = () => undefined
+  let hears: HandOverHears = { changed: () => undefined, refused: () => undefined }
   let pulse: Pulse | null = null
 
   async function step(): Promise<number | null> {
-    const entry = deps.isDown() ? null : store.next()
+    if (deps.isDown()) return null
+    const cancel = cancels.next()
+    if (cancel !== null) return tellCancel(cancel)
+    const entry = store.next()
     if (entry === null) return null
     const waitMs = notBefore - clock()
     if (waitMs > 0) return waitMs
@@ -95,6 +115,24 @@ export function createHandOver(deps: {
     }
   }
 
+  async function tellCancel({ taskId, reason }: NotedCancel): Promise<number> {
+    let reply: CancelReply
+    try {
+      reply = await remote.cancel(taskId, reason)
+    } catch (err) {
+      if (!(err instanceof CcmError && err.code === 'SUPABASE_UNREACHABLE'))
+        logger.warn({ err, taskId }, 'the queue could not be told of a cancel yet')
+      return AWAY_MS
+    }
+    if (reply === 'unknown')
+      hears.refused(taskId, `The queue knows no task ${taskId}, which was to be cancelled.`)
+    // Not before the queue has heard of it; a second time changes nothing more.
+    cancels.remove(taskId)
+    logger.info({ taskId }, `the queue was told of a cancel, and answered: ${reply}`)
+    hears.changed(taskId)
+    return 0
+  }
+
   async function send(entry: AcceptedTask): Promise<void> {
     const { id, requestKey } = entry
     store.setSent(id)
@@ -109,7 +147,7 @@ export function createHandOver(deps: {
       if (store.setHanded(id, task.id, told, clock())) break
     }
     logger.info({ taskId: task.id }, 'an accepted task was handed over to the queue')
-    onChange(id)
+    hears.changed(id)
   }
 
   /** A task that waits for one which ended here can never start. */
@@ -124,9 +162,11 @@ export function createHandOver(deps: {
   }
 
   function drop(id: string, state: 'cancelled' | 'refused', reason: string): void {
+    // First: a daemon that dies in between is refused again, and says so again.
+    if (state === 'refused') hears.refused(id, `Task ${id} was refused. ${reason}`)
     store.settle(id, state, reason, clock())
     if (state === 'refused') logger.warn({ taskId: id }, `an accepted task was refused: ${reason}`)
-    onChange(id)
+    hears.changed(id)
     dropDoomed()
   }
 
@@ -154,8 +194,10 @@ export function createHandOver(deps: {
           remedy: 'Try again when it does, or cancel some.',
           retryAfterMs: FULL_MS,
         })
-      // Greater than what it depends on, as the queue's own ids are.
-      newest = [newest ?? '', ...task.dependsOn].toSorted().at(-1) ?? ''
+      // Greater than what it depends on, as the queue's own ids are. An id that nobody has looked up may be made up, and
+      // one of far ahead would draw all later ids after it.
+      const ahead = nextTaskId(clock() + DAY_MS, random, null)
+      newest = [newest ?? '', ...task.dependsOn.filter((id) => id < ahead)].toSorted().at(-1) ?? ''
       newest = nextTaskId(clock(), random, newest === '' ? null : newest)
       const { entry, isNew } = store.add({ id: newest, requestKey, task, sent }, clock())
       if (isNew)
@@ -177,17 +219,25 @@ export function createHandOver(deps: {
       const entry = outside(id)
       if (entry === null) return null
       const reply = store.cancel(id, reason, clock())
-      onChange(id)
+      hears.changed(id)
       if (reply === 'cancelled') dropDoomed()
       return reply ?? 'already_final'
     },
+    cancelLater(taskId, reason, task) {
+      cancels.add({ taskId, reason, task, at: clock() })
+      logger.info({ taskId }, 'a cancel was noted; the queue is told of it when it answers')
+      hears.changed(taskId)
+      line.nudge()
+    },
+    noted: (taskId) => cancels.get(taskId),
+    allNoted: () => cancels.list(),
     retry(id) {
       const done = store.again(id)
       if (done) line.nudge()
       return done
     },
     begin(listener, start) {
-      onChange = listener
+      hears = listener
       const loop = watchLoop(remote, start, true)
       remote = loop.api
       pulse = loop.watched.pulse?.('hand-over', line.settled) ?? null

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { CcmError } from '../core/errors.ts'
 import { createSqliteQueue } from '../queue/sqlite.ts'
 import { createAcceptedTasks } from '../store/accepted-tasks.ts'
+import { createNotedCancels } from '../store/noted-cancels.ts'
 import { createSharedTasks } from '../store/shared-tasks.ts'
 import { openForTest } from '../store/temporary-database.ts'
 import { newTask } from '../../test/queue/bench.ts'
@@ -44,6 +45,7 @@ async function open() {
   const arrivals = createArrivals()
   const handOver = createHandOver({
     store: createAcceptedTasks(db, 0),
+    cancels: createNotedCancels(db),
     remote: { handOver: (task) => reached(() => remote.insert(task)), cancel: remote.cancel },
     onHanded: ownTask(kept, arrivals),
     isDown: () => false,

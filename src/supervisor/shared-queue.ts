@@ -6,12 +6,23 @@ import { checkNewTask } from '../core/new-task.ts'
 import type { Queue } from '../core/queue.ts'
 import { listTasks } from '../core/task-list.ts'
 import { narrowed, type Rights } from '../core/rights.ts'
-import { toListed, type NewTask, type PermissionMode, type Task, type TaskStatus } from '../core/task.ts'
+import {
+  isFinal,
+  PLAIN_TASK,
+  toListed,
+  type ListedTask,
+  type NewTask,
+  type PermissionMode,
+  type Task,
+  type TaskStatus,
+} from '../core/task.ts'
+import type { NotedCancel } from '../store/noted-cancels.ts'
 import type { SharedTasks } from '../store/shared-tasks.ts'
 import type { Arrivals } from './arrivals.ts'
 import { createCached, type Cached } from './cached.ts'
 import type { Fence } from './fence.ts'
 import type { HandOver } from './hand-over.ts'
+import { createLastSeen } from './last-seen.ts'
 
 /** What this machine allows the tasks of a project at most. */
 export type RightsLimit = Rights & { permissionMode: PermissionMode; inPlace: boolean }
@@ -25,6 +36,8 @@ type RemoteQueue = Queue & {
 export type SharedQueue = Queue & {
   /** As `list`, for people: with what waits here, and while the queue is away with what this machine knows. */
   seen: Queue['list']
+  /** It is to be cancelled, and the queue has not heard of that. */
+  cancelWaits: (id: string) => boolean
 }
 
 /** Whoever adds a task is answered within this time; without an answer of the queue the task is accepted here. */
@@ -53,6 +66,7 @@ export function createSharedQueue(deps: {
   logger: Logger
   insertMs?: number
 }): SharedQueue {
+  const lastSeen = createLastSeen()
   const { queue, kept, handOver, fence, arrivals, isDown, logger, insertMs = INSERT_MS } = deps
   /** Prints of inserts under way: their tasks may be claimed before the answer is here. */
   const coming: string[] = []
@@ -86,6 +100,7 @@ export function createSharedQueue(deps: {
     // Also where nobody waits for it any more: the task may come all the same.
     const note = answer.then((added) => {
       if (added.inserted) kept.putOwn(added.task.id, print)
+      lastSeen.note([added.task])
       // Whoever inserts it here looks for it at once.
       arrivals.announce(added.task.id)
       return added
@@ -95,17 +110,40 @@ export function createSharedQueue(deps: {
     return within(insertMs, note)
   }
 
-  /** Asks the queue where it answers; where it does not, and nothing is known here, its error stands. */
+  /** What this machine knows of a task while the queue does not answer. */
+  const known = (id: string): Task | null => {
+    const claimed = kept.newest(id)
+    if (claimed !== null) return claimed
+    const noted = handOver.noted(id)
+    const listed = lastSeen.get(id) ?? noted?.task ?? null
+    if (listed !== null) return { ...listed, result: null }
+    return noted === null ? null : strangeTask(noted)
+  }
+
+  /** Shows whoever looks what the queue does not know yet. */
+  const withCancel = <T extends Task | ListedTask>(task: T): T =>
+    isFinal(task.status) || handOver.noted(task.id) === null ? task : { ...task, cancelRequested: true }
+
+  /** Asks the queue where it answers within 5 s; where it does not, and nothing is known here, its error stands. */
   async function asked<T>(ask: () => Promise<T>, known: () => T | null): Promise<T> {
     const before = isDown() ? known() : null
     if (before !== null) return before
     try {
-      return await ask()
+      return await (isDown() ? within(insertMs, ask()) : ask())
     } catch (error) {
       const found = isAway(error) ? known() : null
       if (found === null) throw error
       return found
     }
+  }
+
+  const knownTasks = (): Task[] => {
+    const tasks = new Map(kept.running().map((task) => [task.id, task]))
+    for (const { taskId } of handOver.allNoted()) {
+      const task = tasks.has(taskId) ? null : known(taskId)
+      if (task !== null) tasks.set(taskId, task)
+    }
+    return [...tasks.values()]
   }
 
   const countOf = (status: TaskStatus): Cached<number> => {
@@ -143,33 +181,57 @@ export function createSharedQueue(deps: {
       const there = handOver.queueId(id)
       const here = handOver.get(id)
       if (here !== null) return here
-      return asked(
+      const task = await asked(
         () => queue.get(there),
-        () => kept.newest(there),
+        () => known(there),
       )
+      if (task === null) return null
+      if (!isDown()) lastSeen.note([task])
+      return withCancel(task)
     },
     async seen(query) {
       const there = await asked(
         () => queue.list(query),
-        () => kept.running().map(toListed),
+        () => knownTasks().map(toListed),
       )
+      if (!isDown()) lastSeen.note(there)
       const ids = new Set(there.map(({ id }) => id))
       const here = handOver.list().filter(({ id }) => !ids.has(id))
-      return listTasks([...there, ...here.map(toListed)], query)
+      return listTasks([...there, ...here.map(toListed)].map(withCancel), query)
     },
     async idsByPrefix(prefix) {
+      const here = handOver.idsByPrefix(prefix)
       const there = await asked(
         () => queue.idsByPrefix(prefix),
-        () => kept.idsByPrefix(prefix),
+        () => {
+          const noted = handOver.allNoted().map(({ taskId }) => taskId)
+          const ids = [...kept.idsByPrefix(prefix), ...lastSeen.idsByPrefix(prefix)]
+          const all = [...ids, ...noted.filter((id) => id.startsWith(prefix))]
+          // That nothing is known here does not mean that there is nothing.
+          return all.length + here.length === 0 ? null : all
+        },
       )
-      return [...new Set([...there, ...handOver.idsByPrefix(prefix)])].slice(0, 2)
+      return [...new Set([...there, ...here])].slice(0, 2)
     },
     // What waits here says so itself.
     dependencies: async (id) => (handOver.get(id) === null ? queue.dependencies(handOver.queueId(id)) : []),
     async cancel(id, reason) {
-      return handOver.cancel(id, reason) ?? queue.cancel(handOver.queueId(id), reason)
+      const here = handOver.cancel(id, reason)
+      if (here !== null) return here
+      const there = handOver.queueId(id)
+      try {
+        if (!isDown()) return await within(insertMs, queue.cancel(there, reason))
+      } catch (error) {
+        if (!isAway(error)) throw error
+      }
+      handOver.cancelLater(there, reason, listedOf(known(there)))
+      return 'requested'
     },
+    cancelWaits: (id) => handOver.noted(handOver.queueId(id)) !== null,
     async retry(id) {
+      // A cancel that was asked for before goes before.
+      if (!isDown() && handOver.noted(handOver.queueId(id)) !== null)
+        await within(insertMs, handOver.settled())
       return handOver.retry(id) ? 'queued' : queue.retry(handOver.queueId(id))
     },
     async count(status) {
@@ -208,6 +270,37 @@ export function createSharedQueue(deps: {
       )
       return replies
     },
+  }
+}
+
+function listedOf(task: Task | null): ListedTask | null {
+  return task === null ? null : toListed(task)
+}
+
+/** A task of which this machine knows no more than that it is to be cancelled. */
+function strangeTask({ taskId, at }: NotedCancel): Task {
+  return {
+    ...PLAIN_TASK,
+    id: taskId,
+    project: '',
+    prompt: 'This machine does not know the task while Supabase does not answer.',
+    source: 'api',
+    status: 'queued',
+    attempt: 0,
+    worker: null,
+    failures: 0,
+    lostLeases: 0,
+    scheduledAt: at,
+    resumeWorker: null,
+    resumeUntil: null,
+    claudeSessionId: null,
+    cancelRequested: true,
+    leaseExpiresAt: null,
+    result: null,
+    error: null,
+    createdAt: at,
+    startedAt: null,
+    finishedAt: null,
   }
 }
 

@@ -56,5 +56,7 @@ export type SharedDeps = {
   claimed: (lease: Lease) => Task | null
   /** It was accepted here, and the queue does not have it yet. */
   waitsHere: (taskId: string) => boolean
+  /** It is to be cancelled, and the queue has not heard of that. */
+  cancelWaits: (taskId: string) => boolean
   fence: Fence
 }

@@ -43,6 +43,8 @@ export type Supervisor = FleetApi & {
   wake: () => void
   /** Tells whoever listens that a task was changed by others. */
   changed: (taskId: string) => void
+  /** What was accepted for the queue came to nothing: people are told. */
+  refused: (taskId: string, what: string) => void
   /** A cancel of this task may have been asked for elsewhere. */
   hintCancel: (taskId: string) => void
   claude: () => Promise<Claude>
@@ -270,6 +272,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     takes,
     modelOf,
     waitsHere: (taskId) => shared?.waitsHere(taskId) === true,
+    cancelWaits: (taskId) => shared?.cancelWaits(taskId) === true,
     listeners,
     cancelled: () => trees.nudge(),
     clock,
@@ -286,6 +289,16 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     lift: (kind) => dispatcher.lift(kind),
     wake: () => dispatcher.nudge(),
     changed: (taskId) => notify(taskId, 'task'),
+    refused(taskId, what) {
+      recovery.recorder.note({
+        kind: 'accepted_refused',
+        key: `refused:${taskId}`,
+        what,
+        action: 'It was accepted while Supabase did not answer. Nothing was done.',
+        alert: true,
+        taskId,
+      })
+    },
     hintCancel(taskId) {
       if (runner.agents.has(taskId)) leases.renew().catch(() => undefined)
     },

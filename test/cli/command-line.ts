@@ -153,6 +153,7 @@ export async function serveDaemon(
       approve: answer('approve'),
       deny: answer('deny'),
       send: answer('send'),
+      cancelWaits: () => false,
       screen: async () => null,
     },
     inbox: createFakeInbox(),

@@ -7,7 +7,7 @@ import type { HookEventJson } from '../../src/protocol/hook-event.ts'
 import type { ProblemJson } from '../../src/protocol/problem.ts'
 import type { ExplainJson } from '../../src/protocol/state-change.ts'
 import type { TaskJson } from '../../src/protocol/task.ts'
-import { createFakeDaemon, rightful } from './fake-daemon.ts'
+import { createFakeDaemon, rightful, taskView } from './fake-daemon.ts'
 
 function start(overrides: Partial<AppDeps> = {}) {
   const daemon = createFakeDaemon(overrides)
@@ -434,4 +434,45 @@ test('an unknown route is JSON too, and nothing may be cached', async () => {
   expect(reply).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } })
   const { headers } = await start().ask('GET', '/api/status')
   expect(headers.get('cache-control')).toBe('no-store')
+})
+
+test('while the queue is away a whole id is enough to cancel and to wait for, but for a key of some projects', async () => {
+  const { deps, calls } = createFakeDaemon()
+  const away = async () => {
+    throw new CcmError('SUPABASE_UNREACHABLE', 'Supabase did not answer.')
+  }
+  const strange = '0123456789ab'
+  await deps.projects.add({ dir: '/other', name: 'other', trust: true })
+  calls.length = 0
+  const view = taskView(strange, {})
+  let isNoted = false
+  deps.tasks.get = async (id) => (id === strange && isNoted ? view : away())
+  deps.tasks.idsByPrefix = away
+  deps.tasks.cancelWaits = () => true
+  deps.tasks.cancel = async (id) => {
+    isNoted = true
+    calls.push(['cancel', id])
+    return 'requested'
+  }
+  const app = createApp(deps)
+  const post = async (path: string, body: object, key = 'right-token') => {
+    const headers = rightful({ 'content-type': 'application/json', authorization: `Bearer ${key}` })
+    const reply = await app.request(path, { method: 'POST', headers, body: JSON.stringify(body) })
+    return { status: reply.status, body: (await reply.json()) as Record<string, unknown> }
+  }
+  const asked = { project: 'app', prompt: 'Next', depends_on: [strange] }
+  const theirs = { ...asked, project: 'other' }
+  expect((await post('/api/tasks', theirs, 'foreign-key')).status).toBe(503)
+  expect((await post(`/api/tasks/${strange}/cancel`, {}, 'foreign-key')).status).toBe(503)
+  expect(calls).toEqual([])
+  expect((await post('/api/tasks', asked)).status).toBe(201)
+  expect(calls).toEqual([['insert', expect.objectContaining({ dependsOn: [strange] })]])
+  expect(await post(`/api/tasks/${strange}/cancel`, {})).toMatchObject({
+    status: 202,
+    body: { reply: 'requested', task: { id: strange } },
+  })
+  expect(await post('/api/tasks/0123/cancel', {})).toMatchObject({
+    status: 503,
+    body: { remedy: expect.stringContaining('whole id') },
+  })
 })

@@ -76,6 +76,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       approve: note('approve', 'done'),
       deny: note('deny', 'done'),
       send: note('send', 'done'),
+      cancelWaits: () => false,
       screen: note('screen', 'hello'),
     },
     work: {
@@ -218,7 +219,8 @@ export function rightful(more: Record<string, string> = {}): Record<string, stri
   return { host: `127.0.0.1:${PORT}`, authorization: `Bearer ${TOKEN}`, ...more }
 }
 
-function taskView(id: string, changed: Partial<Task>): TaskView {
+/** A task with these columns, and no agent. */
+export function taskView(id: string, changed: Partial<Task>): TaskView {
   const task: Task = {
     id,
     project: 'app',

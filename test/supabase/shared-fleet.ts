@@ -80,6 +80,7 @@ export async function createSharedFleet(
       wake: () => supervisor.wake(),
       hintCancel: (id) => supervisor.hintCancel(id),
       changed: (id) => supervisor.changed(id),
+      refused: (taskId, what) => supervisor.refused(taskId, what),
       ...watched,
       running: () => supervisor.agents().length,
       subscribe: (listener) => supervisor.subscribe(({ kind }) => kind !== 'hook' && listener()),

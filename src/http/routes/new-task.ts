@@ -10,7 +10,7 @@ import type { NewTaskBody } from '../../protocol/new-task.ts'
 import type { AppDeps, TaskRequest } from '../deps.ts'
 import type { HttpContext } from './route.ts'
 import { checkProject, noProject } from './projects.ts'
-import { findTask } from './task-id.ts'
+import { findTaskOrLater } from './task-id.ts'
 import { findTemplate } from './templates.ts'
 
 type Body = z.output<typeof NewTaskBody>
@@ -22,7 +22,9 @@ export async function toRequest(deps: AppDeps, context: HttpContext, body: Body)
   const source = named?.restricted === true ? restrictedSource(body.source) : body.source
   const place = { name: body.project ?? null, dir: body.dir ?? null }
   const template = named === null ? null : deps.templates.within(named, place, source)
-  const dependencies = await Promise.all(body.depends_on.map((id) => findTask(deps, context, id)))
+  const dependencies = await Promise.all(
+    body.depends_on.map(async (id) => (await findTaskOrLater(deps, context, id))?.task.id ?? id),
+  )
   return {
     prompt: template === null ? (body.prompt ?? '') : template.prompt,
     dir: body.dir ?? null,
@@ -37,7 +39,7 @@ export async function toRequest(deps: AppDeps, context: HttpContext, body: Body)
     // With a key of its own the request is safe to repeat even when a crash lost its reply.
     dedupeKey: body.dedupe_key ?? repeatKey(context),
     // The whole ids of what it waits for.
-    dependsOn: dependencies.map(({ task }) => task.id),
+    dependsOn: dependencies,
     scheduledAt: body.scheduled_at === undefined ? null : Date.parse(body.scheduled_at),
     labels: body.labels,
     maxTokens: body.max_tokens ?? template?.maxTokens ?? null,

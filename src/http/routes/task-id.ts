@@ -1,4 +1,5 @@
 import { CcmError } from '../../core/errors.ts'
+import { isWholeId } from '../../core/task.ts'
 import { mayEnter } from '../../core/principal.ts'
 import type { AppDeps, TaskView } from '../deps.ts'
 import type { HttpContext } from './route.ts'
@@ -11,6 +12,28 @@ export async function findTask(deps: AppDeps, context: HttpContext, given: strin
   const view = await find(deps, context, given)
   context.set('about', { taskId: view.task.id, project: view.task.project })
   return view
+}
+
+/**
+ * As `findTask`; null where the queue does not answer, this machine does not know the task, and the caller gave the
+ * whole id: then the queue says later whether there is such a task. Not for a caller of some projects only, who might
+ * learn of another's.
+ */
+export async function findTaskOrLater(
+  deps: AppDeps,
+  context: HttpContext,
+  given: string,
+): Promise<TaskView | null> {
+  try {
+    return await findTask(deps, context, given)
+  } catch (error) {
+    const isAway = error instanceof CcmError && error.code === 'SUPABASE_UNREACHABLE'
+    if (!isAway || context.get('principal').projects !== null) throw error
+    if (isWholeId(given)) return null
+    throw new CcmError('SUPABASE_UNREACHABLE', error.message, {
+      remedy: 'Name the task by its whole id: then it is done when Supabase answers.',
+    })
+  }
 }
 
 async function find(deps: AppDeps, context: HttpContext, given: string): Promise<TaskView> {

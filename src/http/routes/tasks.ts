@@ -23,7 +23,7 @@ import { Problem, parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import type { HttpContext, Route } from './route.ts'
 import { toRequest } from './new-task.ts'
-import { findTask, notFound } from './task-id.ts'
+import { findTask, findTaskOrLater, notFound } from './task-id.ts'
 
 /** More changes than any task makes in a day of waiting and working. */
 const CHAIN_MAX = 10_000
@@ -147,16 +147,21 @@ export function taskRoutes(deps: AppDeps): Route[] {
       method: 'POST',
       path: '/api/tasks/:id/cancel',
       access: 'write',
-      about: 'Cancel a task; its agent is ended.',
+      about: 'Cancel a task; its agent is ended. 202: that is noted here, and Supabase told when it answers.',
       body: CancelBody,
       reply: CancelJson,
+      statuses: [200, 202],
       async handle(context) {
         const { reason } = parseInput(CancelBody, await readBody(context))
-        const before = await find(context)
-        const reply = await deps.tasks.cancel(before.task.id, reason ?? 'Cancelled by a person.')
-        if (reply === 'unknown') throw notFound(before.task.id)
-        const view = (await deps.tasks.get(before.task.id)) ?? before
-        return context.json({ reply, task: toJson(view) } satisfies CancelJson)
+        const given = context.req.param('id') ?? ''
+        const before = await findTaskOrLater(deps, context, given)
+        const id = before?.task.id ?? given
+        const reply = await deps.tasks.cancel(id, reason ?? 'Cancelled by a person.')
+        const view = (await deps.tasks.get(id)) ?? before
+        if (reply === 'unknown' || view === null) throw notFound(id)
+        context.set('about', { taskId: view.task.id, project: view.task.project })
+        const status = deps.tasks.cancelWaits(view.task.id) ? 202 : 200
+        return context.json({ reply, task: toJson(view) } satisfies CancelJson, status)
       },
     },
     {
