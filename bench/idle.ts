@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { spawn } from 'node:child_process'
@@ -8,6 +7,7 @@ import { NODE_FLAGS } from '../src/cli/daemon-process.ts'
 import { createStage, type Stage } from '../test/e2e/stage.ts'
 import { median, type Bench } from './row.ts'
 import { cpuMs } from './support/cpu.ts'
+import { memoryMb } from './support/memory.ts'
 
 const STARTS = 7
 const IDLE_MS = 20_000
@@ -82,9 +82,4 @@ async function freePort(): Promise<number> {
   const { port } = server.address() as AddressInfo
   server.close()
   return port
-}
-
-function memoryMb(pid: number, what: 'Pss' | 'Pss_Anon'): number {
-  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
-  return Number(new RegExp(`^${what}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]) / 1024
 }
