@@ -9,6 +9,7 @@ import type { NotedCancel, NotedCancels } from '../store/noted-cancels.ts'
 import type { Pulse, StartPulse } from './beats.ts'
 import { createInOrder } from './in-order.ts'
 import { watchLoop } from './patience.ts'
+import { isAway } from './shared-queue.ts'
 
 /** Tasks and cancels that are accepted here while the shared queue does not answer, and brought there when it does. */
 export type HandOver = {
@@ -120,8 +121,7 @@ export function createHandOver(deps: {
     try {
       reply = await remote.cancel(taskId, reason)
     } catch (err) {
-      if (!(err instanceof CcmError && err.code === 'SUPABASE_UNREACHABLE'))
-        logger.warn({ err, taskId }, 'the queue could not be told of a cancel yet')
+      if (!isAway(err)) logger.warn({ err, taskId }, 'the queue could not be told of a cancel yet')
       return AWAY_MS
     }
     if (reply === 'unknown')

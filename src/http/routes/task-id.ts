@@ -1,6 +1,7 @@
-import { CcmError } from '../../core/errors.ts'
+import { CcmError, messageOf } from '../../core/errors.ts'
 import { isWholeId } from '../../core/task.ts'
 import { mayEnter } from '../../core/principal.ts'
+import { isAway } from '../../supervisor/shared-queue.ts'
 import type { AppDeps, TaskView } from '../deps.ts'
 import type { HttpContext } from './route.ts'
 
@@ -27,10 +28,9 @@ export async function findTaskOrLater(
   try {
     return await findTask(deps, context, given)
   } catch (error) {
-    const isAway = error instanceof CcmError && error.code === 'SUPABASE_UNREACHABLE'
-    if (!isAway || context.get('principal').projects !== null) throw error
+    if (!isAway(error) || context.get('principal').projects !== null) throw error
     if (isWholeId(given)) return null
-    throw new CcmError('SUPABASE_UNREACHABLE', error.message, {
+    throw new CcmError('SUPABASE_UNREACHABLE', messageOf(error), {
       remedy: 'Name the task by its whole id: then it is done when Supabase answers.',
     })
   }
