@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { Command } from 'commander'
 import type { DaemonClient } from '../client/daemon-client.ts'
+import { toJsonText } from './printable.ts'
 import type { Output } from './terminal.ts'
 
 /** A running daemon as a command reaches it. */
@@ -65,7 +66,12 @@ export type CliContext = {
 /** Describes one command: its arguments, options, help and action. The action answers the exit code. */
 export type DefineCommand = (context: CliContext, done: (code: number) => void) => Command
 
-/** Prints one JSON document on stdout. */
+/** Prints one JSON document on stdout, indented. */
 export function printJson(context: CliContext, document: unknown): void {
-  context.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
+  context.stdout.write(`${toJsonText(document, 2)}\n`)
+}
+
+/** Prints one JSON document on one line, for lists that go on. */
+export function printJsonLine(context: CliContext, document: unknown): void {
+  context.stdout.write(`${toJsonText(document)}\n`)
 }

@@ -1,7 +1,7 @@
 import type { EventsQuery } from '../client/daemon-client.ts'
 import { isFinal } from '../core/task.ts'
 import type { HookEventJson } from '../protocol/hook-event.ts'
-import { printJson, type CliContext, type DefineCommand } from './context.ts'
+import { printJson, printJsonLine, type CliContext, type DefineCommand } from './context.ts'
 import { eventLine } from './event-view.ts'
 import { EXIT } from './exit-code.ts'
 import { eventsOf } from './follow.ts'
@@ -28,7 +28,9 @@ export const eventsCommand: DefineCommand = (context, done) =>
       const task = await api.task(id)
       const paint = createPaint(context.stdout, context.env)
       const print = (event: HookEventJson) =>
-        void context.stdout.write(`${options.json ? JSON.stringify(event) : eventLine(event, paint)}\n`)
+        options.json
+          ? printJsonLine(context, event)
+          : void context.stdout.write(`${eventLine(event, paint)}\n`)
       const { kind, tool, since, until } = options
       const filter: Filter = {
         ...(kind !== undefined && { kind }),

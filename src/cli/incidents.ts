@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { IncidentJson } from '../protocol/incident.ts'
-import { type CliContext, printJson, type DefineCommand } from './context.ts'
+import { printJson, printJsonLine, type CliContext, type DefineCommand } from './context.ts'
 import { showDuration } from './duration.ts'
 import { EXIT } from './exit-code.ts'
 import { createCommand } from './parse.ts'
@@ -21,9 +21,9 @@ export const incidentsCommand: DefineCommand = (context, done) =>
       const incidents = (await api.incidents(filter)).toReversed()
       const paint = createPaint(context.stdout, context.env)
       const print = (incident: IncidentJson) =>
-        context.stdout.write(
-          `${options.json ? JSON.stringify(incident) : linesOf(incident, paint).join('\n')}\n`,
-        )
+        options.json
+          ? printJsonLine(context, incident)
+          : void context.stdout.write(`${linesOf(incident, paint).join('\n')}\n`)
       if (options.follow) {
         incidents.forEach(print)
         return done(await follow(context, incidents, () => api.incidents({ limit: 1000 }), print))

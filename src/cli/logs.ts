@@ -3,7 +3,7 @@ import { basename, dirname, extname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { InvalidArgumentError } from 'commander'
 import { CcmError } from '../core/errors.ts'
-import { printJson, type DefineCommand } from './context.ts'
+import { printJson, printJsonLine, type DefineCommand } from './context.ts'
 import { readSeconds } from './duration.ts'
 import { EXIT } from './exit-code.ts'
 import { createCommand, parseLimit } from './parse.ts'
@@ -43,9 +43,9 @@ export const logsCommand: DefineCommand = (context, done) =>
         (options.since === undefined || time === null || new Date(time).getTime() >= options.since) &&
         (options.task === undefined || taskId?.startsWith(options.task) === true)
       const print = (entry: Entry) =>
-        void context.stdout.write(
-          options.json ? `${JSON.stringify(entry.raw)}\n` : `${lineOf(entry, paint)}\n`,
-        )
+        options.json
+          ? printJsonLine(context, entry.raw)
+          : void context.stdout.write(`${lineOf(entry, paint)}\n`)
 
       let entries: Entry[] = []
       const reader = createReader(files)

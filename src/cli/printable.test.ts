@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { oneLine, printable, visible } from './printable.ts'
+import { oneLine, printable, toJsonText, visible } from './printable.ts'
 
 test.each([
   ['a colour', '\u001b[31mred\u001b[0m', 'red'],
@@ -32,4 +32,17 @@ test('what a person approves hides nothing: each character that would not show i
   expect(visible('rm\u001b[2K\r\u202e\u200d\u200bx\n\ty')).toBe(
     String.raw`rm\x1b[2K\x0d\u{202e}\u{200d}\u{200b}x` + '\n\ty',
   )
+})
+
+test('JSON has nothing that a terminal acts on or that turns text around, and is read as what it was', () => {
+  const controls = Array.from({ length: 0xa0 }, (_, code) => String.fromCharCode(code))
+    .filter((c) => c < ' ' || c > '~')
+    .join('')
+  const text = `${controls}\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069 ä שלום 👩‍💻`
+  for (const indent of [undefined, 2]) {
+    const json = toJsonText({ [text]: [text] }, indent)
+    expect(json.replaceAll('\n', '')).not.toMatch(/[^\P{C}\u200d]|[\u2028\u2029]/u)
+    expect(JSON.parse(json)).toEqual({ [text]: [text] })
+  }
+  expect(toJsonText('\u009b31m\u202e')).toBe(String.raw`"\u009b31m\u202e"`)
 })

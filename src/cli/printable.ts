@@ -37,6 +37,20 @@ export function visible(text: string): string {
     .replace(JOINERS, writtenOut)
 }
 
+// A string is all that such a character can stand in, and JSON.stringify writes out those below U+0020 only.
+const RAW_IN_JSON = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+
+/**
+ * A document as JSON that any program reads as it was, and that a terminal shows as it stands: DEL, the controls of
+ * C1, those that reorder text and the separators of lines are written as `\uXXXX`.
+ */
+export function toJsonText(document: unknown, indent?: number): string {
+  return JSON.stringify(document, null, indent).replace(
+    RAW_IN_JSON,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
 function writtenOut(character: string): string {
   return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`
 }

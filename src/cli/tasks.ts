@@ -3,7 +3,7 @@ import type { DaemonClient } from '../client/daemon-client.ts'
 import { TASK_SORTS, type TaskSort } from '../core/task-list.ts'
 import { TASK_STATUSES, type TaskStatus } from '../core/task.ts'
 import type { TaskSummaryJson } from '../protocol/task.ts'
-import { printJson, type CliContext, type DefineCommand } from './context.ts'
+import { printJson, printJsonLine, type CliContext, type DefineCommand } from './context.ts'
 import { readSeconds } from './duration.ts'
 import { EXIT } from './exit-code.ts'
 import { createCommand, parseLimit } from './parse.ts'
@@ -118,7 +118,8 @@ async function watch(context: CliContext, api: DaemonClient, options: Options): 
       if (seen.get(task.id) === now) continue
       seen.set(task.id, now)
       const line = `${new Date().toISOString()}  ${task.id}  ${now}  ${task.project}  ${oneLine(task.prompt, 80)}`
-      context.stdout.write(`${options.json ? JSON.stringify(task) : line}\n`)
+      if (options.json) printJsonLine(context, task)
+      else context.stdout.write(`${line}\n`)
     }
   }
   let drawing: Promise<void> | null = null

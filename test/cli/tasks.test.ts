@@ -36,6 +36,17 @@ test('--limit and --before page through all, --status and --project filter', asy
   expect(stdout).toContain('More: ccm tasks --limit 2 --before b')
 })
 
+test('what a task says cannot turn around or paint what --json prints, and is read as it was', async () => {
+  const daemon = await serveDaemon()
+  const prompt = 'a\u009b31m\u202eb\u2066c\u2028d'
+  daemon.move('a', { prompt })
+  for (const argv of [['tasks'], ['show', 'a']]) {
+    const { stdout } = await createCommandLine(daemon.home).ccm(...argv, '--json')
+    expect(stdout).not.toMatch(/[\u0080-\u009f\u2028-\u202e\u2066-\u2069]/)
+    expect(JSON.stringify(JSON.parse(stdout))).toContain(JSON.stringify(prompt))
+  }
+})
+
 test('a project that does not exist is told its nearest instead of an empty list', async () => {
   const { home } = await serveDaemon()
   const { code, stderr } = await createCommandLine(home).ccm('tasks', '--project', 'ap')
