@@ -1,227 +1,160 @@
-import { PLAIN_TASK } from './core/task.ts'
-import { createHmac } from 'node:crypto'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { inheritedEnvironment } from './agent/environment.ts'
-import { createGuard } from './agent/guard.ts'
-import { attemptFiles } from './agent/launch.ts'
 import { costOf } from './agent/price.ts'
 import { findPackageRoot } from './cli/package-root.ts'
 import type { Config } from './config/config.ts'
+import { looseConfig } from './config/with-secrets.ts'
 import { createMeters } from './core/meters.ts'
-import type { Lease } from './core/queue.ts'
-import { createApp, type App } from './http/app.ts'
+import { createAddress } from './daemon/announce.ts'
 import { createApiDeps } from './daemon/api.ts'
-import { limitOf, host, scopeFinder, toSettings } from './daemon/daemon-settings.ts'
-import { leaveTmux, recordHang, tmuxState, whySick } from './daemon/fitness.ts'
-import { announce } from './daemon/announce.ts'
-import { keepMending, openStore } from './daemon/open-store.ts'
-import { createGrowingRedactor } from './log/growing-redactor.ts'
-import { createHome, socketIn } from './daemon/home.ts'
-import { EXIT_FORCED, handleSignals } from './daemon/signals.ts'
-import { listen, listenOnSocket } from './http/listen.ts'
-import { readOrCreateToken } from './http/token.ts'
-import { openDoor, readHs256Secret } from './daemon/identity.ts'
-import { looseConfig, withSecrets } from './config/with-secrets.ts'
+import { host, limitOf, toSettings } from './daemon/daemon-settings.ts'
+import { leaveTmux, tmuxState, whySick } from './daemon/fitness.ts'
 import { createHealth } from './daemon/health.ts'
+import { createHome, socketIn } from './daemon/home.ts'
+import { attemptSecrets, openDoor } from './daemon/identity.ts'
+import { readLastHang } from './daemon/last-hang.ts'
+import { createMetricSources } from './daemon/metric-sources.ts'
+import { createScrape } from './daemon/metrics.ts'
+import { openStore } from './daemon/open-store.ts'
+import { createOutside } from './daemon/outside.ts'
+import { createOwnTasks } from './daemon/own-tasks.ts'
+import { chooseQueue } from './daemon/queue-choice.ts'
+import { reload } from './daemon/reload.ts'
+import { readSecrets } from './daemon/secrets.ts'
+import { serve } from './daemon/serving.ts'
+import { EXIT_FORCED, handleSignals } from './daemon/signals.ts'
+import { createStores } from './daemon/stores.ts'
+import { createTelegramDesk } from './daemon/telegram-desk.ts'
+import { tellMissingTemplates } from './daemon/templates.ts'
+import { tmuxFolder, tmuxHost } from './daemon/tmux-host.ts'
+import { startUpkeep } from './daemon/upkeep.ts'
+import { createApp } from './http/app.ts'
+import { readOrCreateToken } from './http/token.ts'
+import { createGrowingRedactor } from './log/growing-redactor.ts'
 import { createLogger } from './log/log.ts'
 import { openLogOutput } from './log/output.ts'
-import { createScrape, realtimeOf } from './daemon/metrics.ts'
-import { createOutside, readOutsideSecrets } from './daemon/outside.ts'
 import { createNotifiers } from './notify/notifiers.ts'
-import { chooseQueue, readSupabaseKey } from './daemon/queue-choice.ts'
-import { countsOfShared, createQueueCounts } from './queue/counts.ts'
-import { createApiKeys } from './store/api-keys.ts'
-import { createAuditLog } from './store/audit.ts'
-import { createAttempts } from './store/attempts.ts'
-import { createHookEvents } from './store/hook-events.ts'
-import { acquireHomeLock } from './store/lock.ts'
-import { createIncidents } from './store/incidents.ts'
-import { createNotes } from './store/notes.ts'
-import { createInboxStore } from './store/inbox.ts'
-import { createOutbox } from './store/outbox.ts'
-import { createPermissionRules } from './store/permission-rules.ts'
-import { createProjects } from './store/projects.ts'
-import { createExpiry } from './store/expiry.ts'
-import { createSearch } from './store/search.ts'
-import { createSpending } from './store/spending.ts'
-import { createBudgets } from './supervisor/budgets.ts'
-import { reload } from './daemon/reload.ts'
 import { createServiceNotifier, keeperOf } from './service/notify.ts'
+import { acquireHomeLock } from './store/lock.ts'
 import { createBeats, createPulse, type StartPulse } from './supervisor/beats.ts'
-import { createSchedules } from './store/schedules.ts'
+import { createBudgets } from './supervisor/budgets.ts'
+import type { DiskGuard } from './supervisor/disk-guard.ts'
 import { watchLoop } from './supervisor/patience.ts'
 import { createScheduler } from './supervisor/schedules.ts'
-import { createWorktrees } from './store/worktrees.ts'
-import { createDiskGuard, type DiskGuard } from './supervisor/disk-guard.ts'
-import { createExpirer } from './supervisor/expire.ts'
-import { createIndexer } from './supervisor/indexer.ts'
 import { createSupervisor } from './supervisor/supervisor.ts'
-import { hangSentence, readHang, startWatchdog } from './supervisor/watchdog.ts'
-import type { Settings } from './supervisor/settings.ts'
+import { startWatchdog } from './supervisor/watchdog.ts'
 import { openTmuxServer } from './tmux/server.ts'
-import { missingTemplates } from './daemon/templates.ts'
-import { createTelegramDesk } from './daemon/telegram-desk.ts'
-import { tmuxFolder, tmuxHost } from './daemon/tmux-host.ts'
 
 /** Fewer beats than that would make a loop's limit inexact; more would only cost. */
 const PULSE_MS = 5000
+/** How long the parts of a start that failed may take to end. */
+const FAILED_START_MS = 10_000
 
 /** How the daemon is started: where its words go, and how it reads its configuration again. */
 type DaemonOptions = { background: boolean; reload: () => Config }
-/** What a schedule says nothing about. */
-const NEW_TASK = {
-  dir: null,
-  trust: false,
-  ...PLAIN_TASK,
-}
 
 /**
  * Runs the daemon until it is told to end, and answers its exit code. Throws what keeps it from starting:
- * LOCKED, PORT_TAKEN, TMUX_MISSING, a database that cannot be used.
+ * LOCKED, PORT_TAKEN, TMUX_MISSING, a database that cannot be used; whatever was begun by then is ended.
  */
 export async function runDaemon(given: Config, options: DaemonOptions): Promise<number> {
+  // Everything that has an end is put on it as it begins, and ends in the opposite order.
+  const lifetimes = new AsyncDisposableStack()
+  try {
+    return await run(lifetimes, given, options)
+  } catch (error) {
+    // What goes wrong at these ends is nothing to tell beside it.
+    const ended = lifetimes.disposeAsync().catch(() => undefined)
+    await Promise.race([ended, sleep(FAILED_START_MS)])
+    throw firstOf(error)
+  }
+}
+
+async function run(lifetimes: AsyncDisposableStack, given: Config, options: DaemonOptions): Promise<number> {
   const { home } = given
   createHome(home)
-  const { config, values: secrets } = await withSecrets(given, process.env)
+  lifetimes.defer(acquireHomeLock(join(home, 'lock.db')).release)
   const clock = Date.now
-  const supabaseKey = await readSupabaseKey(config, process.env)
-  const lock = acquireHomeLock(join(home, 'lock.db'))
-  const outsideSecrets = await readOutsideSecrets(config, process.env)
-  const hs256Secret = await readHs256Secret(config.auth, process.env)
-  const hidden = [...secrets, supabaseKey, hs256Secret, ...Object.values(outsideSecrets)]
-  const patterns = config.redact.patterns.map((source) => new RegExp(source))
-  const redactor = createGrowingRedactor(
-    hidden.filter((secret) => secret !== null),
-    patterns,
-  )
+  const { config, hidden, supabaseKey, hs256Secret, ...secrets } = await readSecrets(given, process.env)
+  const redactor = createGrowingRedactor(hidden, config.redact.patterns)
   const output = await openLogOutput(config.log, home, process.env)
-  const logger = createLogger({
-    level: config.log.level,
-    redactor,
-    stream: output,
-    terminal: output.terminal,
-  })
+  const { level } = config.log
+  const logger = createLogger({ level, redactor, stream: output, terminal: output.terminal })
   const { token, notice } = readOrCreateToken(join(home, 'token'))
   if (notice !== null) logger.warn(notice)
   const reportFile = join(home, 'hang.json')
-  const hang = readHang(reportFile)
-  const hung = hang === null ? [] : [hangSentence(hang)]
-  for (const sentence of hung) logger.error({ code: 'HANG' }, sentence)
+  const lastHang = readLastHang(reportFile, logger)
   const notifier = createServiceNotifier(process.env, process.pid)
   const keptBy = keeperOf(process.env, process)
 
+  // Null: it was not told yet whether agents live on, and where a start fails they do.
+  let agents: 'keep' | 'end' | null = null
   const inherited = inheritedEnvironment(process.env)
-  // tmux takes 20 ms to come up; the database is opened meanwhile.
+  // tmux takes 20 ms to come up; the database is opened meanwhile, and closed after both.
+  const beside = lifetimes.use(new AsyncDisposableStack())
   const tmuxComes = openTmuxServer({
     folder: tmuxFolder(home),
     env: inherited,
     host: tmuxHost(process.env, process.getuid?.() === 0),
     onTrouble: (message) => logger.warn({ code: 'TMUX_FAILED' }, message),
   })
-  tmuxComes.catch(() => undefined)
-  // The port is open before tmux and the database are: requests wait for them, and a taken port is told at once.
-  const open = Promise.withResolvers<App>()
-  let ready: App | null = null
-  const app: Pick<App, 'fetch' | 'lane'> = {
-    fetch: async (...call) => (await open.promise).fetch(...call),
-    lane: (...call) => ready?.lane(...call) ?? false,
-  }
-  const listening = listen(app, config.http)
-  const abandon = async (error: unknown): Promise<never> => {
-    await listening.then((server) => server.close(0)).catch(() => undefined)
-    try {
-      await leaveTmux(await tmuxComes)
-    } catch {
-      // The first error is the one to tell.
-    }
-    throw error
-  }
-  const root = findPackageRoot(import.meta.url)
-  const migrationsDir = join(root.folder, 'migrations/sqlite')
+  const tmuxOrNone = tmuxComes.catch(() => null)
+  beside.defer(async () => {
+    const tmux = await tmuxOrNone
+    if (tmux !== null) await leaveTmux(tmux, agents)
+  })
+  const serving = serve(config.http, logger)
+  beside.defer(serving.close)
+  const { folder, version } = findPackageRoot(import.meta.url)
+  const migrationsDir = join(folder, 'migrations/sqlite')
   let disk: DiskGuard | null = null
-  const db = await openStore({ home, migrationsDir, clock, onFull: () => disk?.full() }).catch(abandon)
+  const db = await openStore({ home, migrationsDir, clock, onFull: () => disk?.full() })
+  lifetimes.defer(() => db.close())
+  lifetimes.use(beside.move())
   for (const sentence of db.notices) logger.warn(sentence)
-  const projects = createProjects(db)
-  const notes = createNotes(db)
+  const address = createAddress(home)
+  lifetimes.defer(address.withdraw)
+
+  const stores = createStores(db, redactor, clock)
+  const { projects, spending } = stores
   const chosen = await chooseQueue({
     config,
     secretKey: supabaseKey,
     db,
-    notes,
+    notes: stores.notes,
     projects,
-    version: root.version,
+    version,
     limitOf: (name) => limitOf(projects.byName(name), settings.claude),
     clock,
     logger,
-  }).catch(abandon)
-  const { queue, worker } = chosen
-  const server = await listening.catch(abandon)
-  const { port } = server
-  const tmux = await tmuxComes.catch(abandon)
-  const keys = createApiKeys(db)
-  const authenticate = await openDoor({ config: config.auth, hs256Secret, token, keys, clock }).catch(abandon)
-  const socketFile = socketIn(home, 'api.sock')
-  const socket = await listenOnSocket(app, socketFile).catch((err: unknown) => {
-    logger.warn({ err }, 'the socket in the home cannot be served; commands use the port')
-    return null
   })
+  lifetimes.defer(() => chosen.close())
+  const { queue, worker } = chosen
+  const isFar = chosen.shared !== null
+  const port = await serving.port
+  const tmux = await tmuxComes
+  const authenticate = await openDoor({ config: config.auth, hs256Secret, token, keys: stores.keys, clock })
+  const socketFile = await serving.onSocket(socketIn(home, 'api.sock'))
+  const secretOf = attemptSecrets(token)
+  const settings = toSettings(config, { inherited, folder, worker, isFar, port, secretOf, logger })
 
-  const secretOf = (lease: Lease) =>
-    createHmac('sha256', token).update(`${lease.taskId}.${lease.attempt}`).digest('hex')
-  const settings: Settings = {
-    ...toSettings(config, inherited, join(root.folder, 'hooks/record-event.sh'), worker),
-    guard:
-      chosen.shared === null
-        ? null
-        : createGuard(join(root.folder, 'hooks/guard-agent.sh'), (folder) => attemptFiles(folder).exit),
-    scope: scopeFinder(config, logger),
-    ask: (attempt) => ({
-      url: `http://${host(config)}:${port}/internal/attempts/${attempt.taskId}/${attempt.attempt}/permission`,
-      secret: secretOf(attempt),
-    }),
-  }
   // Only from here: opening a large database, or migrating it, may rightly take longer than a hang.
   const beats = createBeats()
   const { eventLoopMs, loopMs } = config.watchdog
   const watchdog = startWatchdog({ beats, eventLoopMs, loopMs, reportFile, logger })
-  const hookEvents = createHookEvents(db, redactor)
-  const attempts = createAttempts(db, redactor)
-  const rules = createPermissionRules(db)
-  const incidents = createIncidents(db, redactor)
-  if (hang !== null) recordHang(incidents, hang, clock(), reportFile, logger)
-  const spending = createSpending(db)
-  const worktrees = createWorktrees(db, clock)
-  const auditLog = createAuditLog(db, clock)
+  lifetimes.defer(watchdog.close)
   const pulse: StartPulse = (loop, work) => createPulse(beats, loop, work, Math.min(PULSE_MS, loopMs / 4))
+  lastHang.record(stores.incidents, clock())
   const meters = createMeters()
-  const outbox = createOutbox(db)
-  const isFar = chosen.shared !== null
-  const planning = watchLoop(queue, pulse, isFar)
+  const { breaker, alerts } = config
   const supervisor = createSupervisor({
+    ...stores,
     meters,
-    worktrees,
     settings,
     queue,
-    attempts,
-    hookEvents,
-    outbox,
-    projects,
-    rules,
-    budgets: createBudgets({
-      settings: config.budget,
-      spending,
-      projects,
-      costOf,
-      clock,
-    }),
-    incidents,
-    notes,
-    recovery: {
-      breaker: config.breaker,
-      alerts: config.alerts,
-      notifiers: createNotifiers(config.notify),
-      park: config.limits.park,
-    },
+    budgets: createBudgets({ settings: config.budget, spending, projects, costOf, clock }),
+    recovery: { breaker, alerts, notifiers: createNotifiers(config.notify), park: config.limits.park },
     redactor,
     tmux,
     clock,
@@ -229,33 +162,31 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     pulse,
     ...(chosen.shared === null ? {} : { shared: chosen.shared }),
   })
+  lifetimes.defer(() => supervisor.close(agents ?? 'keep'))
   chosen.onSupabase((word, sentence) => {
-    if (word === 'ok') {
-      supervisor.lift('supabase')
-      outside.inbox.nudge()
-    } else supervisor.pause({ kind: 'supabase', sentence, until: null })
+    if (word === 'down') return supervisor.pause({ kind: 'supabase', sentence, until: null })
+    supervisor.lift('supabase')
+    outside.inbox.nudge()
   })
 
-  const schedules = createSchedules(db)
+  const insert = createOwnTasks(supervisor)
+  const planning = watchLoop(queue, pulse, isFar)
   const scheduler = createScheduler({
-    schedules,
+    schedules: stores.schedules,
     queue: planning.api,
-    insert: async ({ project, task }, dedupeKey) => {
-      const request = { ...NEW_TASK, ...task, project, dedupeKey, source: 'schedule' }
-      return (await planning.during(supervisor.insert(request))).task
-    },
+    insert: ({ project, task }, dedupeKey) =>
+      planning.during(insert(project, { ...task, source: 'schedule' }, dedupeKey)),
     clock,
     logger,
     ...planning.watched,
   })
-  const inboxStore = createInboxStore(db)
+  lifetimes.defer(scheduler.close)
   const outside = createOutside({
     config,
-    secrets: outsideSecrets,
-    store: inboxStore,
+    secrets: secrets.outside,
+    store: stores.inbox,
     queue,
-    insert: async ({ key, project, task }) =>
-      (await supervisor.insert({ ...NEW_TASK, ...task, project, dedupeKey: key })).task,
+    insert: ({ project, task, key }) => insert(project, task, key),
     supervisor,
     redactor,
     clock,
@@ -263,61 +194,15 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     pulse,
     isFar,
   })
-  disk = createDiskGuard({
-    home,
-    ballastBytes: config.store.ballastBytes,
-    hold: (hold) => supervisor.pause(hold),
-    lift: (kind) => supervisor.lift(kind),
-    turned: (state, what) => {
-      const { recorder } = supervisor
-      if (state === 'ok') return recorder.close('disk', 'There is room again.')
-      const action = 'Make room; what runs goes on, and is recorded as long as the reserve lasts.'
-      recorder.open({ kind: 'disk_full', key: 'disk', what, action, alert: true })
-    },
-    logger,
-  })
-  const { keepMs, maxBytes } = config.store
-  const search = createSearch(db)
-  const expirer = createExpirer({
-    db,
-    expiry: createExpiry(db),
-    pruneAudit: (rows) => auditLog.prune(clock() - config.store.keepAuditMs, rows),
-    tidy: search.tidy,
-    attempts,
-    home,
-    keepMs,
-    maxBytes,
-    clock,
-    logger,
-  })
-  const mending = keepMending(db, supervisor.recorder, logger)
-  const indexer = createIndexer({ search, logger })
-  indexer.nudge()
-  supervisor.subscribe(({ kind }) => kind === 'hook' && indexer.nudge())
+  lifetimes.defer(outside.close)
+  const upkeep = startUpkeep({ config, db, stores, supervisor, clock, logger })
+  lifetimes.defer(upkeep.close)
+  disk = upkeep.disk
 
-  const counts = chosen.shared === null ? createQueueCounts(db, chosen.system) : countsOfShared(queue)
-  const scrape = createScrape(
-    meters,
-    {
-      tasks: () => counts.byProject(),
-      oldestQueuedAt: () => counts.oldestQueuedAt(clock()),
-      agents: () => supervisor.agents().map(({ watcher }) => watcher?.view().state ?? 'spawning'),
-      outbox: () => outbox.waiting(),
-      spending: () => spending.totals(),
-      incidents: () => ({
-        opened: supervisor.recorder.counts(),
-        open: incidents.openOnes().map(({ kind }) => kind),
-      }),
-      holds: () => supervisor.holds().map(({ kind }) => kind),
-      databaseBytes: () => db.usedBytes(),
-      realtime: () => realtimeOf(chosen.state()),
-    },
-    clock,
-    (name, err) => logger.warn({ err }, `the metric ${name} could not be told`),
+  const sources = createMetricSources({ db, stores, chosen, supervisor, clock })
+  const scrape = createScrape(meters, sources, clock, (name, err) =>
+    logger.warn({ err }, `the metric ${name} could not be told`),
   )
-
-  const ending = Promise.withResolvers<'keep' | 'end'>()
-  const startedAt = clock()
   const health = createHealth({
     database: () => db.isStillThere(),
     tmux: async () => (await tmuxState(tmux)) === 'ok',
@@ -325,27 +210,20 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     loopMs,
     held: () => supervisor.holds().find(({ kind }) => kind !== 'slots')?.kind ?? null,
     disk: () => disk?.state() ?? 'ok',
-    supabase: chosen.shared === null ? null : async () => chosen.supabase() === 'ok',
+    supabase: isFar ? async () => chosen.supabase() === 'ok' : null,
     clock,
   })
+  const ending = Promise.withResolvers<'keep' | 'end'>()
   const deps = createApiDeps({
     config,
     settings,
     db,
+    stores,
     chosen,
     supervisor,
     scheduler,
     outside,
-    inboxStore,
-    projects,
-    rules,
-    attempts,
-    hookEvents,
-    incidents,
-    spending,
-    auditLog,
-    search,
-    indexer,
+    indexer: upkeep.indexer,
     meters,
     tmux,
     clock,
@@ -353,32 +231,30 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     authenticate,
     scrape,
     health,
-    shutdown: (agents) => ending.resolve(agents),
+    shutdown: ending.resolve,
     secretOf,
     port,
-    version: root.version,
+    version,
     keptBy,
-    hung,
+    hung: lastHang.sentences,
   })
-
   const telegram = await createTelegramDesk({
     config: config.telegram,
-    secrets: outsideSecrets,
+    secrets: secrets.outside,
     deps,
     attach: outside.attach,
     subscribe: deps.subscribe,
     redactor,
     logger,
   })
-  ready = createApp(deps)
-  open.resolve(ready)
-  const address = announce({
-    home,
+  lifetimes.defer(async () => telegram?.close())
+  serving.answer(createApp(deps))
+  address.announce({
     config,
     port,
-    version: root.version,
-    startedAt,
-    socketFile: socket === null ? null : socketFile,
+    version,
+    startedAt: clock(),
+    socketFile,
     keptBy,
     // People read the greeting, logs a line.
     say: options.background ? (greeting) => logger.info(greeting) : null,
@@ -387,35 +263,25 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
   const loose = looseConfig(config)
   if (loose !== null) logger.warn({ code: 'LOOSE_CONFIG' }, loose)
   let now = config
-  const onSignal = handleSignals({
+  handleSignals({
     end: () => ending.resolve(now.daemon.onStop === 'keep' ? 'keep' : 'end'),
     reload: () =>
       void reload(options.reload, now, settings, redactor.add, logger).then((next) => (now = next)),
     logger,
   })
   await supervisor.begin()
-  chosen.begin?.({
-    wake: () => supervisor.wake(),
-    hintCancel: (id) => supervisor.hintCancel(id),
-    changed: (id) => supervisor.changed(id),
-    refused: (taskId, what) => supervisor.refused(taskId, what),
-    pulse,
-    running: () => supervisor.agents().length,
-    subscribe: (listener) => supervisor.subscribe(({ kind }) => kind !== 'hook' && listener()),
-  })
+  chosen.begin?.(supervisor, pulse)
   await notifier.ready(`serves http://${host(config)}:${port}`)
-  const stopBeating = notifier.watch(() => whySick({ beats, loopMs, tmux, db }))
+  lifetimes.defer(notifier.watch(() => whySick({ beats, loopMs, tmux, db })))
   await outside.inbox.begin()
   telegram?.begin()
   await scheduler.begin()
-  void deps.templates.list().then((templates) => {
-    for (const sentence of missingTemplates(config, templates))
-      logger.warn({ code: 'BAD_TEMPLATE' }, sentence)
-  })
+  void tellMissingTemplates(config, deps.templates, logger)
   if (!options.background)
-    for (const sentence of [...hung, ...supervisor.foundAtStart()]) process.stderr.write(`${sentence}\n`)
-  const agents = await ending.promise
+    for (const sentence of [...lastHang.sentences, ...supervisor.foundAtStart()])
+      process.stderr.write(`${sentence}\n`)
 
+  agents = await ending.promise
   const limit = setTimeout(
     () => {
       logger.error('the daemon did not end in time; what it left open is settled at the next start')
@@ -423,24 +289,13 @@ export async function runDaemon(given: Config, options: DaemonOptions): Promise<
     },
     now.timeouts.shutdownMs + (agents === 'end' ? 30_000 : 0),
   )
-  stopBeating()
   void notifier.stopping()
-  await telegram?.close()
-  await outside.close()
-  await scheduler.close()
-  await supervisor.close(agents)
-  await chosen.close()
-  await indexer.close()
-  await expirer.close()
-  await disk.close()
-  mending.close()
-  address.withdraw()
-  await Promise.all([server.close(), socket?.close()])
-  await (agents === 'end' ? tmux.kill() : tmux.close())
-  await watchdog.close()
-  db.close()
-  lock.release()
-  onSignal.dispose()
+  await lifetimes.disposeAsync()
   clearTimeout(limit)
   return 0
+}
+
+/** Of an error and those of the ends that came after it: the one to tell. */
+function firstOf(error: unknown): unknown {
+  return error instanceof SuppressedError ? firstOf(error.suppressed) : error
 }

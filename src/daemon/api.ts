@@ -16,20 +16,12 @@ import type { AppDeps, TaskView } from '../http/deps.ts'
 import { toIso } from '../protocol/time.ts'
 import type { Outside } from './outside.ts'
 import type { ChosenQueue } from './queue-choice.ts'
-import { createApiKeys } from '../store/api-keys.ts'
-import type { Attempts } from '../store/attempts.ts'
 import type { AuditLog } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
-import type { HookEvents } from '../store/hook-events.ts'
 import { createIdempotency } from '../store/idempotency.ts'
-import type { InboxStore } from '../store/inbox.ts'
-import type { Incidents } from '../store/incidents.ts'
-import type { PermissionRules } from '../store/permission-rules.ts'
-import type { Projects } from '../store/projects.ts'
-import type { Search } from '../store/search.ts'
-import type { Spending } from '../store/spending.ts'
 import { createStoredTemplates } from '../store/templates.ts'
 import { createTimelines } from '../store/timeline.ts'
+import type { Stores } from './stores.ts'
 import type { Indexer } from '../supervisor/indexer.ts'
 import type { Scheduler } from '../supervisor/schedules.ts'
 import type { Settings } from '../supervisor/settings.ts'
@@ -45,15 +37,7 @@ type Parts = {
   supervisor: Supervisor
   scheduler: Scheduler
   outside: Outside
-  inboxStore: InboxStore
-  projects: Projects
-  rules: PermissionRules
-  attempts: Attempts
-  hookEvents: HookEvents
-  incidents: Incidents
-  spending: Spending
-  auditLog: AuditLog
-  search: Search
+  stores: Stores
   indexer: Indexer
   meters: Meters
   tmux: TmuxServer
@@ -74,8 +58,9 @@ type Parts = {
 
 /** Everything the HTTP side needs of the daemon, each answer in one line. */
 export function createApiDeps(of: Parts): AppDeps {
-  const { config, settings, db, chosen, supervisor, scheduler, outside, inboxStore, projects } = of
-  const { rules, attempts, hookEvents, search, indexer, meters, tmux, clock, logger } = of
+  const { config, settings, db, chosen, supervisor, scheduler, outside, stores } = of
+  const { indexer, meters, tmux, clock, logger } = of
+  const { projects, rules, attempts, hookEvents, search } = stores
   const { queue, worker } = chosen
   const timelineOf = createTimelines(db)
   const startedAt = clock()
@@ -83,10 +68,10 @@ export function createApiDeps(of: Parts): AppDeps {
 
   return {
     authenticate: of.authenticate,
-    keys: createApiKeys(db),
+    keys: stores.keys,
     idempotency: createIdempotency(db),
-    audit: createAuditor(of.auditLog, logger),
-    audits: async (query) => of.auditLog.list(query),
+    audit: createAuditor(stores.auditLog, logger),
+    audits: async (query) => stores.auditLog.list(query),
     scrape: of.scrape,
     answered: (route, method, status, tookMs) => {
       meters.requests.add({ route, method, status: `${Math.floor(status / 100)}xx` })
@@ -162,8 +147,8 @@ export function createApiDeps(of: Parts): AppDeps {
       run: async (schedule) => viewOf(await scheduler.runNow(schedule)),
     },
     inbox: {
-      list: async (filter) => inboxStore.list(filter),
-      get: async (id) => inboxStore.get(id),
+      list: async (filter) => stores.inbox.list(filter),
+      get: async (id) => stores.inbox.get(id),
       approve: async (id, by) => outside.inbox.approve(id, by),
       refuse: async (id, by, reason) => outside.inbox.refuse(id, by, reason),
     },
@@ -198,7 +183,7 @@ export function createApiDeps(of: Parts): AppDeps {
     systems: async () => [
       { id: chosen.system, queued: await queue.count('queued'), running: await queue.count('running') },
     ],
-    usage: async (range) => of.spending.byModel(range),
+    usage: async (range) => stores.spending.byModel(range),
     status: async () => ({
       pid: process.pid,
       port: of.port,
@@ -220,7 +205,7 @@ export function createApiDeps(of: Parts): AppDeps {
       found_at_start: [...of.hung, ...db.notices, ...supervisor.foundAtStart()],
     }),
     health: of.health,
-    incidents: async (filter) => of.incidents.list(filter),
+    incidents: async (filter) => stores.incidents.list(filter),
     askPermission: async (taskId, attempt, secret, payload, signal) => {
       if (!isSame(secret, of.secretOf({ taskId, attempt }))) return 'unauthorized'
       return { answer: await supervisor.hold(taskId, attempt, payload, signal) }

@@ -1,23 +1,37 @@
 import { homedir } from 'node:os'
+import { join } from 'node:path'
 import type { Logger } from 'pino'
+import { createGuard } from '../agent/guard.ts'
+import { attemptFiles } from '../agent/launch.ts'
 import type { Config } from '../config/config.ts'
+import type { Lease } from '../core/queue.ts'
 import { probeScope } from '../service/scope-probe.ts'
 import type { Project } from '../store/projects.ts'
 import type { Settings } from '../supervisor/settings.ts'
 import type { RightsLimit } from '../supervisor/shared-queue.ts'
 
-/** What the supervisor is told of the configuration. */
+/** What the supervisor is told: of the configuration, and of this process. */
 export function toSettings(
   config: Config,
-  inherited: Record<string, string>,
-  hookScript: string,
-  worker: string,
-): Omit<Settings, 'ask'> {
+  own: {
+    /** The part of the daemon's environment that agents may see. */
+    inherited: Record<string, string>
+    /** The folder of the package. */
+    folder: string
+    worker: string
+    /** The queue is another machine's. */
+    isFar: boolean
+    port: number
+    secretOf: (attempt: Lease) => string
+    logger: Logger
+  },
+): Settings {
+  const { inherited, folder, worker, port, secretOf } = own
   const { timeouts, agents } = config
   return {
     home: config.home,
     userHome: inherited['HOME'] ?? homedir(),
-    hookScript,
+    hookScript: join(folder, 'hooks/record-event.sh'),
     inherited,
     claude: config.claude,
     outside: {
@@ -41,6 +55,14 @@ export function toSettings(
     worker,
     keepMs: config.queue.keepMs,
     look: config.sweep,
+    guard: own.isFar
+      ? createGuard(join(folder, 'hooks/guard-agent.sh'), (attempt) => attemptFiles(attempt).exit)
+      : null,
+    scope: scopeFinder(config, own.logger),
+    ask: (attempt) => ({
+      url: `http://${host(config)}:${port}/internal/attempts/${attempt.taskId}/${attempt.attempt}/permission`,
+      secret: secretOf(attempt),
+    }),
   }
 }
 
@@ -54,7 +76,7 @@ export function limitOf(project: Project | null, claude: Settings['claude']): Ri
 }
 
 /** Asks systemd once whether agents can have scopes, when the first agent needs to know. */
-export function scopeFinder(config: Config, logger: Logger): () => Promise<string[] | null> {
+function scopeFinder(config: Config, logger: Logger): () => Promise<string[] | null> {
   let known: Promise<string[] | null> | null = null
   const find = async () => {
     if (!config.scope.enabled) return null

@@ -1,5 +1,7 @@
+import { createHmac } from 'node:crypto'
 import type { Config } from '../config/config.ts'
 import type { Clock } from '../core/clock.ts'
+import type { Lease } from '../core/queue.ts'
 import { createAuthenticate, type Authenticate } from '../http/identity/authenticate.ts'
 import type { TokenSource } from '../http/identity/user-token.ts'
 import { readSecret } from '../config/secrets.ts'
@@ -37,4 +39,9 @@ function tokenSource(supabaseUrl: string | null, secret: string | null): TokenSo
   return secret === null
     ? { ...from, jwksUrl: `${supabaseUrl}/auth/v1/.well-known/jwks.json` }
     : { ...from, secret }
+}
+
+/** The secret by which an attempt's own hook asks for permissions: from the token, so a restart changes none. */
+export function attemptSecrets(token: string): (attempt: Lease) => string {
+  return ({ taskId, attempt }) => createHmac('sha256', token).update(`${taskId}.${attempt}`).digest('hex')
 }

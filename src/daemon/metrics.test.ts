@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { SERIES_MAX } from '../core/meter.ts'
 import { createMeters } from '../core/meters.ts'
-import { createScrape, realtimeOf, NUMBERS, TIMINGS, type MetricSources } from './metrics.ts'
+import { realtimeOf } from './metric-sources.ts'
+import { NUMBERS, TIMINGS, type MetricSources } from './metric-table.ts'
+import { createScrape } from './metrics.ts'
 
 const NOW = 1_000_000
 const ALERTS = fileURLToPath(new URL('../../docs/alerts.yml', import.meta.url))

@@ -32,6 +32,7 @@ import {
   type RightsLimit,
 } from '../supervisor/shared-queue.ts'
 import type { StartPulse } from '../supervisor/beats.ts'
+import type { Supervisor } from '../supervisor/supervisor.ts'
 import type { SharedDeps } from '../supervisor/supervisor-deps.ts'
 
 /** The queue this daemon works from, and who it is there. */
@@ -48,7 +49,7 @@ export type ChosenQueue = {
   /** Hears of each turn of that word, and of the word `down` that stands already; `why`: a sentence. */
   onSupabase: (listener: (word: 'ok' | 'down', why: string) => void) => void
   /** From now on changes of tasks are heard of, and the queue is told what happens here. Null: nobody else is there. */
-  begin: ((hears: QueueHears) => void) | null
+  begin: ((fleet: Fleet, pulse?: StartPulse) => void) | null
   state: () => SharedState | null
   /** All workers of the system, up to 5 s old, or as the queue said last; null: the queue is this machine's own. */
   workers: (() => Promise<Worker[]>) | null
@@ -57,20 +58,8 @@ export type ChosenQueue = {
   close: () => Promise<void>
 }
 
-/** What the daemon does at the notices of a shared queue. */
-type QueueHears = {
-  wake: () => void
-  hintCancel: (taskId: string) => void
-  /** A task was changed by none of the daemon's own steps. */
-  changed: (taskId: string) => void
-  /** What was accepted for it came to nothing; a sentence. */
-  refused: (taskId: string, what: string) => void
-  running: () => number
-  /** Watches each loop until it is closed. */
-  pulse?: StartPulse
-  /** Calls the listener whenever something of a task was stored. */
-  subscribe: (listener: () => void) => void
-}
+/** Who hears of tasks that were changed elsewhere, and tells of those that were changed here. */
+type Fleet = Pick<Supervisor, 'wake' | 'hintCancel' | 'changed' | 'refused' | 'agents' | 'subscribe'>
 
 type ChoiceDeps = {
   config: Config
@@ -255,7 +244,7 @@ async function chooseShared(
       listeners.add(listener)
       if (link.word() === 'down') listener('down', why)
     },
-    begin({ wake, hintCancel, changed, refused, running, pulse, subscribe }) {
+    begin({ wake, hintCancel, changed, refused, agents, subscribe }, pulse) {
       handOver.begin({ changed, refused }, pulse)
       templates.begin()
       const watched = pulse === undefined ? {} : { pulse }
@@ -280,14 +269,14 @@ async function chooseShared(
         log,
         notes: deps.notes,
         remote,
-        running,
+        running: () => agents().length,
         queued: () => queue.count('queued'),
         keepMs: config.queue.keepMs,
         everyMs: TELL_MS,
         clock: deps.clock,
         logger,
       })
-      subscribe(() => teller?.nudge())
+      subscribe(({ kind }) => kind !== 'hook' && teller?.nudge())
     },
     state: () => ({
       system,

@@ -1,3 +1,4 @@
+import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import { isRestricted } from '../core/restricted.ts'
 import { templatesOf, templateWithin, type Template } from '../core/template.ts'
@@ -49,19 +50,23 @@ export function createTemplates(deps: {
   }
 }
 
-/** A sentence for each template that the configuration names for requests from outside and that is nowhere. */
-export function missingTemplates(
+/** Warns of each template that the configuration names for requests from outside and that is nowhere. */
+export async function tellMissingTemplates(
   { github, alertmanager, telegram }: Pick<Config, 'github' | 'alertmanager' | 'telegram'>,
-  templates: readonly Template[],
-): string[] {
+  templates: Pick<AppDeps['templates'], 'list'>,
+  logger: Logger,
+): Promise<void> {
+  const known = new Set((await templates.list()).map(({ name }) => name))
   const used = {
     github: github.rules.map(({ template }) => template ?? ''),
     alertmanager: alertmanager.rules.map(({ template }) => template ?? ''),
     telegram: [telegram.template],
   }
-  return Object.entries(used).flatMap(([section, names]) =>
-    [...new Set(names)]
-      .filter((name) => name !== '' && !templates.some((template) => template.name === name))
-      .map((name) => `[${section}] names the template ${name}, which does not exist.`),
-  )
+  for (const [section, names] of Object.entries(used))
+    for (const name of new Set(names))
+      if (name !== '' && !known.has(name))
+        logger.warn(
+          { code: 'BAD_TEMPLATE' },
+          `[${section}] names the template ${name}, which does not exist.`,
+        )
 }

@@ -1,10 +1,11 @@
 import { createRedactor, type Redactor } from '../core/redact.ts'
 
-/** Takes in further secrets while the daemon runs; what it knew before stays hidden. */
+/** Hides these secrets and what the patterns match (the sources of regular expressions); takes in further secrets while the daemon runs; what it knew before stays hidden. */
 export function createGrowingRedactor(
   first: string[],
-  patterns: RegExp[],
+  sources: string[],
 ): Redactor & { add: (values: string[]) => void } {
+  const patterns = sources.map((source) => new RegExp(source))
   let values = first
   let current = createRedactor({ values, patterns })
   return {

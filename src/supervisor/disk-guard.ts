@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { messageOf } from '../core/errors.ts'
 import type { Hold } from './dispatcher.ts'
+import type { Recorder } from './recorder.ts'
 
 /** `low`: nothing new begins. `full`: the reserve was given up too, so that what runs can be recorded. */
 export type DiskState = 'ok' | 'low' | 'full'
@@ -94,6 +95,17 @@ export function createDiskGuard(options: {
       if (timer !== null) clearTimeout(timer)
       await running
     },
+  }
+}
+
+/** For `turned`: an incident from when the disk is nearly full until there is room. */
+export function recordDisk(
+  recorder: Pick<Recorder, 'open' | 'close'>,
+): (state: DiskState, what: string) => void {
+  const action = 'Make room; what runs goes on, and is recorded as long as the reserve lasts.'
+  return (state, what) => {
+    if (state === 'ok') recorder.close('disk', 'There is room again.')
+    else recorder.open({ kind: 'disk_full', key: 'disk', what, action, alert: true })
   }
 }
 

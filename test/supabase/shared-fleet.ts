@@ -76,15 +76,7 @@ export async function createSharedFleet(
       else supervisor.pause({ kind: 'supabase', sentence, until: null })
     })
     await supervisor.begin()
-    chosen.begin?.({
-      wake: () => supervisor.wake(),
-      hintCancel: (id) => supervisor.hintCancel(id),
-      changed: (id) => supervisor.changed(id),
-      refused: (taskId, what) => supervisor.refused(taskId, what),
-      ...watched,
-      running: () => supervisor.agents().length,
-      subscribe: (listener) => supervisor.subscribe(({ kind }) => kind !== 'hook' && listener()),
-    })
+    chosen.begin?.(supervisor, pulse)
     let isOpen = true
     const close = async () => {
       if (!isOpen) return
