@@ -277,9 +277,8 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
   telegram?.begin()
   await scheduler.begin()
   void tellMissingTemplates(config, deps.templates, logger)
-  if (!options.background)
-    for (const sentence of [...lastHang.sentences, ...supervisor.foundAtStart()])
-      process.stderr.write(`${sentence}\n`)
+  const found = [...lastHang.sentences, ...supervisor.foundAtStart()]
+  if (!options.background) for (const sentence of found) process.stderr.write(`${sentence}\n`)
 
   agents = await ending.promise
   const limit = setTimeout(

@@ -1,6 +1,9 @@
 import { createRedactor, type Redactor } from '../core/redact.ts'
 
-/** Hides these secrets and what the patterns match (the sources of regular expressions); takes in further secrets while the daemon runs; what it knew before stays hidden. */
+/**
+ * Hides these values and what the patterns match, given as sources of regular expressions. Takes in further values
+ * while the daemon runs; what it knew before stays hidden.
+ */
 export function createGrowingRedactor(
   first: string[],
   sources: string[],

@@ -46,7 +46,7 @@ const STEPS: Step[] = [
   },
   {
     step: 'becoming a worker of the queue',
-    says: /Supabase/,
+    says: /Supabase refused the key/,
     spoil: (_, url) => ({ config: `${shared(url)}nobody"\n${secretKey}` }),
   },
   {
@@ -59,17 +59,19 @@ const STEPS: Step[] = [
   },
   {
     step: 'taking over what an earlier daemon left',
-    says: /Supabase/,
+    says: /has no function/,
     spoil: (_, url) => ({ config: `${shared(url)}worker"\n${secretKey}` }),
   },
 ]
 
-/** A Supabase that takes the key of nobody, and at `/worker` nothing but a worker's name. */
+/** A Supabase that refuses every key; at `/worker` one that takes a worker's name, and has no other function. */
 async function serveSupabase(): Promise<{ url: string; server: Server }> {
-  const server = createHttpServer((request, response) => {
-    const isWorker = request.url?.startsWith('/worker/') === true && request.url.endsWith('/worker_register')
-    response.writeHead(isWorker ? 200 : 401, { 'content-type': 'application/json' })
-    response.end(isWorker ? '1' : '{"message":"Invalid API key"}')
+  const server = createHttpServer(({ url = '' }, response) => {
+    const reply = (status: number, body: unknown) =>
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    if (!url.startsWith('/worker/')) reply(401, { message: 'Invalid API key' })
+    else if (url.endsWith('/worker_register')) reply(200, 1)
+    else reply(404, { code: 'PGRST202', message: 'Could not find the function' })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server }
