@@ -30,7 +30,8 @@ export function onRequestEvent(requests: Requests, event: { id: number; payload:
   const { open, early } = requests
   const one = open.find((request) => isSameAsk(request.ask, ask))
   const agentId = payload.agent_id ?? null
-  switch (payload.hook_event_name) {
+  const name = payload.hook_event_name ?? ''
+  switch (name) {
     case 'PermissionRequest': {
       if (waitKindOf(ask.tool) === 'question') break
       const left = withoutAsk(early, ask)
