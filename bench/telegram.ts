@@ -18,6 +18,7 @@ export const bench: Bench = async () => {
   ].join('\n')
   const measure = async (config: string) => {
     await using stage = await createStage(() => ({ kind: 'drop' }), { config })
+    await stage.ccm(['start'])
     const { pid } = await stage.status()
     await sleep(SETTLED_MS)
     return { pss: memoryMb(pid, 'Pss'), own: memoryMb(pid, 'Pss_Anon') }

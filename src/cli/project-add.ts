@@ -39,6 +39,7 @@ export const addProjectCommand: DefineCommand = (context, done) =>
       }
       const hint = project.trusted ? 'trusted' : `not trusted yet: ccm projects trust ${project.name}`
       say(`Project ${project.name}: ${oneLine(project.dir)} (${hint})`)
+      if (!project.told) say('Supabase does not answer; it is told of the project when it does.')
       const suggested = suggestedFor(project)
       const rules = await chosenRules(context, suggested, options, project.trusted)
       if (rules.length > 0) {

@@ -104,6 +104,7 @@ function printProject(context: CliContext, project: ProjectJson, options: Option
     const value = showSetting(name, project)
     if (value !== null) lines.push(`  ${paint.dim(name.padEnd(21))} ${value}`)
   }
+  const told = project.told ? [] : ['  Supabase does not know of this yet: it is told when it answers.']
   if (lines.length === 1) lines.push(paint.dim('  Nothing set. See: ccm projects set --help'))
-  context.stdout.write(`${lines.join('\n')}\n`)
+  context.stdout.write(`${[...lines, ...told].join('\n')}\n`)
 }

@@ -117,6 +117,7 @@ export function createApiDeps(of: Parts): AppDeps {
     subscribe: (listener) => supervisor.subscribe(listener),
     projects: {
       list: async () => projects.list(),
+      isTold: (name) => supervisor.isTold(name),
       add: async ({ dir, name, trust }) => supervisor.addProject(dir, name, trust),
       update: async (name, changes) => supervisor.updateProject(name, changes),
       remove: (name) => {
@@ -139,7 +140,7 @@ export function createApiDeps(of: Parts): AppDeps {
     schedules: {
       list: async () => scheduler.list(),
       add: async ({ dir, project, ...request }) => {
-        const found = supervisor.addProject(dir, project, false)
+        const found = await supervisor.addProject(dir, project, false)
         return scheduler.viewOf(scheduler.add({ ...request, project: found.name }))
       },
       setPaused: async (schedule, paused) => scheduler.setPaused(schedule, paused),

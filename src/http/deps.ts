@@ -130,6 +130,8 @@ export type AppDeps = {
   subscribe: (listener: (notice: Notice) => void) => () => void
   projects: {
     list: () => Promise<Project[]>
+    /** False while the shared queue does not know it as it is here: it is told when it answers, also after a restart. */
+    isTold: (name: string) => boolean
     /** Registers a directory, or returns the one that is registered; a null name is taken from the folder. */
     add: (project: { dir: string; name: string | null; trust: boolean }) => Promise<Project>
     /** Changes settings, which are valid by themselves; null, here and below: no such project. */

@@ -72,6 +72,8 @@ export const ProjectJson = z
     dir: z.string(),
     trusted: z.boolean(),
     created_at: at,
+    /** False while Supabase does not know it as it is here: it is told when it answers. */
+    told: z.boolean(),
     ...SETTINGS.shape,
   })
   .meta({ id: 'Project' })
@@ -107,6 +109,7 @@ export function toProjectSettings(changes: z.output<typeof ProjectChangesBody>):
 
 export function toProjectJson(
   project: ProjectSettings & { name: string; dir: string; trusted: boolean; createdAt: number },
+  told: boolean,
 ): ProjectJson {
   const { name, dir, trusted, createdAt } = project
   const settings = Object.entries(WIRE).map(([key, wire]) => [wire, project[key as keyof ProjectSettings]])
@@ -115,6 +118,7 @@ export function toProjectJson(
     dir,
     trusted,
     created_at: new Date(createdAt).toISOString(),
+    told,
     ...(Object.fromEntries(settings) as ProjectSettingsJson),
   }
 }

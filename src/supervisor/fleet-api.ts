@@ -61,12 +61,14 @@ export type FleetApi = {
   screen: (id: string) => Promise<string | null>
   /** What a person does with the work of a task. */
   work: BringHome
-  trustProject: (name: string) => Project | null
+  trustProject: (name: string) => Promise<Project | null>
   updateProject: (name: string, changes: Partial<ProjectSettings>) => Promise<Project | null>
   /** Throws CONFLICT while tasks of it are alive. */
   removeProject: (name: string) => Promise<Project | null>
   /** The project of a directory, registered where it is new; without one the project of that name. */
-  addProject: (dir: string | null, name: string | null, trust: boolean) => Project
+  addProject: (dir: string | null, name: string | null, trust: boolean) => Promise<Project>
+  /** False while the queue does not know the project as it is here: it is told when it answers. */
+  isTold: (name: string) => boolean
   agents: () => RunningAgent[]
   holds: () => Hold[]
 }
@@ -109,7 +111,7 @@ export function createFleetApi(of: {
     async insert({ dir, project: name, trust, ...task }) {
       const known = projects.list().filter(({ trusted }) => trusted).length
       const project = projectOf(projects, clock, { dir, name, trust })
-      if (projects.list().filter(({ trusted }) => trusted).length !== known) desk.describe()
+      if (projects.list().filter(({ trusted }) => trusted).length !== known) void desk.tell(project.name)
       const priority = task.priority ?? project.priority
       const added = await queue.insert({ ...task, priority, project: project.name })
       notify(added.task.id, 'task')
@@ -161,9 +163,9 @@ export function createFleetApi(of: {
       if (attempt === null) return null
       return readFile(join(attempt.folder, 'screen.txt'), 'utf8').catch(() => null)
     },
-    trustProject(name) {
+    async trustProject(name) {
       if (!projects.setTrusted(name, true)) return null
-      desk.describe()
+      await desk.tell(name)
       dispatcher.nudge()
       return projects.byName(name)
     },
@@ -173,13 +175,12 @@ export function createFleetApi(of: {
       return project
     },
     async removeProject(name) {
-      const project = await desk.remove(name)
-      desk.describe()
-      return project
+      return desk.remove(name)
     },
-    addProject(dir, name, trust) {
+    isTold: desk.isTold,
+    async addProject(dir, name, trust) {
       const project = projectOf(projects, clock, { dir, name, trust })
-      desk.describe()
+      await desk.tell(project.name)
       dispatcher.nudge()
       return project
     },

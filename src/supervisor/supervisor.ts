@@ -306,6 +306,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       await takeover.close()
       await dispatcher.close()
       if (mode === 'end') await runner.endAll()
+      await desk.close()
       await retention?.close()
       leases.close()
       await trees.close()

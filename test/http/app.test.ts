@@ -476,3 +476,19 @@ test('while the queue is away a whole id is enough to cancel and to wait for, bu
     body: { remedy: expect.stringContaining('whole id') },
   })
 })
+
+test('a project that the shared queue does not know yet is answered with 202', async () => {
+  const { deps } = createFakeDaemon()
+  const app = createApp(deps)
+  const headers = rightful({ 'content-type': 'application/json' })
+  const add = async (name: string) => {
+    const body = JSON.stringify({ dir: `/${name}`, name })
+    const reply = await app.request('/api/projects', { method: 'POST', headers, body })
+    return { status: reply.status, body: (await reply.json()) as { told: boolean } }
+  }
+  expect(await add('one')).toMatchObject({ status: 201, body: { told: true } })
+  deps.projects.isTold = () => false
+  expect(await add('two')).toMatchObject({ status: 202, body: { told: false } })
+  const trusted = await app.request('/api/projects/two/trust', { method: 'POST', headers, body: '{}' })
+  expect(trusted.status).toBe(202)
+})

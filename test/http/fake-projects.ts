@@ -18,6 +18,7 @@ export function createFakeProjects(note: (...call: unknown[]) => void = () => {}
   }
   return {
     list: async () => [...projects.values()],
+    isTold: () => true,
     async add({ dir, name, trust }) {
       note('addProject', dir, name, trust)
       const project = fakeProject(name ?? dir.split('/').at(-1) ?? 'app', dir, { trusted: trust })

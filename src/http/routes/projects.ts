@@ -24,6 +24,12 @@ const RANKS: Ranks<Project> = {
 /** The directories agents may work in, and what they set for their tasks. */
 export function projectRoutes(deps: AppDeps): Route[] {
   const nameOf = (context: HttpContext) => context.req.param('name') ?? ''
+  const json = (project: Project) => toProjectJson(project, deps.projects.isTold(project.name))
+  /** 202: it is so here, and the shared queue is told when it answers. */
+  const changed = (context: HttpContext, project: Project, status: 200 | 201) => {
+    const body = json(project)
+    return context.json(body, body.told ? status : 202)
+  }
   return [
     {
       method: 'GET',
@@ -35,21 +41,21 @@ export function projectRoutes(deps: AppDeps): Route[] {
       async handle(context) {
         const asked = parseInput(ProjectFilter, context.req.query())
         const page = pageOf(context, await visibleProjects(deps, context), asked, RANKS, ({ name }) => name)
-        return context.json(page.map(toProjectJson))
+        return context.json(page.map(json))
       },
     },
     {
       method: 'POST',
       path: '/api/projects',
       access: 'admin',
-      about: 'Register a directory agents may work in.',
+      about: 'Register a directory agents may work in. 202: Supabase is told of it when it answers.',
       body: NewProjectBody,
       reply: ProjectJson,
-      statuses: [201],
+      statuses: [201, 202],
       async handle(context) {
         const { dir, name, trust } = parseInput(NewProjectBody, await readBody(context))
         const project = await deps.projects.add({ dir, name: name ?? null, trust })
-        return context.json(toProjectJson(project), 201)
+        return changed(context, project, 201)
       },
     },
     {
@@ -61,21 +67,22 @@ export function projectRoutes(deps: AppDeps): Route[] {
       async handle(context) {
         const found = (await visibleProjects(deps, context)).find(({ name }) => name === nameOf(context))
         if (found === undefined) throw await noProject(deps, context, nameOf(context))
-        return context.json(toProjectJson(found))
+        return context.json(json(found))
       },
     },
     {
       method: 'PATCH',
       path: '/api/projects/:name',
       access: 'admin',
-      about: 'Change settings of a project.',
+      about: 'Change settings of a project. 202: Supabase is told of them when it answers.',
       body: ProjectChangesBody,
       reply: ProjectJson,
+      statuses: [200, 202],
       async handle(context) {
         const changes = toProjectSettings(parseInput(ProjectChangesBody, await readBody(context)))
         const project = await deps.projects.update(nameOf(context), changes)
         if (project === null) throw await noProject(deps, context, nameOf(context))
-        return context.json(toProjectJson(project))
+        return changed(context, project, 200)
       },
     },
     {
@@ -87,19 +94,21 @@ export function projectRoutes(deps: AppDeps): Route[] {
       async handle(context) {
         const project = await deps.projects.remove(nameOf(context))
         if (project === null) throw await noProject(deps, context, nameOf(context))
-        return context.json(toProjectJson(project))
+        return context.json(json(project))
       },
     },
     {
       method: 'POST',
       path: '/api/projects/:name/trust',
       access: 'admin',
-      about: "Let the directory's own hooks, servers and settings run.",
+      about:
+        "Let the directory's own hooks, servers and settings run. 202: Supabase is told when it answers.",
       reply: ProjectJson,
+      statuses: [200, 202],
       async handle(context) {
         const project = await deps.projects.trust(nameOf(context))
         if (project === null) throw await noProject(deps, context, nameOf(context))
-        return context.json(toProjectJson(project))
+        return changed(context, project, 200)
       },
     },
   ]
