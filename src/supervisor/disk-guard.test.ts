@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
-import { mountSmall } from '../../test/faults/fixture.ts'
+import { mountSmall } from '../../test/support/disk.ts'
 import { createDiskGuard } from './disk-guard.ts'
 
 const MB = 1024 * 1024

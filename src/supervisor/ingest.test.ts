@@ -11,8 +11,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
+import { CcmError } from '../core/errors.ts'
 import type { HookEvent } from '../core/hook-event.ts'
 import { createRedactor } from '../core/redact.ts'
 import { createHookEvents, type HookEvents } from '../store/hook-events.ts'
@@ -485,6 +487,26 @@ test('a count that an agent put into its spool hides nothing that was lost', asy
     [5, 'forged'],
     [2, null],
   ])
+})
+
+test('what was lost is counted also where the disk takes it only later', async () => {
+  let isFull = true
+  const { ingest, spool, folder, stored } = prepare((events) => ({
+    ...events,
+    insertBatch: (batch) => {
+      if (isFull) throw new CcmError('DISK_FULL', 'full')
+      return events.insertBatch(batch)
+    },
+  }))
+  const lost = join(folder, '../lost')
+  writeFileSync(lost, '\n..')
+  ingest.add({ ...spool, lostFiles: [lost] })
+  const removed = ingest.remove(spool)
+  await sleep(500)
+  isFull = false
+  await removed
+  expect(stored().map(({ payload }) => payload['lost'])).toEqual([2])
+  expect(existsSync(lost)).toBe(false)
 })
 
 test('what attempts left that nobody watches is stored at start, also of tasks that nobody knows', async () => {

@@ -24,9 +24,14 @@ export type Ingest = {
   remove: (spool: Lease & { folder: string }) => Promise<void>
   /**
    * Stores what is left in `attempts/TASK.N/spool`, also of attempts nobody knows, and answers in how many there was
-   * something. `spoolOf` tells what is known of an attempt. Only before agents are watched.
+   * something. `spoolOf` tells what is known of an attempt; `around` may leave one unread. Only before agents are
+   * watched.
    */
-  leftovers: (attemptsFolder: string, spoolOf: (lease: Lease) => Spool | null) => Promise<number>
+  leftovers: (
+    attemptsFolder: string,
+    spoolOf: (lease: Lease) => Spool | null,
+    around?: (spool: Lease & { folder: string }, read: () => Promise<void>) => Promise<void>,
+  ) => Promise<number>
   /** Looks into every spool, for notices the kernel did not send. */
   rescan: () => void
   close: () => Promise<void>
@@ -231,21 +236,26 @@ export function createIngest(options: {
     return entry
   }
 
+  /** Counts what was lost, for the last time; answers the error that kept it from that, or null. */
+  async function countLast({ spool, lost }: Entry): Promise<unknown> {
+    try {
+      lost.count((await waitingIn(spool.folder, 1, new Map(), clock())).unfinished)
+      await lost.forgetFiles()
+      return null
+    } catch (err) {
+      return err
+    }
+  }
+
   async function remove(entry: Entry): Promise<void> {
     const { taskId, folder } = entry.spool
     entry.line.unwatch()
     for (;;) {
-      const err = await readAll(entry)
+      const err = (await readAll(entry)) ?? (await countLast(entry))
       if (err === null) break
       logger.error({ err, taskId }, 'the last hook events could not be stored')
       if (!(err instanceof CcmError) && !isPassing(err)) break
       await sleep(STORE_RETRY_MS)
-    }
-    try {
-      entry.lost.count((await waitingIn(folder, 1, new Map(), clock())).unfinished)
-      await entry.lost.forgetFiles()
-    } catch (err) {
-      logger.error({ err, taskId }, 'lost hook events could not be counted')
     }
     entries.delete(folder)
   }
@@ -260,13 +270,15 @@ export function createIngest(options: {
       const entry = entries.get(folder)
       if (entry !== undefined) await remove(entry)
     },
-    async leftovers(attemptsFolder, spoolOf) {
+    async leftovers(attemptsFolder, spoolOf, around = (_, read) => read()) {
       const left = spoolsIn(attemptsFolder)
       for (const { folder, ...lease } of left) {
-        const entry = add({ ...spoolOf(lease), ...lease, folder })
-        entry.line.unwatch()
-        await readAll(entry)
-        entries.delete(folder)
+        await around({ ...lease, folder }, async () => {
+          const entry = add({ ...spoolOf(lease), ...lease, folder })
+          entry.line.unwatch()
+          await readAll(entry)
+          entries.delete(folder)
+        })
       }
       return left.length
     },

@@ -31,8 +31,10 @@ export function createLostEvents(options: {
       if (size === knownSize) return
       // One byte each was there from the start, and is none of the script's.
       const counted = unfinished + files.reduce((sum, file) => sum + textOf(file).split('.').length - 1, 0)
-      knownSize = size
-      if (counted <= known) return
+      if (counted <= known) {
+        knownSize = size
+        return
+      }
       const payload: HookPayload = {
         hook_event_name: 'CcmEventsLost',
         lost: counted - known,
@@ -47,7 +49,9 @@ export function createLostEvents(options: {
         payload,
       }
       hookEvents.insertBatch([{ ...event, fileName: `${taskId}.${attempt}/lost.${counted}` }])
+      // Only now: what the disk does not take is counted at the next look.
       known = counted
+      knownSize = size
       logger.warn({ taskId, attempt, code: 'EVENTS_LOST' }, 'hook events could not be written to their spool')
     },
     async forgetFiles() {

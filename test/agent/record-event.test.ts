@@ -14,7 +14,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
-import { mountFreezable, mountSmall } from '../faults/fixture.ts'
+import { mountDisk, mountSmall } from '../support/disk.ts'
 import { signalGroup } from '../support/signal.ts'
 
 /** Of whom nothing else runs. */
@@ -154,7 +154,7 @@ describe.each(SHELLS)('run by %s %s', (...words) => {
 
   test('on a disk that hangs it is over within a second, and writes when the disk goes on', async () => {
     const spool = join(root, `frozen-${shell}`)
-    const disk = await mountFreezable(spool)
+    const disk = await mountDisk(spool)
     if (disk === null) return
     // Also where a script hangs and the test never returns.
     onTestFinished(() => disk[Symbol.asyncDispose]())

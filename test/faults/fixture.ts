@@ -8,12 +8,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { execFileSync } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Sqlite from 'better-sqlite3'
-import { execa } from 'execa'
 import { onTestFinished } from 'vitest'
 
 /** A folder that goes with the test. */
@@ -48,67 +46,6 @@ export function pathOf(path: string, names: string[]): string {
     if (found !== undefined) symlinkSync(join(found, name), join(folder, name))
   }
   return folder
-}
-
-/** A file system of its own at `folder`, or null with the reason printed where this user may not mount. */
-export async function mountSmall(folder: string, size: string): Promise<AsyncDisposable | null> {
-  mkdirSync(folder, { recursive: true })
-  const mounted = await execa('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=0700`, 'tmpfs', folder], {
-    reject: false,
-  })
-  if (mounted.exitCode !== 0) {
-    console.warn(`SKIPPED: a small file system cannot be mounted here: ${mounted.stderr}`)
-    return null
-  }
-  return {
-    async [Symbol.asyncDispose]() {
-      // Lazily: a tmux server that is about to end may still stand in it.
-      await execa('umount', ['-l', folder])
-    },
-  }
-}
-
-/**
- * A disk at `folder` that can be made to hang: whoever writes waits, and cannot even be killed. Null with the reason
- * printed where this user may not mount. It thaws before it goes.
- */
-export async function mountFreezable(
-  folder: string,
-): Promise<(AsyncDisposable & { freeze: () => void; thaw: () => void }) | null> {
-  mkdirSync(folder, { recursive: true })
-  const image = `${folder}.img`
-  await execa('truncate', ['-s', '16M', image])
-  const steps: [string, string[]][] = [
-    ['mkfs.ext4', ['-q', image]],
-    ['mount', ['-o', 'loop', image, folder]],
-    // Not every file system can be frozen by everybody.
-    ['fsfreeze', ['-f', folder]],
-    ['fsfreeze', ['-u', folder]],
-  ]
-  for (const [command, args] of steps) {
-    const { exitCode, stderr } = await execa(command, args, { reject: false })
-    if (exitCode === 0) continue
-    console.warn(`SKIPPED: a disk that hangs cannot be made here: ${stderr}`)
-    await execa('umount', ['-l', folder], { reject: false })
-    return null
-  }
-  const turn = (how: '-f' | '-u') => void execFileSync('fsfreeze', [how, folder], { stdio: 'ignore' })
-  let frozen = false
-  return {
-    freeze() {
-      turn('-f')
-      frozen = true
-    },
-    thaw() {
-      turn('-u')
-      frozen = false
-    },
-    async [Symbol.asyncDispose]() {
-      if (frozen) turn('-u')
-      await execa('umount', ['-l', folder])
-      rmSync(image, { force: true })
-    },
-  }
 }
 
 /** Waits until `read` gives something; throws with `what` after the limit. */

@@ -155,7 +155,9 @@ describeOnSupabase('eight machines', (supabase) => {
       const all = fleets.map(({ remains }) => remains())
       const ledger = readLedger(first.ledgerFolder)
       const remains = {
+        accepted: [],
         tasks,
+        lost: all.flatMap(({ lost }) => lost),
         events: all.flatMap(({ events }) => events),
         openAttempts: 0,
         undelivered: 0,

@@ -16,7 +16,8 @@ import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import type { IncidentJson } from '../../src/protocol/incident.ts'
 import { createStage, type Stage } from '../e2e/stage.ts'
-import { eventually, fakeClaude, mountSmall, pathOf, program } from './fixture.ts'
+import { mountSmall } from '../support/disk.ts'
+import { eventually, fakeClaude, pathOf, program } from './fixture.ts'
 
 const silent = () => ({ kind: 'message', text: '[DONE]' }) as const
 const sleeper = () => fakeClaude('exec sleep 1000')

@@ -6,7 +6,8 @@ import { expect, test } from 'vitest'
 import type { ModelRequest, ScriptedReply } from '../../src/demo/model.ts'
 import type { SearchHitJson } from '../../src/protocol/records.ts'
 import { createStageHere, type Stage } from '../e2e/stage.ts'
-import { eventually, mountSmall } from './fixture.ts'
+import { mountSmall } from '../support/disk.ts'
+import { eventually } from './fixture.ts'
 
 const TEST = { timeout: 300_000 }
 const bash = (command: string): ScriptedReply => ({

@@ -13,8 +13,8 @@ import Sqlite from 'better-sqlite3'
 import { execa } from 'execa'
 import { createStage, daemonLog, isAlive, type Ran, type Stage } from '../e2e/stage.ts'
 import { signal } from '../support/signal.ts'
-import { judge, type Remains } from './judge.ts'
-import { readLedger, type Entry } from './ledger.ts'
+import { judge, type Damage, type Remains } from './judge.ts'
+import { ledgerNow, readLedger, type Entry } from './ledger.ts'
 import { promptOf, type Script } from './script.ts'
 
 /** A stage with scripted agents in Claude Code's place, each in a directory of its own, and their ledger. */
@@ -43,7 +43,7 @@ export type ScriptedFleet = {
   /** What is left now, by the daemon's own database and the machine. */
   remains: () => Remains
   /** What is wrong in the end, after the agents have gone. */
-  faults: (poisoned?: string[]) => Promise<string[]>
+  faults: (poisoned?: string[], damage?: Damage) => Promise<string[]>
   [Symbol.asyncDispose]: () => Promise<void>
 }
 
@@ -58,6 +58,8 @@ export async function createScriptedFleet(options: {
   ledgerFolder?: string
   /** Runs the daemon as this user; for root only. */
   asUser?: number
+  /** Claude Code's own folder is outside the home, as a user's own is; default: one a task, in the home. */
+  ownConfigFolder?: boolean
 }): Promise<ScriptedFleet> {
   const stage = await createStage(() => ({ kind: 'message', text: 'Nobody asks.\n[DONE]' }), {
     git: false,
@@ -85,14 +87,18 @@ export async function createScriptedFleet(options: {
   )
   chmodSync(program, 0o755)
   const toml = join(stage.folder, 'ccm.toml')
+  const env: Record<string, string> = { CCM_TEST_LEDGER: ledgerFolder }
+  if (options.ownConfigFolder === true) env['CLAUDE_CONFIG_DIR'] = join(stage.folder, 'claude')
+  const lines = Object.entries(env).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`)
   const text = readFileSync(toml, 'utf8')
     .replace('"claude-of-the-test"', JSON.stringify(program))
-    .replace('[claude.env]\n', `[claude.env]\nCCM_TEST_LEDGER = ${JSON.stringify(ledgerFolder)}\n`)
+    .replace('[claude.env]\n', `[claude.env]\n${lines.join('')}`)
   writeFileSync(toml, text)
   const dirs = Array.from({ length: options.dirs }, (_, index) => join(stage.folder, `dir${index}`))
   for (const dir of dirs) mkdirSync(dir)
   const holdFile = join(folder, 'hold')
   let added = 0
+  const accepted: Remains['accepted'] = []
 
   async function start(): Promise<Pick<Ran, 'code' | 'stderr'>> {
     if (options.asUser === undefined) return stage.ccm(['start'])
@@ -121,6 +127,7 @@ export async function createScriptedFleet(options: {
         const answer = (await reply.json()) as { id?: string; task?: { id: string } }
         const id = answer.task?.id ?? answer.id
         if (id === undefined) throw new Error(`not added: ${reply.status} ${JSON.stringify(answer)}`)
+        accepted.push({ id, at: ledgerNow() })
         return id
       } catch (error) {
         if (tries > 100) throw error
@@ -162,10 +169,15 @@ export async function createScriptedFleet(options: {
   function remains(): Remains {
     const count = (sql: string) => ask<{ n: number }>(sql)[0]?.n ?? 0
     return {
+      accepted,
       tasks: ask('SELECT id, status FROM tasks'),
       events: ask(
         `SELECT task_id AS task, attempt, json_extract(payload, '$.seq') AS seq FROM hook_events
          WHERE json_valid(payload) AND json_extract(payload, '$.seq') IS NOT NULL ORDER BY id`,
+      ),
+      lost: ask(
+        `SELECT task_id AS task, attempt, sum(payload ->> '$.lost') AS count FROM hook_events
+         WHERE kind = 'events_lost' GROUP BY task_id, attempt`,
       ),
       openAttempts: count(
         `SELECT count(*) AS n FROM attempts WHERE phase IN ('claimed', 'starting', 'started')`,
@@ -235,14 +247,14 @@ export async function createScriptedFleet(options: {
       }
     },
     remains,
-    async faults(poisoned) {
+    async faults(poisoned, damage) {
       // What an attempt leaves is cleared right after its outcome is stored.
       for (let tries = 0; tries < 100; tries++) {
         const { openAttempts, undelivered, processes } = remains()
         if (openAttempts + undelivered + processes.length === 0) break
         await sleep(100)
       }
-      return judge(readLedger(ledgerFolder), remains(), poisoned)
+      return judge(readLedger(ledgerFolder), remains(), poisoned, damage)
     },
     async [Symbol.asyncDispose]() {
       await stage[Symbol.asyncDispose]()

@@ -11,6 +11,8 @@ type Line = Entry extends infer T
 /** Lines a millisecond apart, in this order. */
 const ledger = (...lines: Line[]): Entry[] => lines.map((line, at) => ({ pid: line.attempt, ...line, at }))
 const right: Remains = {
+  accepted: [{ id: 'a', at: -5 }],
+  lost: [],
   tasks: [{ id: 'a', status: 'succeeded' }],
   events: [1, 2].map((seq) => ({ task: 'a', attempt: 1, seq })),
   openAttempts: 0,
@@ -40,7 +42,7 @@ test.each<[string, Line[], Partial<Remains>, RegExp]>([
     { tasks: [{ id: 'a', status: 'running' }] },
     /task a is running/,
   ],
-  ['a task that is gone', run, { tasks: [] }, /task a is gone/],
+  ['a task that is gone', run, { accepted: [], tasks: [] }, /task a is gone/],
   ['a success that no agent told', run.slice(0, 5), {}, /no agent said so/],
   [
     'a success that was not taken',
@@ -88,4 +90,26 @@ test.each<[string, Line[], Partial<Remains>, RegExp]>([
   const faults = judge(ledger(...lines), { ...right, ...more })
   expect(faults.join('\n')).toMatch(sentence)
   expect(faults).toHaveLength(1)
+})
+
+test('what was sent to a disk in trouble may be missing, where the record counts it as lost', () => {
+  const remains = { ...right, events: right.events.slice(1), lost: [{ ...of(1), count: 1 }] }
+  const in2 = { troubles: [{ from: 2, until: 2 }] }
+  expect(judge(ledger(...run), remains, [], in2)).toEqual([])
+  expect(judge(ledger(...run), remains).join()).toMatch(/events 1 were sent/)
+  expect(judge(ledger(...run), { ...remains, lost: [] }, [], in2).join()).toMatch(
+    /events 1 .* 0 count as lost/,
+  )
+  const later = { troubles: [{ from: 3, until: 9 }] }
+  expect(judge(ledger(...run), remains, [], later).join()).toMatch(/events 1 were sent/)
+})
+
+test('what was accepted before the database was destroyed may be gone, but not run twice', () => {
+  const gone = { ...right, tasks: [], events: [] }
+  expect(judge(ledger(...run), gone, [], { destroyedAt: 0 })).toEqual([])
+  expect(judge(ledger(...run), gone, [], { destroyedAt: -6 }).join()).toMatch(
+    /task a was accepted and is gone/,
+  )
+  const twice: Line[] = [...run.slice(0, 1), { ...of(2), kind: 'start', resumed: false }, ...run.slice(1)]
+  expect(judge(ledger(...twice), gone, [], { destroyedAt: 0 }).join()).toMatch(/attempts 1 and 2 overlap/)
 })

@@ -2,9 +2,13 @@ import type { Entry } from './ledger.ts'
 
 /** What is left when everything is over; read by the test, from outside the daemon. */
 export type Remains = {
+  /** Tasks that were accepted, and when by the ledger's clock. */
+  accepted: { id: string; at: number }[]
   tasks: { id: string; status: string }[]
   /** Stored events that carry a `seq`, oldest first. */
   events: { task: string; attempt: number; seq: number }[]
+  /** How many events an attempt lost, as the record tells. */
+  lost: { task: string; attempt: number; count: number }[]
   /** Attempts that are neither settled nor reported. */
   openAttempts: number
   /** Outcomes that were not delivered. */
@@ -15,22 +19,56 @@ export type Remains = {
   processes: number[]
 }
 
+/** What was done to the daemon's disk, and may honestly have cost something. Times are of the ledger's clock. */
+export type Damage = {
+  /** It could not be written: an event that was sent in this time may be missing where the record counts it as lost. */
+  troubles?: { from: number; until: number }[]
+  /**
+   * When the database itself was destroyed: what was accepted before may be gone, with its outcome and its events.
+   * It may not run again, twice at once, or leave anything behind.
+   */
+  destroyedAt?: number
+}
+
 const FINAL = new Set(['succeeded', 'failed', 'cancelled', 'dead'])
 
 /**
  * What is wrong, one sentence each; nothing: the run was right. Pure. The ledger decides who ran when and what was
  * said; the daemon's tables are only asked what it made of that. Of `poisoned` tasks nobody can say what they told.
  */
-export function judge(ledger: Entry[], remains: Remains, poisoned: string[] = []): string[] {
+export function judge(
+  ledger: Entry[],
+  remains: Remains,
+  poisoned: string[] = [],
+  { troubles = [], destroyedAt = -Infinity }: Damage = {},
+): string[] {
   const faults: string[] = []
   const say = (sentence: string) => faults.push(sentence)
+  const mayBeGone = new Set(remains.accepted.flatMap(({ id, at }) => (at < destroyedAt ? [id] : [])))
   for (const { id, status } of remains.tasks) if (!FINAL.has(status)) say(`task ${id} is ${status}`)
+  const there = new Set(remains.tasks.map(({ id }) => id))
+  for (const { id } of remains.accepted)
+    if (!there.has(id) && !mayBeGone.has(id)) say(`task ${id} was accepted and is gone`)
   for (const [task, entries] of groupBy(ledger, ({ task }) => task)) {
     judgeTurns(task, entries, say)
     if (poisoned.includes(task)) continue
-    judgeSuccess(task, entries, remains.tasks.find(({ id }) => id === task)?.status, say)
-    for (const [attempt, own] of groupBy(entries, ({ attempt }) => attempt))
-      judgeEvents(`task ${task}, attempt ${attempt}`, own, storedOf(remains, task, attempt), say)
+    judgeSuccess(task, entries, remains.tasks.find(({ id }) => id === task)?.status, mayBeGone.has(task), say)
+    for (const [attempt, own] of groupBy(entries, ({ attempt }) => attempt)) {
+      const stored = storedOf(remains, task, attempt)
+      const missing = missingOf(own, stored)
+      const counted = remains.lost.find((lost) => lost.task === task && lost.attempt === attempt)?.count ?? 0
+      const isExcused = missing.every(({ at }) =>
+        troubles.some(({ from, until }) => at >= from && at <= until),
+      )
+      if (!mayBeGone.has(task) && (missing.length > counted || !isExcused))
+        say(
+          `task ${task}, attempt ${attempt}: the events ${missing.map(({ seq }) => seq).join(' ')} were sent and are not stored; ${counted} count as lost`,
+        )
+      const given = new Set(own.flatMap((entry) => (entry.kind === 'sending' ? [entry.seq] : [])))
+      if (counted > [...given].filter((seq) => !stored.includes(seq)).length)
+        say(`task ${task}, attempt ${attempt}: ${counted} events count as lost, more than are missing`)
+      judgeEvents(`task ${task}, attempt ${attempt}`, own, stored, say)
+    }
   }
   for (const { id, status } of remains.tasks)
     if (
@@ -50,9 +88,10 @@ function judgeSuccess(
   task: string,
   entries: Entry[],
   status: string | undefined,
+  mayBeGone: boolean,
   say: (text: string) => void,
 ) {
-  if (status === undefined) say(`task ${task} is gone`)
+  if (status === undefined && !mayBeGone) say(`task ${task} is gone`)
   const successes = entries.filter(isSuccess)
   if (successes.length > 1) say(`task ${task} succeeded ${successes.length} times`)
   if (successes.length === 1 && status !== undefined && status !== 'succeeded' && status !== 'cancelled')
@@ -81,11 +120,15 @@ function judgeTurns(task: string, entries: Entry[], say: (text: string) => void)
     }
 }
 
+/** What was sent and is not stored, with the time it was sent. */
+function missingOf(own: Entry[], stored: number[]): { seq: number; at: number }[] {
+  return own.flatMap((entry) =>
+    entry.kind === 'sent' && !stored.includes(entry.seq) ? [{ seq: entry.seq, at: entry.at }] : [],
+  )
+}
+
 function judgeEvents(name: string, own: Entry[], stored: number[], say: (text: string) => void) {
   const given = new Set(own.flatMap((entry) => (entry.kind === 'sending' ? [entry.seq] : [])))
-  const sent = own.flatMap((entry) => (entry.kind === 'sent' ? [entry.seq] : []))
-  const lost = sent.filter((seq) => !stored.includes(seq))
-  if (lost.length > 0) say(`${name}: the events ${lost.join(' ')} were sent and are not stored`)
   const strange = stored.filter((seq) => !given.has(seq))
   if (strange.length > 0) say(`${name}: the events ${strange.join(' ')} are stored and were never sent`)
   if (new Set(stored).size < stored.length) say(`${name}: an event is stored twice`)

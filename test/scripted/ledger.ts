@@ -16,17 +16,16 @@ export type Entry = { task: string; attempt: number; pid: number; at: number } &
 
 type News<T = Entry> = T extends Entry ? Omit<T, 'task' | 'attempt' | 'pid' | 'at'> : never
 
+/** Now, by the ledger's clock. */
+export function ledgerNow(): number {
+  return Number(process.hrtime.bigint() / 1000n) / 1000
+}
+
 /** The ledger of one agent: what it appends is on its way to the disk before the call returns. */
 export function openLedger(folder: string, task: string, attempt: number): (news: News) => void {
   const file = join(folder, 'ledger.jsonl')
   return (news) => {
-    const entry = {
-      task,
-      attempt,
-      pid: process.pid,
-      at: Number(process.hrtime.bigint() / 1000n) / 1000,
-      ...news,
-    }
+    const entry = { task, attempt, pid: process.pid, at: ledgerNow(), ...news }
     // One write of less than a page at the end of a file: lines of many processes never mix.
     appendFileSync(file, `${JSON.stringify(entry)}\n`)
   }

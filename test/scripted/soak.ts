@@ -1,16 +1,19 @@
-// `npm run soak`: two hours of work with a random fault a minute; SOAK_MINUTES for another time. Exits 1 when
-// anything was lost, done twice or left behind, or when the daemon's heap grew.
+// `npm run soak`: two hours of work with a random fault a minute, of the daemon, its agents and its disk (where this
+// user may mount one). SOAK_MINUTES for another time, SOAK_EVERY_S for another pace, SOAK_FAULTS for those whose name
+// holds that text. Exits 1 when anything was lost, done twice or left behind, or when the daemon's heap grew.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { execa } from 'execa'
-import { isAlive } from '../e2e/stage.ts'
-import { signal } from '../support/signal.ts'
-import { createScriptedFleet, sizeOf, type ScriptedFleet } from './fleet.ts'
+import { mountDisk } from '../support/disk.ts'
+import { DISK_FAULTS } from './disk-faults.ts'
+import { FAULTS } from './faults.ts'
+import { createScriptedFleet, sizeOf } from './fleet.ts'
 import { heapMbOf, INSPECTABLE } from './heap.ts'
+import type { Damage } from './judge.ts'
 import type { Script } from './script.ts'
 
 const MINUTES = Number(process.env['SOAK_MINUTES'] ?? 120)
+const EVERY_MS = Number(process.env['SOAK_EVERY_S'] ?? 60) * 1000
 const AGENTS = 6
 const SAMPLE_MS = 30_000
 /** More than that an hour is growth; what a process takes in its first minutes is not looked at. */
@@ -25,68 +28,30 @@ const TASKS: Script[] = [
   { workMs: 5000, tools: 10 },
 ]
 
-async function stop(fleet: ScriptedFleet, ms: number): Promise<void> {
-  const pid = fleet.pidOfDaemon()
-  signal(pid, 'SIGSTOP')
-  await sleep(ms)
-  signal(pid, 'SIGCONT')
-}
-
-type Fault = { name: string; strike: (fleet: ScriptedFleet) => Promise<void>; endsDaemon: boolean }
 const some = <T>(items: T[]): T | undefined => items[Math.floor(Math.random() * items.length)]
-const FAULTS: Fault[] = [
-  { name: 'daemon killed', strike: (fleet) => fleet.crash(), endsDaemon: true },
-  {
-    name: 'tmux killed',
-    strike: async ({ stage }) =>
-      signal(Number(await stage.tmux('display-message', '-p', '#{pid}')), 'SIGKILL'),
-    endsDaemon: false,
-  },
-  {
-    name: 'agent killed',
-    strike: async (fleet) => {
-      const agent = some(fleet.living())
-      if (agent !== undefined && isAlive(agent.pid)) signal(agent.pid, 'SIGKILL')
-    },
-    endsDaemon: false,
-  },
-  { name: 'daemon stopped for 5 s', strike: (fleet) => stop(fleet, 5000), endsDaemon: false },
-  { name: 'daemon stopped beyond its leases', strike: (fleet) => stop(fleet, 30_000), endsDaemon: false },
-  {
-    name: 'daemon out of descriptors for 6 s',
-    strike: async (fleet) => {
-      const pid = fleet.pidOfDaemon()
-      const limit = (soft: number) => execa('prlimit', ['--pid', String(pid), `--nofile=${soft}:`])
-      await limit(sizeOf(pid).descriptors + 1)
-      await sleep(6000)
-      await limit(1024)
-    },
-    endsDaemon: false,
-  },
-  {
-    name: 'daemon restarted',
-    strike: async ({ stage }) => void (await stage.ccm(['restart'])),
-    endsDaemon: true,
-  },
-  {
-    name: 'window killed',
-    strike: async ({ stage }) => {
-      const windows = (await stage.tmux('list-windows', '-F', '#W'))
-        .split('\n')
-        .filter((name) => name.startsWith('agent-'))
-      const window = some(windows)
-      if (window !== undefined) await stage.tmux('kill-window', '-t', window).catch(() => undefined)
-    },
-    endsDaemon: false,
-  },
-]
 
 await using fleet = await createScriptedFleet({
   dirs: AGENTS,
+  ownConfigFolder: true,
   // Many tasks fail by intent, and a breaker would rightly stop them.
   config:
-    '[queue]\nmax_queued = 1000\nsweep = "2s"\nlease = "20s"\nheartbeat = "5s"\n[breaker]\nfailures = 20\nwindow = "10s"',
+    '[queue]\nmax_queued = 1000\nsweep = "2s"\nlease = "20s"\nheartbeat = "5s"\n[breaker]\nfailures = 20\nwindow = "10s"\n[store]\nballast_mb = 4',
 })
+await using disk = await mountDisk(fleet.stage.home, 1024)
+const damage: Damage & Required<Pick<Damage, 'troubles'>> = { troubles: [] }
+const faultsToStrike = [
+  ...FAULTS,
+  ...(disk === null
+    ? []
+    : DISK_FAULTS.map(({ strike, ...fault }) => ({
+        ...fault,
+        strike: async () => {
+          const { trouble, destroyedAt } = await strike(fleet, disk)
+          if (trouble !== undefined) damage.troubles.push(trouble)
+          if (destroyedAt !== undefined) damage.destroyedAt = destroyedAt
+        },
+      }))),
+].filter(({ name }) => name.includes(process.env['SOAK_FAULTS'] ?? ''))
 Object.assign(fleet.stage.env, INSPECTABLE)
 await fleet.up()
 const end = Date.now() + MINUTES * 60_000
@@ -105,10 +70,10 @@ while (Date.now() < end) {
     lines.at(-1)?.push({ at: Date.now(), mb: await heap() })
   }
   if (Date.now() > nextFault) {
-    nextFault = Date.now() + 60_000
+    nextFault = Date.now() + EVERY_MS
     // In the second half one daemon lives on, so that its memory tells something.
     const isLate = end - Date.now() < (MINUTES * 60_000) / 2
-    const fault = some(FAULTS.filter(({ endsDaemon }) => !endsDaemon || !isLate))
+    const fault = some(faultsToStrike.filter(({ endsDaemon }) => !endsDaemon || !isLate))
     if (fault === undefined) continue
     struck[fault.name] = (struck[fault.name] ?? 0) + 1
     console.log(`${new Date().toISOString()} ${fault.name}; ${JSON.stringify(fleet.counts())}`)
@@ -119,7 +84,7 @@ while (Date.now() < end) {
   await sleep(500)
 }
 await fleet.over(300_000)
-const faults = await fleet.faults()
+const faults = await fleet.faults([], damage)
 const { memoryMb, descriptors } = sizeOf(fleet.pidOfDaemon())
 const slopes = lines.flatMap((line) => slopeOf(line) ?? [])
 const slope = slopes.toSorted((a, b) => a - b)[Math.floor(slopes.length / 2)] ?? null
@@ -128,12 +93,15 @@ console.log({
   added,
   counts: fleet.counts(),
   struck,
+  damage,
   memoryMb,
   descriptors,
   heapMb: lines.at(-1)?.at(-1)?.mb,
   growthMbAnHour: slope,
   faults,
 })
+// Before its disk goes.
+await fleet.stage.ccm(['stop'])
 if (faults.length > 0 || (slope !== null && slope > MOST_GROWTH_MB)) process.exitCode = 1
 
 async function heap(): Promise<number> {
