@@ -29,6 +29,22 @@ look() {
   fi
 }
 
+# When a process began, which tells it from a later one of its id; nothing once it is gone.
+begun() {
+  began=
+  if [ -r /proc/self/stat ]; then
+    # The name in parentheses may hold anything; the fields follow the last one.
+    read -r line <"/proc/$1/stat" && set -- ${line##*) } && began=${20}
+  else
+    began=$(ps -o lstart= -p "$1")
+  fi
+}
+
+is_script_there() {
+  begun "$script"
+  [ -n "$began" ] && [ "$began" = "$script_began" ]
+}
+
 # The agent's processes: marked in their environment, in its scope, or below one of these.
 members() {
   found=
@@ -44,7 +60,6 @@ members() {
     for file in /proc/[0-9]*/stat; do
       read -r line <"$file" || continue
       pid=${line%% *}
-      # The name in parentheses may hold anything; the fields follow the last one.
       rest=${line##*) }
       state=${rest%% *}
       rest=${rest#* }
@@ -53,7 +68,7 @@ members() {
   else
     all=$(ps -axo pid=,ppid= | while read -r pid parent; do printf ' %s:%s' "$pid" "$parent"; done)
   fi
-  case $all in *" $script:"*) found="$found $script" ;; esac
+  ! is_script_there || found="$found $script"
   grew=1
   while [ -n "$grew" ]; do
     grew=
@@ -90,10 +105,12 @@ fence() {
 
 # Without one an agent may not live at all.
 deadline=0
+begun "$script"
+script_began=$began
 look
 seconds
 while :; do
-  if ! kill -0 "$script" || [ -e "$exit_file" ]; then
+  if ! is_script_there || [ -e "$exit_file" ]; then
     # Over, but for what the agent may have left: that is guarded on.
     members
     [ -n "$living" ] || exit 0

@@ -30,7 +30,12 @@ type Guarded = {
 }
 
 /** A window's program with its guard, as a start script makes them; the agent is `lines` of sh. */
-async function start(
+const start = (context: TestContext, forS: number | null, ...lines: string[]) =>
+  startBelow([], context, forS, ...lines)
+
+/** The same, and the script is started by `sh` with these arguments, as `systemd-run --scope` does it. */
+async function startBelow(
+  below: string[],
   { expect, onTestFinished }: TestContext,
   forS: number | null,
   ...lines: string[]
@@ -50,7 +55,7 @@ async function start(
   const argv = ['/bin/sh', '-c', lines.join('\n')]
   const line = guard(attempt, false)
   writeFileSync(script, startScript({ environment, dir: folder, argv, exitFile: exit, guard: line }))
-  const window = spawn('/bin/sh', [script], { stdio: 'ignore', env: {}, detached: true })
+  const window = spawn('/bin/sh', [...below, script], { stdio: 'ignore', env: {}, detached: true })
   const rootPid = window.pid ?? null
   const tree = () => treeOf({ ...attempt, rootPid })
   const guardPid = () => findGuard(attempt.taskId)
@@ -75,6 +80,20 @@ function findGuard(taskId: string): number | null {
     }
   }
   return null
+}
+
+/** Processes with the mark of this task in their environment. */
+function findMarked(taskId: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`CCM_TASK_ID=${taskId}\0`)
+      } catch {
+        return false
+      }
+    })
 }
 
 const onLinux = test.skipIf(process.platform !== 'linux').concurrent
@@ -148,6 +167,37 @@ onLinux(
     move(60)
     await expect.poll(stateOf, { timeout: 5000 }).not.toBe('T')
     expect(existsSync(guardFiles(attempt.folder).fenced)).toBe(false)
+  },
+)
+
+// There the script leads no session; the pid of one that does is nobody else's while the guard, which is in it, lives.
+const IN_SCOPE = ['-c', '/bin/sh "$0"; exec sleep 1004']
+const LAST_PID = '/proc/sys/kernel/ns_last_pid'
+const choosesPids = process.getuid?.() === 0 && existsSync(LAST_PID)
+
+test.skipIf(!choosesPids)(
+  `a program that got the pid of the window's own lives on${choosesPids ? '' : ' [only root on Linux chooses pids]'}`,
+  { timeout: 60_000 },
+  async (context) => {
+    const { expect } = context
+    const { tree, guardPid, attempt } = await startBelow(IN_SCOPE, context, 15, ...STUBBORN)
+    await expect.poll(async () => (await tree()).length).toBeGreaterThanOrEqual(6)
+    const script = Number(readFileSync(`/proc/${guardPid()}/cmdline`, 'utf8').split('\0')[5])
+    sendSignal(script, 'SIGKILL')
+    await expect.poll(() => existsSync(`/proc/${script}`)).toBe(false)
+    let other = spawn('true')
+    // Others on the machine start programs, too.
+    for (let tries = 0; other.pid !== script && tries < 300; tries++) {
+      other.kill('SIGKILL')
+      writeFileSync(LAST_PID, String(script - 1))
+      other = spawn('sleep', ['1000'])
+    }
+    context.onTestFinished(() => void other.kill('SIGKILL'))
+    expect(other.pid).toBe(script)
+    await expect.poll(() => existsSync(guardFiles(attempt.folder).fenced), { timeout: 30_000 }).toBe(true)
+    await expect.poll(guardPid, { timeout: 10_000 }).toBeNull()
+    expect(findMarked(attempt.taskId)).toEqual([])
+    expect(other.exitCode ?? other.signalCode).toBeNull()
   },
 )
 
