@@ -38,6 +38,7 @@ import { createNotifiers } from './notify/notifiers.ts'
 import { createServiceNotifier, keeperOf } from './service/notify.ts'
 import { acquireHomeLock } from './store/lock.ts'
 import { createBeats, createPulse, type StartPulse } from './supervisor/beats.ts'
+import { createBlackBox } from './supervisor/black-box.ts'
 import { createBudgets } from './supervisor/budgets.ts'
 import type { DiskGuard } from './supervisor/disk-guard.ts'
 import { watchLoop } from './supervisor/patience.ts'
@@ -118,6 +119,8 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
 
   const stores = createStores(db, redactor, clock)
   const { projects, spending } = stores
+  const blackBox = createBlackBox({ file: join(home, 'at-work'), notes: stores.notes, logger })
+  lifetimes.defer(blackBox.close)
   const chosen = await chooseQueue({
     config,
     secretKey: supabaseKey,
@@ -150,6 +153,7 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
   const { breaker, alerts } = config
   const supervisor = createSupervisor({
     ...stores,
+    blackBox,
     meters,
     settings,
     queue,

@@ -22,7 +22,10 @@ const STEP_BYTES = 4 * 1024 * 1024
 
 type Tail = { path: string; offset: number; rest: Buffer; reader: TranscriptReader }
 
-export function createLiveUsage(place: () => TranscriptPlace): LiveUsage {
+export function createLiveUsage(
+  place: () => TranscriptPlace,
+  atWork: <T>(work: () => T) => T = (work) => work(),
+): LiveUsage {
   const tails = new Map<string, Tail>()
   const missed: MessageUsage[] = []
   const known = new Map<string, { tokens: number; message: MessageUsage }>()
@@ -56,7 +59,7 @@ export function createLiveUsage(place: () => TranscriptPlace): LiveUsage {
       tails.set(file, tail)
       const before = tail.offset
       // One file that cannot be read now must not lose what others gave.
-      while (await readStep(tail).catch(() => false)) continue
+      while (await readStep(tail, atWork).catch(() => false)) continue
       if (tail.offset === before) continue
       for (const message of tail.reader.transcript().messages) {
         const count = tokensOf(message)
@@ -90,7 +93,7 @@ export function createLiveUsage(place: () => TranscriptPlace): LiveUsage {
 }
 
 /** Takes in whole lines only; false when nothing was appended. */
-async function readStep(tail: Tail): Promise<boolean> {
+async function readStep(tail: Tail, atWork: <T>(work: () => T) => T): Promise<boolean> {
   await using file = await open(tail.path, 'r')
   const length = Math.min(STEP_BYTES, (await file.stat()).size - tail.offset)
   if (length <= 0) return false
@@ -100,11 +103,13 @@ async function readStep(tail: Tail): Promise<boolean> {
   const text = Buffer.concat([tail.rest, buffer.subarray(0, bytesRead)])
   const end = text.lastIndexOf(10)
   tail.rest = Buffer.from(text.subarray(end + 1))
-  for (const line of text
-    .subarray(0, end + 1)
-    .toString('utf8')
-    .split('\n'))
-    tail.reader.add(line)
+  atWork(() => {
+    for (const line of text
+      .subarray(0, end + 1)
+      .toString('utf8')
+      .split('\n'))
+      tail.reader.add(line)
+  })
   return true
 }
 

@@ -53,6 +53,8 @@ export type WatcherOptions = {
   cause?: () => string | null
   /** True when its guard ended it, because its lease was not renewed in time. */
   fenced?: () => boolean
+  /** Runs what reads the agent's own words, so that a fault of ours which they bring out can be told to be theirs. */
+  atWork?: <T>(work: () => T) => T
   /** Brings every event that is in the spool by now to `onHookEvents`. */
   readSpool: () => Promise<void>
   /** It goes on with an old session: until its first prompt, what is on its screen is the past. */
@@ -79,7 +81,7 @@ export type Watcher = {
 }
 
 export function createWatcher(options: WatcherOptions): Watcher {
-  const { pane, clock, markers, logger } = options
+  const { pane, clock, markers, logger, atWork = (work) => work() } = options
   const stop = new AbortController()
   const over = Promise.withResolvers<AgentEnd>()
   const shown = createShown()
@@ -124,7 +126,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
       told = 'hook'
       // Whatever was due to be said was about the turn before.
       if (event.payload.hook_event_name === 'UserPromptSubmit') sayer.forget()
-      belief.apply(hear(view(), event, logger))
+      belief.apply(atWork(() => hear(view(), event, logger)))
       inWindow.hear(event)
       news.shift()
     }
@@ -208,7 +210,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
 
   async function readShown(at: Look): Promise<void> {
-    const { seen, dialog } = shown.read(options.readSession(), at.title)
+    const { seen, dialog } = atWork(() => shown.read(options.readSession(), at.title))
     if (dialog?.kind === 'trust' && !at.attached) {
       // The project is trusted, or its task would not run; Claude Code itself keeps that answer.
       await chooseOption(pane, ['trust'], (label) => /^yes\b/i.test(label))

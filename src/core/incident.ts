@@ -21,6 +21,8 @@ export const INCIDENT_KINDS = [
   'waiting_long',
   'database_moved',
   'disk_full',
+  /** Every daemon died at work on it. */
+  'deadly_task',
   'notice_lost',
   /** What was accepted while the shared queue was away, and refused by it. */
   'accepted_refused',

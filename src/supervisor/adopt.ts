@@ -11,6 +11,7 @@ import type { Attempts } from '../store/attempts.ts'
 import { listPanes, type Pane } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { killWindow } from '../tmux/window.ts'
+import type { Deadly } from './deadly.ts'
 import { isPaneOf, rootOf } from './pane-of.ts'
 import type { Runner } from './runner.ts'
 
@@ -20,7 +21,8 @@ import type { Runner } from './runner.ts'
  *
  * An open attempt whose window lives is watched again. One whose window is gone, or never was, is settled
  * by what it left: its events, its exit status. A running task without an attempt was claimed an instant
- * before the crash and is given back. A window without an open attempt is ended with all its processes.
+ * before the crash and is given back. A window without an open attempt is ended with all its processes. An attempt
+ * that has killed too many daemons is ended unread.
  */
 export async function adoptAll(options: {
   queue: Queue
@@ -29,12 +31,13 @@ export async function adoptAll(options: {
   tmux: TmuxServer
   /** Folder of all state. */
   home: string
+  deadly: Deadly
   clock: Clock
   logger: Logger
   /** A window that belonged to nobody was ended; a sentence. */
   stray?: (what: string) => void
 }): Promise<string[]> {
-  const { queue, attempts, runner, tmux, clock, home } = options
+  const { queue, attempts, runner, tmux, clock, home, deadly } = options
   const found: string[] = []
   const isAtWork = ({ taskId, attempt }: Attempt) => runner.agents.get(taskId)?.attempt.attempt === attempt
   const panes = (await listPanes(tmux)).filter((pane) => pane.marks.task !== undefined)
@@ -57,23 +60,28 @@ export async function adoptAll(options: {
       continue
     }
     if (task === null || task.attempt !== attempt.attempt || task.status !== 'running') {
-      // Its processes first: of an attempt that is settled the next start would not look for them.
-      if (pane !== undefined) await endStray(pane, attempt.taskId, attempt.attempt)
-      else await killTree({ rootPid: null, taskId: attempt.taskId, attempt: attempt.attempt })
+      await endTree(pane, attempt)
       attempts.settle(released(attempt, 'The queue has gone on without it.', null), clock())
       cleanLaunch(attempt.folder)
       rmSync(attemptFiles(attempt.folder).spool, { recursive: true, force: true })
       found.push(`Task ${attempt.taskId}: its attempt ${attempt.attempt} was out of date and was ended.`)
       continue
     }
-    if (pane !== undefined) {
+    if (deadly.is(task.id)) {
+      deadly.tell(attempt)
+      await endTree(pane, attempt)
+      cleanLaunch(attempt.folder)
+      attempts.settle(deadly.reportOf(attempt), clock(), 'deadly')
+      deadly.over(task.id)
+      found.push(deadly.sentenceOf(attempt))
+    } else if (pane !== undefined) {
       takeBack(options, task, attempt, pane)
       const { windowName } = pane
       found.push(
         `Task ${task.id}: its agent is ${pane.dead ? 'no longer alive' : 'still at work'} in ${windowName}; taken back.`,
       )
     } else if (attempt.phase === 'claimed' || attempt.phase === 'starting') {
-      await killTree({ rootPid: null, taskId: task.id, attempt: attempt.attempt })
+      await endTree(undefined, attempt)
       cleanLaunch(attempt.folder)
       attempts.settle(released(attempt, 'The daemon ended before its agent was started.', 0), clock())
       found.push(`Task ${task.id}: its agent was never started; it is queued again.`)
@@ -86,6 +94,13 @@ export async function adoptAll(options: {
   for (const task of await queue.mine()) {
     if (attempts.get({ taskId: task.id, attempt: task.attempt }) !== null) continue
     const lease = { taskId: task.id, attempt: task.attempt }
+    if (deadly.is(task.id)) {
+      deadly.tell(lease)
+      await queue.finish(deadly.reportOf(lease))
+      deadly.over(task.id)
+      found.push(deadly.sentenceOf(lease))
+      continue
+    }
     await queue.finish(released(lease, 'The daemon ended right after it claimed the task.', 0))
     found.push(`Task ${task.id}: claimed but not begun; it is queued again.`)
   }
@@ -98,6 +113,12 @@ export async function adoptAll(options: {
     options.stray?.(sentence)
   }
   return found
+
+  /** Before it is settled: after that the next start would not look for its processes. */
+  async function endTree(pane: Pane | undefined, { taskId, attempt }: Lease): Promise<void> {
+    if (pane !== undefined) await endStray(pane, taskId, attempt)
+    else await killTree({ rootPid: null, taskId, attempt })
+  }
 
   async function endStray(pane: Pane, taskId: string, attempt: number): Promise<void> {
     await killTree({ rootPid: rootOf(pane), taskId, attempt })
@@ -113,6 +134,7 @@ export async function adoptProvisionally(options: {
   attempts: Attempts
   runner: Runner
   tmux: TmuxServer
+  deadly: Deadly
   /** The task as it was claimed for this attempt. */
   claimed: (attempt: Attempt) => Task | null
 }): Promise<string[]> {
@@ -123,6 +145,7 @@ export async function adoptProvisionally(options: {
     const pane = panes.find((candidate) => isPaneOf(candidate, attempt))
     const task = options.claimed(attempt)
     if (pane === undefined || task === null || runner.agents.has(attempt.taskId)) continue
+    if (options.deadly.is(attempt.taskId)) continue
     takeBack(options, task, attempt, pane)
     found.push(`Task ${task.id}: its agent in ${pane.windowName} is taken back until Supabase answers.`)
   }

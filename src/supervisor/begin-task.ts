@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts'
 import { messageOf } from '../core/errors.ts'
 import type { Queue, Report } from '../core/queue.ts'
 import type { Task } from '../core/task.ts'
+import type { BlackBox } from './black-box.ts'
 import type { Budgets } from './budgets.ts'
 import type { Recovery } from './recovery.ts'
 import { resumeAgain } from './resume.ts'
@@ -16,6 +17,7 @@ export function createBeginning(of: {
   budgets: Budgets
   recovery: Pick<Recovery, 'limits'>
   runner: Pick<Runner, 'start'>
+  blackBox: BlackBox
   queue: Queue
   modelOf: (task: Task) => string | null
   notify: (taskId: string, kind: 'task') => void
@@ -41,7 +43,7 @@ export function createBeginning(of: {
       )
   }
 
-  return (task) => {
+  function begin(task: Task): void {
     const why = budgets.over(task)
     const limitedUntil = recovery.limits.until(modelOf(task))
     if (why !== null) giveBack(task, { outcome: 'failed_permanent', error: why })
@@ -60,4 +62,6 @@ export function createBeginning(of: {
       })
     }
   }
+
+  return (task) => of.blackBox.during({ taskId: task.id, attempt: task.attempt }, () => begin(task))
 }

@@ -17,6 +17,7 @@ import type { HookEvents } from '../store/hook-events.ts'
 import type { PermissionRules } from '../store/permission-rules.ts'
 import type { Project, Projects } from '../store/projects.ts'
 import type { TmuxServer } from '../tmux/server.ts'
+import type { BlackBox } from './black-box.ts'
 import type { Ingest } from './ingest.ts'
 import { createOutcomes } from './outcome.ts'
 import { newAgent, spoolOf, transcriptOf, type RunningAgent } from './running-agent.ts'
@@ -52,6 +53,8 @@ export type RunnerDeps = {
   projects: Projects
   rules: PermissionRules
   ingest: () => Ingest
+  /** Told of all that reads what an agent, or its task, brings along. */
+  blackBox: BlackBox
   redactor: Redactor
   findClaude: () => Promise<Claude>
   workspaces: Workspaces
@@ -110,15 +113,16 @@ export function createRunner(deps: RunnerDeps): Runner {
         findClaude,
         workspaces,
       }
-      started = await startWindow(from, {
+      const how = {
         task,
         attempt,
         project,
         windowName,
         spool: spoolOf(attempt),
         signal: agent.stop.signal,
-        onStep: (sentence) => recordStep(agent, sentence),
-      })
+        onStep: (sentence: string) => recordStep(agent, sentence),
+      }
+      started = await deps.blackBox.meanwhile(attempt, () => startWindow(from, how))
     } catch (err) {
       const code = err instanceof CcmError ? err.code : 'INTERNAL'
       deps.logger.error(
@@ -153,10 +157,17 @@ export function createRunner(deps: RunnerDeps): Runner {
     const agent = newAgent(task, attempt)
     agents.set(task.id, agent)
     deps.workspaces.takeBack(attempt)
-    await orBroken(agent, () => takeBack(agent, panePid))
+    await orBroken(agent, async () => {
+      const { before, watched } = await deps.blackBox.meanwhile(attempt, () => takeBack(agent, panePid))
+      await settle(agent, before, await watched)
+    })
   }
 
-  async function takeBack(agent: RunningAgent, panePid: number | null): Promise<void> {
+  /** Watches it again; what came of it is told by `watched`. */
+  async function takeBack(
+    agent: RunningAgent,
+    panePid: number | null,
+  ): Promise<{ before: Snapshot | null; watched: Promise<AgentEnd> }> {
     const { task, attempt } = agent
     const spool = spoolOf(attempt)
     // What it reported while no daemon ran may decide everything: that belongs to its past.
@@ -175,10 +186,18 @@ export function createRunner(deps: RunnerDeps): Runner {
       agent.endEarly = { outcome: 'failed_permanent', ...end }
     }
     const stored = { state: attempt.state, waitKind: attempt.waitKind }
-    await settle(agent, before, await watchAgent(deps, agent, panePid, { past, busyMs, stored }))
+    return { before, watched: watchAgent(deps, agent, panePid, { past, busyMs, stored }) }
   }
 
   async function settle(agent: RunningAgent, before: Snapshot | null, ended: AgentEnd): Promise<void> {
+    const end = await deps.blackBox.meanwhile(agent.attempt, () => storeEnd(agent, before, ended))
+    deps.blackBox.forget(agent.task.id)
+    forget(agent)
+    deps.settled(agent.task, agent.attempt, end)
+    deps.notify(agent.task.id, 'task')
+  }
+
+  async function storeEnd(agent: RunningAgent, before: Snapshot | null, ended: AgentEnd): Promise<AgentEnd> {
     await deps.spend(agent)
     const { path: transcriptPath, earlier } = transcriptOf(agent)
     const { end, resume } = await conclude(agent.task, agent.attempt, ended, {
@@ -189,9 +208,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       random: Math.random,
     })
     await outcomes.store(agent.task, agent.attempt, end, { before, transcriptPath, earlier, resume })
-    forget(agent)
-    deps.settled(agent.task, agent.attempt, end)
-    deps.notify(agent.task.id, 'task')
+    return end
   }
 
   /** The next attempt of the same task may be there already. */

@@ -14,6 +14,7 @@ import type { Projects } from '../store/projects.ts'
 import type { Worktrees } from '../store/worktrees.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import type { StartPulse } from './beats.ts'
+import type { BlackBox } from './black-box.ts'
 import type { Budgets } from './budgets.ts'
 import type { Fence } from './fence.ts'
 import type { RecoverySettings } from './recovery.ts'
@@ -34,6 +35,7 @@ export type SupervisorDeps = {
   budgets: Budgets
   incidents: Incidents
   notes: Notes
+  blackBox: BlackBox
   recovery: RecoverySettings
   tmux: TmuxServer
   clock: Clock

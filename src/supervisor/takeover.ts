@@ -1,6 +1,8 @@
 import { join } from 'node:path'
+import type { Lease } from '../core/queue.ts'
 import { adoptAll, adoptProvisionally } from './adopt.ts'
-import type { Ingest } from './ingest.ts'
+import { createDeadly } from './deadly.ts'
+import type { Ingest, Spool } from './ingest.ts'
 import { createJoin } from './join.ts'
 import type { ProjectDesk } from './project-desk.ts'
 import type { Recovery } from './recovery.ts'
@@ -36,6 +38,7 @@ export function createTakeover(
 ): Takeover {
   const { settings, queue, attempts, tmux, clock, logger, shared } = deps
   const { ingest, desk, runner, recovery, renew, trees } = fleet
+  const deadly = createDeadly(deps.blackBox, recovery.recorder)
   const found: string[] = []
   /** Found before the queue was joined. */
   const left: string[] = []
@@ -46,6 +49,20 @@ export function createTakeover(
     recovery.adopted(sentences)
   }
 
+  function knownSpool(lease: Lease): Spool | null {
+    const attempt = attempts.get(lease)
+    return attempt === null ? null : spoolOf(attempt)
+  }
+
+  async function readLeftover(spool: Lease & { folder: string }, read: () => Promise<void>): Promise<void> {
+    if (!deadly.is(spool.taskId)) return deps.blackBox.meanwhile(spool, read)
+    deadly.setAside(spool.folder)
+    if (attempts.openOnes().some(({ taskId }) => taskId === spool.taskId)) return
+    // Of an attempt that is over nobody else would tell.
+    deadly.tell(spool)
+    deadly.over(spool.taskId)
+  }
+
   const joining = createJoin({
     async join() {
       await shared?.register()
@@ -53,7 +70,7 @@ export function createTakeover(
       const stray = (what: string) =>
         recovery.recorder.note({ kind: 'stray_ended', what, action: 'Nothing is left of it.' })
       const { home } = settings
-      const adopted = await adoptAll({ queue, attempts, runner, tmux, clock, logger, home, stray })
+      const adopted = await adoptAll({ queue, attempts, runner, tmux, deadly, clock, logger, home, stray })
       note([...left.splice(0), ...adopted])
       await renew()
       const closed = await trees.atStart()
@@ -65,7 +82,7 @@ export function createTakeover(
       const taken =
         shared === undefined
           ? []
-          : await adoptProvisionally({ attempts, runner, tmux, claimed: shared.claimed })
+          : await adoptProvisionally({ attempts, runner, tmux, deadly, claimed: shared.claimed })
       note([...left.splice(0), 'Supabase does not answer: nothing is claimed until it does.', ...taken])
     },
     retryMs: settings.sweepMs,
@@ -74,10 +91,7 @@ export function createTakeover(
 
   return {
     async begin() {
-      const spools = await ingest.leftovers(join(settings.home, 'attempts'), (lease) => {
-        const attempt = attempts.get(lease)
-        return attempt === null ? null : spoolOf(attempt)
-      })
+      const spools = await ingest.leftovers(join(settings.home, 'attempts'), knownSpool, readLeftover)
       if (spools > 0)
         left.push(`Events were left in ${spools} ${spools === 1 ? 'spool' : 'spools'}; they are stored now.`)
       await joining.begin()

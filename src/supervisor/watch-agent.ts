@@ -19,6 +19,7 @@ import type { Attempts } from '../store/attempts.ts'
 import type { Projects } from '../store/projects.ts'
 import { listPanes } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
+import type { BlackBox } from './black-box.ts'
 import type { Ingest } from './ingest.ts'
 import { bestEffort } from './outcome.ts'
 import { isPaneOf, isServerOf, paneOf, rootOf } from './pane-of.ts'
@@ -31,6 +32,7 @@ type WatchDeps = {
   attempts: Attempts
   projects: Projects
   ingest: () => Ingest
+  blackBox: BlackBox
   redactor: Redactor
   clock: Clock
   logger: Logger
@@ -58,6 +60,7 @@ export async function watchAgent(
     () => agent.watcher?.view().claudeSessionId ?? attempt.claudeSessionId,
   )
   const pane = paneOf(tmux, attempt)
+  const atWork = <T>(work: () => T): T => deps.blackBox.during(attempt, work)
   let claudePid: number | null = null
   let hasWorked = taken !== null
   const watcher = createWatcher({
@@ -87,6 +90,7 @@ export async function watchAgent(
     },
     readTranscript: (failure) => readTranscriptEnd(transcriptOf(agent), failure),
     readExit: () => readExit(files.exit),
+    atWork,
     resumed: attempt.resumed,
     cause: () => memoryCause(files.oom),
     fenced: () => existsSync(guardFiles(attempt.folder).fenced),
@@ -96,7 +100,7 @@ export async function watchAgent(
   // All that came so far is in the past that the watcher has just read.
   if (taken !== null) agent.early = []
   agent.watcher = watcher
-  agent.usage = createLiveUsage(() => transcriptOf(agent))
+  agent.usage = createLiveUsage(() => transcriptOf(agent), atWork)
   if (agent.early.length > 0) watcher.onHookEvents(agent.early.splice(0))
   if (agent.endEarly !== null) watcher.end(agent.endEarly)
   if (panePid === null)

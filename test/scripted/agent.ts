@@ -269,8 +269,10 @@ function firstPrompt(): string {
   return ''
 }
 
-function draw(screen: string): void {
-  frameNow = screen
+function draw(frame: string): void {
+  frameNow = frame
+  let screen = frame
+  if (script.shows !== undefined) screen = `${script.shows}\n${screen}`
   const box = screen.lastIndexOf('\n❯')
   const shown = typed.replaceAll('\n', '\r\n  ')
   const text =

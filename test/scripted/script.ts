@@ -19,6 +19,8 @@ export type Script = {
   ask?: boolean
   /** Garbage in place of hook payloads, transcript and session file; the same for the same number. */
   garbage?: number
+  /** Stands on its screen while it works. */
+  shows?: string
   /** The turn waits until this file is gone. */
   holdFile?: string
 }

@@ -17,6 +17,7 @@ import { createProjects } from '../../src/store/projects.ts'
 import { createSpending } from '../../src/store/spending.ts'
 import { openForTest } from '../../src/store/temporary-database.ts'
 import { createWorktrees } from '../../src/store/worktrees.ts'
+import { createBlackBox } from '../../src/supervisor/black-box.ts'
 import { createBudgets } from '../../src/supervisor/budgets.ts'
 import { projectOf } from '../../src/supervisor/intake.ts'
 import type { SupervisorDeps } from '../../src/supervisor/supervisor-deps.ts'
@@ -126,6 +127,7 @@ export async function createFleet(): Promise<Fleet> {
     }),
     incidents: createIncidents(db),
     notes: createNotes(db),
+    blackBox: createBlackBox({ file: join(home, 'at-work'), notes: createNotes(db), logger }),
     recovery: {
       breaker: { failures: 3, windowMs: 60_000, pauseMs: 500, maxPauseMs: 1000 },
       alerts: {
