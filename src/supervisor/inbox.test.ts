@@ -40,6 +40,8 @@ function entry(key: string, changes: Partial<NewInboxEntry> = {}): NewInboxEntry
   }
 }
 
+const AWAY = new CcmError('SUPABASE_UNREACHABLE', 'Supabase is away.')
+
 /** A daemon's inbox on a real database and queue; `next` is the daemon after it. */
 function stage() {
   const home = temporaryHome()
@@ -49,9 +51,11 @@ function stage() {
     home[Symbol.dispose]()
   })
   const store = createInboxStore(db)
-  const state = { now: 1_000_000, fault: null as Error | null, crash: false }
+  const state = { now: 1_000_000, fault: null as Error | null, crash: false, away: false }
   const queue = createSqliteQueue({ db, system: 's', worker: 'w', clock: () => state.now, random: () => 0.5 })
   const asked: string[] = []
+  /** Cancels that the queue hears of when it is back. */
+  const noted: string[] = []
   let settled = 0
   const insert = async ({ key, project, task }: InboxEntry): Promise<Task> => {
     asked.push(key)
@@ -71,9 +75,13 @@ function stage() {
   const start = () => {
     const inbox = createInbox({
       store,
-      queue,
+      queue: { ...queue, get: async (id) => (state.away ? Promise.reject(AWAY) : queue.get(id)) },
       insert,
-      cancel: (id, reason) => queue.cancel(id, reason),
+      cancel: async (id, reason) => {
+        if (!state.away) return queue.cancel(id, reason)
+        noted.push(id)
+        return 'requested'
+      },
       onSettled: () => (settled += 1),
       clock: () => state.now,
       random: () => 0.5,
@@ -82,7 +90,7 @@ function stage() {
     onTestFinished(() => inbox.close())
     return inbox
   }
-  return { store, queue, state, asked, start, settled: () => settled }
+  return { store, queue, state, asked, noted, start, settled: () => settled }
 }
 
 test('what is accepted becomes a task in the order of arrival, once, whatever is delivered again', async () => {
@@ -179,4 +187,26 @@ test('a key is known for more than a week after it was settled', async () => {
   expect(store.prune(state.now + 7 * 86_400_000)).toBe(0)
   expect(store.prune(state.now + 9 * 86_400_000)).toBe(1)
   expect([store.byKey('gh:1'), store.byKey('gh:2')?.state]).toEqual([null, 'waiting'])
+})
+
+test('while the queue is away a request is ended all the same: stored here, or noted for its task', async () => {
+  const { store, queue, state, noted, start } = stage()
+  const inbox = start()
+  inbox.accept([entry('gh:1')])
+  await inbox.begin()
+  const [task] = await queue.list({ limit: 10 })
+  state.away = true
+  state.fault = AWAY
+  inbox.accept([entry('gh:2'), entry('gh:3', { state: 'waiting' })])
+  await inbox.begin()
+  const open = await inbox.openOf('github')
+  expect(open.map(({ key }) => key)).toEqual(['gh:3', 'gh:2', 'gh:1'])
+  expect(await Promise.all(open.map((one) => inbox.end(one, 'Enough.', true)))).toEqual([true, true, true])
+  expect(noted).toEqual([task?.id])
+  expect(store.list({ state: 'refused', limit: 10 }).map(({ key }) => key)).toEqual(['gh:3', 'gh:2'])
+  // What may not be ended while it runs is not noted: the queue has to say that it does not.
+  const [one] = open.toReversed()
+  if (one === undefined) throw new Error('nothing is open')
+  await expect(inbox.end(one, 'It is resolved.', false)).rejects.toBe(AWAY)
+  expect(noted).toHaveLength(1)
 })

@@ -19,7 +19,10 @@ export type Inbox = {
   refuse: (id: number, by: string | null, reason: string) => Promise<InboxEntry | null>
   /** Requests of a source that wait, or whose task is not over as far as the queue answers at once. */
   openOf: (source: string) => Promise<InboxEntry[]>
-  /** Ends a request; one whose task runs only where `running` says so. False: nothing was ended. */
+  /**
+   * Ends a request, durably; one whose task runs only where `running` says so: without that the queue has to answer.
+   * False: nothing was ended.
+   */
   end: (entry: InboxEntry, reason: string, running: boolean) => Promise<boolean>
   /** Brings what an earlier daemon left to the queue, then goes on by itself. */
   begin: () => Promise<void>
@@ -43,6 +46,7 @@ export function createInbox(deps: {
   store: InboxStore
   queue: Pick<Queue, 'get' | 'list'>
   insert: (entry: InboxEntry) => Promise<Task>
+  /** `requested` also where it is noted for a queue that is away. */
   cancel: (taskId: string, reason: string) => Promise<CancelReply>
   /** An entry was settled: whoever asked may want to know. */
   onSettled: () => void
@@ -139,9 +143,13 @@ export function createInbox(deps: {
         deps.onSettled()
         return true
       }
-      const task = entry.taskId === null ? null : await queue.get(entry.taskId)
-      if (task === null || isFinal(task.status) || (task.status === 'running' && !whileRunning)) return false
-      const reply = await deps.cancel(task.id, reason)
+      if (entry.taskId === null) return false
+      // Whatever the task does: so a queue that is away is asked nothing, and hears of the cancel when it is back.
+      if (!whileRunning) {
+        const task = await queue.get(entry.taskId)
+        if (task === null || isFinal(task.status) || task.status === 'running') return false
+      }
+      const reply = await deps.cancel(entry.taskId, reason)
       return reply === 'cancelled' || reply === 'requested'
     },
     async begin() {

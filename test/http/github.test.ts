@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
+import { CcmError } from '../../src/core/errors.ts'
 import type { GithubRule } from '../../src/core/github-event.ts'
 import { GITHUB_EVENTS } from '../../src/core/github-event.ts'
 import type { Template } from '../../src/core/template.ts'
@@ -35,6 +36,7 @@ const sign = (body: string, secret = GITHUB_SECRET) =>
 
 /** The route before a real inbox and queue. */
 function stage(rules: GithubRule[] = [ANY], supabase: Template[] = []) {
+  const state = { away: false }
   const home = temporaryHome()
   const db = openForTest(home.file)
   const store = createInboxStore(db)
@@ -42,11 +44,15 @@ function stage(rules: GithubRule[] = [ANY], supabase: Template[] = []) {
   const queue = createSqliteQueue({ db, system: 's', worker: 'w', clock, random: () => 0.5, maxQueued: 1000 })
   const inbox = createInbox({
     store,
-    queue,
+    queue: {
+      ...queue,
+      get: async (id) =>
+        state.away ? Promise.reject(new CcmError('SUPABASE_UNREACHABLE', 'It is away.')) : queue.get(id),
+    },
     insert: async ({ key, project, task }) =>
       (await queue.insert({ ...task, project, priority: 0, dedupeKey: key, dependsOn: [], onlyWorker: null }))
         .task,
-    cancel: (id, reason) => queue.cancel(id, reason),
+    cancel: async (id, reason) => (state.away ? 'requested' : queue.cancel(id, reason)),
     onSettled: () => undefined,
     clock,
     random: () => 0.5,
@@ -97,7 +103,7 @@ function stage(rules: GithubRule[] = [ANY], supabase: Template[] = []) {
     })
     return { status: reply.status, body: (await reply.json()) as Record<string, unknown> }
   }
-  return { post, store, queue, inbox, app, audits }
+  return { post, store, queue, inbox, app, audits, state }
 }
 
 const example = (name: string, action?: string) => {
@@ -283,7 +289,7 @@ test('bots, comments of ccm and comments that are no command are ignored', async
 })
 
 test('/ccm cancel ends what came from that issue, for those who may write only', async () => {
-  const { post, queue, inbox, audits } = stage()
+  const { post, queue, inbox, audits, state } = stage()
   const comment = (body: string, association: string) => {
     const payload = example('issue_comment', 'created')
     Object.assign(payload['comment'] ?? {}, { body, author_association: association })
@@ -293,12 +299,19 @@ test('/ccm cancel ends what came from that issue, for those who may write only',
   await inbox.begin()
   expect((await post('issue_comment', comment('/ccm cancel', 'NONE'))).body).toHaveProperty('ignored')
   expect((await queue.list({ limit: 10 })).map(({ status }) => status)).toEqual(['queued'])
+  // GitHub repeats nothing by itself, so a queue that is away is no reason to refuse it.
+  state.away = true
+  expect(await post('issue_comment', comment('/ccm cancel', 'MEMBER'))).toEqual({
+    status: 202,
+    body: { cancelled: 1 },
+  })
+  state.away = false
   expect((await post('issue_comment', comment('/ccm cancel', 'MEMBER'))).body).toEqual({ cancelled: 1 })
   expect((await queue.list({ limit: 10 })).map(({ status }) => status)).toEqual(['cancelled'])
   // What was asked for and ended is in the audit log, the stranger's try is not.
   expect(
     audits.map(({ kind, who, target, project, status }) => [kind, who, target, project, status]),
-  ).toEqual([202, 202].map((status) => ['github', 'Codertocat', 'Codertocat/Hello-World#1', 'app', status]))
+  ).toEqual([202, 202, 202].map((status) => ['github', 'Codertocat', 'Codertocat/Hello-World#1', 'app', status]))
 })
 
 test('the first rule that matches decides: repository, event, action, label, association and branch', async () => {

@@ -135,6 +135,9 @@ async function cancel(deps: AppDeps, context: HttpContext, event: GithubEvent): 
     ({ origin }) =>
       origin.kind === 'github' && origin.repository === event.repository && origin.number === event.number,
   )
-  for (const entry of open) await deps.webhooks.end(entry, `${event.sender} asked for it on GitHub.`, true)
-  return context.json({ cancelled: open.length }, 202)
+  // Together: each may wait some seconds for a queue that does not answer, and GitHub waits for 10.
+  const ended = await Promise.all(
+    open.map((entry) => deps.webhooks.end(entry, `${event.sender} asked for it on GitHub.`, true)),
+  )
+  return context.json({ cancelled: ended.filter(Boolean).length }, 202)
 }
