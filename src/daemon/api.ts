@@ -90,6 +90,8 @@ export function createApiDeps(of: Parts): AppDeps {
         const task = await queue.get(id)
         return task === null ? null : viewOf(task)
       },
+      row: (id) => queue.get(id),
+      viewOf,
       idsByPrefix: (prefix) => queue.idsByPrefix(prefix),
       list: async (query) => {
         const tasks = await chosen.seen(query)

@@ -95,6 +95,9 @@ export type AppDeps = {
       request: TaskRequest,
     ) => Promise<{ view: TaskView; inserted: boolean; held?: boolean; notices: string[] }>
     get: (id: string) => Promise<TaskView | null>
+    /** `get` in two steps, for whoever has to look at the row before more is asked about it. */
+    row: (id: string) => Promise<Task | null>
+    viewOf: (task: Task) => Promise<TaskView>
     /** At most 2 ids that start with the prefix. */
     idsByPrefix: (prefix: string) => Promise<string[]>
     list: (query: TaskQuery) => Promise<ListedView[]>

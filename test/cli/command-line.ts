@@ -135,6 +135,8 @@ export async function serveDaemon(
         return { view: tasks.get(id) ?? newView(id), inserted: true, notices: [] }
       },
       get: async (id) => tasks.get(id) ?? null,
+      row: async (id) => tasks.get(id)?.task ?? null,
+      viewOf: async (task) => tasks.get(task.id) ?? { ...newView(task.id), task },
       idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
       list: async (query) => listedOf([...tasks.values()], query),
       async cancel(id, reason) {

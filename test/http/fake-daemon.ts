@@ -69,6 +69,8 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
         return { view, inserted: true, notices: [] }
       },
       get: async (id) => tasks.get(id) ?? null,
+      row: async (id) => tasks.get(id)?.task ?? null,
+      viewOf: async (task) => tasks.get(task.id) ?? taskView(task.id, task),
       idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
       list: async (query) => listedOf([...tasks.values()], query),
       cancel: note('cancel', 'cancelled'),

@@ -159,6 +159,26 @@ test.each(ROUTES.filter(([, path]) => path.startsWith('/api/tasks/:id')))(
   },
 )
 
+test.each(['x', 'xylo'])(
+  'of the task of a foreign project nothing more is asked than its row: %s',
+  async (id) => {
+    const { deps, addTask } = createFakeDaemon()
+    addTask('xylo')
+    const asked: string[] = []
+    const { row, viewOf } = deps.tasks
+    deps.tasks.row = (one) => (asked.push(`row ${one}`), row(one))
+    deps.tasks.viewOf = (task) => (asked.push(`view ${task.id}`), viewOf(task))
+    const app = createApp(deps)
+    const ask = async (key: string) =>
+      (await app.request(`/api/tasks/${id}`, { headers: { host, authorization: `Bearer ${key}` } })).status
+    expect(await ask('foreign-key')).toBe(404)
+    // By its whole id no more than for a task that there is not.
+    expect(asked).toEqual(id === 'xylo' ? ['row xylo'] : ['row x', 'row xylo'])
+    expect(await ask('read-key')).toBe(200)
+    expect(asked).toContain('view xylo')
+  },
+)
+
 test('lists show what the key may enter, and only an administrator names a directory', async () => {
   const { deps, addTask, calls } = createFakeDaemon()
   addTask('mine', { project: 'app' })

@@ -40,14 +40,14 @@ async function find(deps: AppDeps, context: HttpContext, given: string): Promise
   if (!/^[\w-]{1,64}$/.test(given)) throw notFound('')
   const principal = context.get('principal')
   const visible = async (id: string) => {
-    const view = await deps.tasks.get(id)
-    return view !== null && mayEnter(principal, view.task.project) ? view : null
+    // Its project first: the 404 of another's task is to take no longer than that of none.
+    const task = await deps.tasks.row(id)
+    return task !== null && mayEnter(principal, task.project) ? deps.tasks.viewOf(task) : null
   }
   const exact = await visible(given)
   if (exact !== null) return exact
-  const found = (await Promise.all((await deps.tasks.idsByPrefix(given)).map(visible))).filter(
-    (view) => view !== null,
-  )
+  const longer = (await deps.tasks.idsByPrefix(given)).filter((id) => id !== given)
+  const found = (await Promise.all(longer.map(visible))).filter((view) => view !== null)
   const [view, other] = found
   if (other !== undefined) {
     throw new CcmError(
