@@ -51,6 +51,21 @@ export const StatusJson = z
   .meta({ id: 'Status' })
 export type StatusJson = z.output<typeof StatusJson>
 
+/**
+ * `GET /api/status` for a credential of some projects: what the daemon does for them, by its counts, and nothing of the
+ * machine. Why a task of theirs waits stands in its `state_reason`.
+ */
+export const OwnStatusJson = StatusJson.pick({
+  version: true,
+  worker: true,
+  uptime_s: true,
+  agents: true,
+  queued: true,
+  running: true,
+  tmux: true,
+}).meta({ id: 'OwnStatus' })
+export type OwnStatusJson = z.output<typeof OwnStatusJson>
+
 /** `GET /health` and its parts, for anyone and so in words and ages only; 503 when it is `failing`. */
 export const HealthJson = z
   .object({ status: z.enum(['ok', 'degraded', 'failing', 'disabled']) })

@@ -64,7 +64,7 @@ export const WorkerJson = z
     worker: z.string(),
     host: z.string(),
     version: z.string(),
-    /** How many agents it runs at once, and how many it ran at its last heartbeat. */
+    /** How many agents it runs at once, and ran at its last heartbeat; for a caller of some projects, runs of theirs. */
     capacity: z.int(),
     running: z.int(),
     /** Roles it takes; null: any. */

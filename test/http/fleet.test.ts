@@ -91,3 +91,42 @@ test('workers of all machines are told, with the projects the caller may see', a
     { projects: { other: '/other' } },
   ])
 })
+
+test('a key of some projects is told what is of them, and nothing of the machine', async () => {
+  const { ask, addTask, deps } = start()
+  addTask('a', { project: 'app' })
+  addTask('b', { project: 'app', status: 'running', worker: 'worker-1' })
+  for (const id of ['c', 'd', 'e', 'f'])
+    addTask(id, { project: 'other', status: id < 'e' ? 'queued' : 'running', worker: 'worker-1' })
+  const views = await Promise.all(['b', 'e', 'f'].map((id) => deps.tasks.get(id)))
+  deps.agents = async () => views.filter((view) => view !== null)
+  const [worker] = await deps.workers()
+  if (worker === undefined) throw new Error('there is no worker')
+  deps.workers = async () => [{ ...worker, running: 3 }]
+  deps.systems = async () => [{ id: 'local', queued: 3, running: 3 }]
+  const whole = await deps.status()
+  deps.status = async () => ({ ...whole, agents: 3, queued: 3, running: 3, holds: ['budget: 5 of 5'] })
+  const of = async (path: string, key: string) => (await ask('GET', path, undefined, key)).body
+  expect(await of('/api/status', 'admin-key')).toMatchObject({ home: '/home/ccm', agents: 3, queued: 3 })
+  expect(await of('/api/status', 'read-key')).toEqual({
+    version: '0.1.0',
+    worker: 'local',
+    uptime_s: 1,
+    tmux: 'ok',
+    agents: 1,
+    queued: 1,
+    running: 1,
+  })
+  expect(await of('/api/status', 'foreign-key')).toMatchObject({ agents: 2, queued: 2, running: 2 })
+  expect(await of('/api/systems', 'admin-key')).toEqual([{ id: 'local', queued: 3, running: 3 }])
+  expect(await of('/api/systems', 'read-key')).toEqual([{ id: 'local', queued: 1, running: 1 }])
+  expect(await of('/api/workers', 'admin-key')).toMatchObject([{ running: 3 }])
+  expect(await of('/api/workers', 'read-key')).toMatchObject([{ running: 1 }])
+})
+
+test('what is counted for a key of some projects is counted to the end', async () => {
+  const { ask, addTask } = start()
+  for (let count = 0; count < 2001; count++) addTask(`t${count}`, { project: count === 7 ? 'other' : 'app' })
+  const { body } = await ask('GET', '/api/systems', undefined, 'read-key')
+  expect(body).toEqual([{ id: 'local', queued: 2000, running: 0 }])
+})

@@ -1,5 +1,8 @@
-import { ShutdownBody, HealthJson, ShutdownJson, StatusJson } from '../../protocol/daemon.ts'
+import { z } from 'zod'
+import { mayEnter } from '../../core/principal.ts'
+import { ShutdownBody, HealthJson, OwnStatusJson, ShutdownJson, StatusJson } from '../../protocol/daemon.ts'
 import type { AppDeps } from '../deps.ts'
+import { countOwn } from '../own-counts.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import type { Route } from './route.ts'
@@ -23,9 +26,25 @@ export function daemonRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/status',
       access: 'read',
-      about: 'What the daemon is and does.',
-      reply: StatusJson,
-      handle: async (context) => context.json(await deps.status()),
+      about: 'What the daemon is and does; for a credential of some projects, what it does for them.',
+      reply: z.union([StatusJson, OwnStatusJson]),
+      async handle(context) {
+        const principal = context.get('principal')
+        const status = await deps.status()
+        if (principal.projects === null) return context.json(status satisfies StatusJson)
+        const { version, worker, uptime_s, tmux } = status
+        const { queued, running } = await countOwn(deps, principal.projects)
+        const own = (await deps.agents()).filter(({ task }) => mayEnter(principal, task.project))
+        return context.json({
+          version,
+          worker,
+          uptime_s,
+          tmux,
+          agents: own.length,
+          queued,
+          running,
+        } satisfies OwnStatusJson)
+      },
     },
     {
       method: 'POST',

@@ -18,6 +18,7 @@ import { NewTaskBody } from '../../protocol/new-task.ts'
 import type { Worker } from '../../core/worker.ts'
 import { CcmError } from '../../core/errors.ts'
 import type { AppDeps, TaskView } from '../deps.ts'
+import { countOwn } from '../own-counts.ts'
 import { pageOf, type Ranks } from '../page.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
@@ -59,13 +60,16 @@ export function fleetRoutes(deps: AppDeps): Route[] {
       method: 'GET',
       path: '/api/systems',
       access: 'read',
-      about: 'The queues this daemon works for.',
+      about: 'The queues this daemon works for, with the tasks of the projects the caller may enter.',
       query: SystemFilter,
       reply: z.array(SystemJson),
       async handle(context) {
         const asked = parseInput(SystemFilter, context.req.query())
+        const { projects } = context.get('principal')
         const page = pageOf(context, await deps.systems(), asked, {}, ({ id }) => id)
-        return context.json(page satisfies SystemJson[])
+        if (projects === null) return context.json(page satisfies SystemJson[])
+        const { queued, running } = await countOwn(deps, projects)
+        return context.json(page.map(({ id }) => ({ id, queued, running })) satisfies SystemJson[])
       },
     },
     {
@@ -79,9 +83,11 @@ export function fleetRoutes(deps: AppDeps): Route[] {
         const asked = parseInput(WorkerFilter, context.req.query())
         const principal = context.get('principal')
         const page = pageOf(context, await deps.workers(), asked, WORKER_RANKS, ({ id }) => id)
+        const own = principal.projects === null ? null : await countOwn(deps, principal.projects)
         const workers = page.map(({ id, seenAt, ...worker }) => ({
           ...worker,
           worker: id,
+          running: own === null ? worker.running : (own.byWorker.get(id) ?? 0),
           projects: Object.fromEntries(
             Object.entries(worker.projects).filter(([project]) => mayEnter(principal, project)),
           ),
