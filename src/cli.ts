@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
-import type { CliContext, DefineCommand } from './cli/context.ts'
+import { COMMANDS } from './cli/commands.ts'
+import type { CliContext } from './cli/context.ts'
 import { createDaemonAccess } from './cli/daemon-access.ts'
 import { reportError, usageError } from './cli/report.ts'
 import { EXIT } from './cli/exit-code.ts'
@@ -10,106 +11,6 @@ import type { Config } from './config/config.ts'
 import { nearestName } from './protocol/faults.ts'
 
 const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-
-type Entry = { summary: string; load: () => Promise<DefineCommand> }
-
-// Each command is its own file, loaded only when it is the one: `ccm status` need not know how `run` works.
-const COMMANDS: Record<string, Entry> = {
-  run: entry('give Claude Code a task and follow it', async () => (await import('./cli/run.ts')).runCommand),
-  tasks: entry('list tasks', async () => (await import('./cli/tasks.ts')).tasksCommand),
-  show: entry('show everything about a task', async () => (await import('./cli/show.ts')).showCommand),
-  events: entry(
-    'list the hook events of a task',
-    async () => (await import('./cli/events.ts')).eventsCommand,
-  ),
-  search: entry(
-    'search what agents were told, ran and said',
-    async () => (await import('./cli/search.ts')).searchCommand,
-  ),
-  explain: entry(
-    'show what proved each state of its agent',
-    async () => (await import('./cli/explain.ts')).explainCommand,
-  ),
-  attach: entry("open the agent's window", async () => (await import('./cli/attach.ts')).attachCommand),
-  approve: entry(
-    'allow what an agent asks for',
-    async () => (await import('./cli/approve.ts')).approveCommand,
-  ),
-  deny: entry('refuse what an agent asks for', async () => (await import('./cli/deny.ts')).denyCommand),
-  send: entry("answer an agent's question", async () => (await import('./cli/send.ts')).sendCommand),
-  cancel: entry('end a task', async () => (await import('./cli/cancel.ts')).cancelCommand),
-  retry: entry(
-    'try a failed, cancelled or dead task again',
-    async () => (await import('./cli/retry.ts')).retryCommand,
-  ),
-  diff: entry('show what a task changed', async () => (await import('./cli/diff.ts')).diffCommand),
-  apply: entry('bring the work of a task home', async () => (await import('./cli/apply.ts')).applyCommand),
-  discard: entry(
-    'take the branch of a task away',
-    async () => (await import('./cli/discard.ts')).discardCommand,
-  ),
-  projects: entry(
-    'list, add, trust directories',
-    async () => (await import('./cli/projects.ts')).projectsCommand,
-  ),
-  keys: entry('make and revoke API keys', async () => (await import('./cli/keys.ts')).keysCommand),
-  incidents: entry(
-    'show what went wrong and what was done',
-    async () => (await import('./cli/incidents.ts')).incidentsCommand,
-  ),
-  audit: entry(
-    'show who changed what, from where',
-    async () => (await import('./cli/audit.ts')).auditCommand,
-  ),
-  templates: entry('list task templates', async () => (await import('./cli/templates.ts')).templatesCommand),
-  inbox: entry('decide what came in from outside', async () => (await import('./cli/inbox.ts')).inboxCommand),
-  schedule: entry(
-    'list, add, pause tasks that recur',
-    async () => (await import('./cli/schedule.ts')).scheduleCommand,
-  ),
-  status: entry('show what the daemon is doing', async () => (await import('./cli/status.ts')).statusCommand),
-  backup: entry(
-    'copy the database, also while it is in use',
-    async () => (await import('./cli/backup.ts')).backupCommand,
-  ),
-  restore: entry('put a backup in its place', async () => (await import('./cli/restore.ts')).restoreCommand),
-  start: entry(
-    'start the daemon in the background',
-    async () => (await import('./cli/start.ts')).startCommand,
-  ),
-  stop: entry('stop the daemon', async () => (await import('./cli/stop.ts')).stopCommand),
-  restart: entry(
-    'restart the daemon, agents live on',
-    async () => (await import('./cli/restart.ts')).restartCommand,
-  ),
-  workers: entry('list who works on what', async () => (await import('./cli/workers.ts')).workersCommand),
-  logs: entry("show the daemon's log", async () => (await import('./cli/logs.ts')).logsCommand),
-  doctor: entry(
-    'check this machine and say what helps',
-    async () => (await import('./cli/doctor.ts')).doctorCommand,
-  ),
-  config: entry('show the settings in force', async () => (await import('./cli/config.ts')).configCommand),
-  service: entry(
-    'run the daemon as a service of systemd or launchd',
-    async () => (await import('./cli/service.ts')).serviceCommand,
-  ),
-  daemon: entry(
-    'run the daemon in the foreground',
-    async () => (await import('./cli/daemon.ts')).daemonCommand,
-  ),
-  completion: entry(
-    'let your shell complete what you type',
-    async () => (await import('./cli/completion.ts')).completionCommand,
-  ),
-  supabase: entry(
-    'set up the shared queue in Supabase',
-    async () => (await import('./cli/supabase.ts')).supabaseCommand,
-  ),
-  demo: entry('a whole task without any account', async () => (await import('./cli/demo.ts')).demoCommand),
-}
-
-/** Every command there is, in the order of the help. */
-export const COMMAND_NAMES: readonly string[] = Object.keys(COMMANDS)
 
 /** Runs one command line (without `node` and the script) and answers the exit code; never throws. */
 export async function main(argv: string[]): Promise<number> {
@@ -213,10 +114,6 @@ function withColor(argv: string[], context: CliContext): { argv: string[]; conte
 function endOfOptions(argv: string[]): number {
   const end = argv.indexOf('--')
   return end === -1 ? argv.length : end
-}
-
-function entry(summary: string, load: Entry['load']): Entry {
-  return { summary, load }
 }
 
 function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoException) => void } {

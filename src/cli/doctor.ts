@@ -1,5 +1,6 @@
 import { printJson, type DefineCommand } from './context.ts'
-import { checkAll, type Check } from './doctor-checks.ts'
+import type { Check } from './check.ts'
+import { checkAll } from './doctor-checks.ts'
 import { EXIT } from './exit-code.ts'
 import { createCommand } from './parse.ts'
 import { oneLine } from './printable.ts'

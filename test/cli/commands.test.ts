@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { expect, test } from 'vitest'
-import { COMMAND_NAMES } from '../../src/cli.ts'
+import { COMMAND_NAMES } from '../../src/cli/commands.ts'
 import { createCommandLine, serveDaemon, temporaryFolder } from './command-line.ts'
 
 test.each([
