@@ -72,11 +72,12 @@ test('of many at work none is ended in place of the one: after a death they go o
   expect(served).toEqual(['a', 'b', 'a', 'b'])
 })
 
-test('an end on purpose, or an unreadable file, is no death; a death counts once', () => {
+test('an end on purpose, or an unreadable file, is no death; a death counts once', async () => {
   const { next, file } = daemons()
   for (let end = 0; end < 4; end++) {
     const box = next()
     void box.meanwhile(lease('long'), pending)
+    await tick()
     box.close()
   }
   expect(next().isDeadly('long')).toBe(false)

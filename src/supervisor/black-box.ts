@@ -34,8 +34,8 @@ type Deaths = { counted: string; tasks: Record<string, number> }
 /**
  * Invariant: the first line of `file` is this daemon's name and what it is at work on, written before the work begins
  * and again after it. It is written in place, 2 µs and no sync: what was written outlives the process, and the machine's
- * own death is nobody's fault. A death counts against what was alone at work, else against what was there at a death
- * before, else against all that was there: those are then done one at a time, so that the next death knows its cause.
+ * own death is nobody's fault. A death counts against what was alone at work, else against all that was there: those
+ * are then done one at a time, so that each is blamed once at most for what another did.
  */
 export function createBlackBox(options: { file: string; notes: Notes; logger: Logger }): BlackBox {
   const { file, notes, logger } = options
@@ -52,8 +52,7 @@ export function createBlackBox(options: { file: string; notes: Notes; logger: Lo
     const known = new Map(Object.entries(tasks))
     const [last = '', ...leases] = readLine(file).split(' ')
     if (last === counted || leases.length === 0) return known
-    const before = leases.filter((taskId) => known.has(taskId))
-    for (const taskId of before.length > 0 ? before : leases) {
+    for (const taskId of leases) {
       const count = (known.get(taskId) ?? 0) + 1
       known.delete(taskId)
       known.set(taskId, count)
