@@ -91,10 +91,10 @@ export function restrictedInherited(inherited: Record<string, string>): Record<s
  * reads the descriptor once, and what it starts has neither the variable nor the pipe. The
  * names are its own and undocumented; measured on 2.1.328, where no dialog asks about such a key.
  */
-const BY_DESCRIPTOR = {
-  ANTHROPIC_API_KEY: 'CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR',
-  CLAUDE_CODE_OAUTH_TOKEN: 'CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR',
-} as const
+const BY_DESCRIPTOR: readonly (readonly [name: string, variable: string])[] = [
+  ['ANTHROPIC_API_KEY', 'CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR'],
+  ['CLAUDE_CODE_OAUTH_TOKEN', 'CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR'],
+]
 
 /** A login that goes to Claude Code by a pipe; `variable` names the descriptor's number. */
 export type PipedLogin = { variable: string; secret: string }
@@ -108,10 +108,10 @@ export function takeLogin(claudeEnv: Record<string, string>): {
   rest: Record<string, string>
 } {
   if ((claudeEnv['ANTHROPIC_AUTH_TOKEN'] ?? '') !== '') return { login: null, rest: claudeEnv }
-  for (const [name, variable] of Object.entries(BY_DESCRIPTOR)) {
+  for (const [name, variable] of BY_DESCRIPTOR) {
     const secret = claudeEnv[name] ?? ''
     if (secret === '') continue
-    const rest = Object.entries(claudeEnv).filter(([other]) => !(other in BY_DESCRIPTOR))
+    const rest = Object.entries(claudeEnv).filter(([other]) => BY_DESCRIPTOR.every(([one]) => one !== other))
     return { login: { variable, secret }, rest: Object.fromEntries(rest) }
   }
   return { login: null, rest: claudeEnv }
