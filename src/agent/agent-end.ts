@@ -19,9 +19,12 @@ export type AgentEnd = {
   limitType?: string | null
 }
 
-/** How a turn ended, as the transcript has it: read where a hook is missing or does not say enough. */
+/**
+ * How a turn ended, as the transcript has it: read where a hook is missing or does not say enough. `prompt` is the
+ * newest text that the agent was sent, '' where none is found.
+ */
 export type TranscriptEnd =
-  | { kind: 'stop'; message: string }
+  | { kind: 'stop'; message: string; prompt: string }
   | {
       kind: 'failure'
       error: string
@@ -30,7 +33,7 @@ export type TranscriptEnd =
       limitedUntil: number | null
       limitType: string | null
     }
-  | { kind: 'open' }
+  | { kind: 'open'; prompt: string }
 
 /** An end that was read from what an agent left: the move it makes, and what the attempt comes to. */
 export type ReadEnd<Cue> = { cue: Cue; reason: string; evidence: string; end: AgentEnd }

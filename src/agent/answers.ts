@@ -73,7 +73,7 @@ export function createAnswers(options: {
 
   async function say(text: string): Promise<Answered> {
     const delivery = await options.deliver(toMessage(text))
-    return delivery === 'delivered'
+    return typeof delivery === 'string'
       ? 'done'
       : { refused: `The text was not delivered: ${delivery.undelivered}.` }
   }

@@ -24,23 +24,27 @@ export function hear(view: View, { payload, at }: HookEvent, logger: Logger): St
 }
 
 /**
- * Where an agent's past has led, and how often it was asked the neutral `question` by then. The events are the truth
- * about it, so its states are computed again, and not stored again.
+ * Where an agent's past has led, how often it was asked the neutral `question` by then, and whether that is the newest
+ * prompt of which an event tells. The events are the truth about it, so its states are computed again, and not stored
+ * again.
  */
 export function hearPast(
   past: Iterable<HookEvent>,
   startedAt: number,
   question: string,
   logger: Logger,
-): { view: View; nudges: number } {
+): { view: View; nudges: number; isAsked: boolean } {
   const why = { reason: 'It was taken back.', source: 'supervisor', evidence: '' } as const
   let { view } = move(initialView(startedAt), startedAt, 'opened', why)
   let nudges = 0
+  let isAsked = false
   for (const event of past) {
     view = hear(view, event, logger).view
-    if (event.payload.prompt === question) nudges++
+    if (event.payload.hook_event_name !== 'UserPromptSubmit') continue
+    isAsked = event.payload.prompt === question
+    if (isAsked) nudges++
   }
-  return { view, nudges }
+  return { view, nudges, isAsked }
 }
 
 /** What came while no daemon ran has moved the state: the change that the record lacks, or null. */

@@ -1,5 +1,6 @@
 /** The keys that ccm presses in an agent's window. */
-export type Key = 'Enter' | 'Escape' | 'Up' | 'Down' | '1' | '2' | '3' | '4' | '5' | '6' | '7' | '8' | '9'
+export type Key =
+  'Enter' | 'Escape' | 'Up' | 'Down' | 'C-u' | '1' | '2' | '3' | '4' | '5' | '6' | '7' | '8' | '9'
 
 /** One agent's pane, as the agent's watcher needs it. Every function rejects when tmux does not answer. */
 export type Pane = {

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
-import { type Delivery, deliverText } from './deliver.ts'
+import type { TurnEnd } from '../core/view.ts'
+import { type Delivery, type Typed, deliverText } from './deliver.ts'
 import type { Pane } from './pane.ts'
 
 /** Types texts into one agent, one at a time; they wait for hook events, so nothing may wait for them in turn. */
@@ -12,25 +13,45 @@ export type Sayer = {
   forget: () => void
   /** A text is due or on its way. */
   isBusy: () => boolean
-  /** Types what is due, unless that is being done. What could not be delivered stays due. */
+  /** Types what is due, unless that is being done. What could not be delivered stays due; it is pasted three times at most. */
   say: () => void
 }
 
-/** `prompts` counts what the agent took in; nothing is typed after `over`. */
+/** Each paste may be a bill, and a person may delete one. */
+const PASTES = 3
+
+/**
+ * `prompts` counts what the agent took in; nothing is typed after `over`. `unconfirmed` hears of a text that was sent
+ * with no event that says so, and of how the turn before it had ended.
+ */
 export function createSayer(of: {
   pane: Pane
   prompts: () => number
+  turnEnd: () => TurnEnd | null
+  unconfirmed: (before: TurnEnd | null) => void
   over: AbortSignal
   logger: Logger
 }): Sayer {
-  /** A text that is due, and the way to take it back. */
-  let due: { text: string; moot: AbortController } | null = null
+  /** A text that is due, the way to take it back, and how often it may still be pasted. */
+  let due: { text: string; moot: AbortController; pastes: { left: number } } | null = null
+  const typed: Typed = { left: null }
   let delivering = false
   let deliveries: Promise<unknown> = Promise.resolve()
 
-  function deliver(text: string, moot: AbortSignal = of.over): Promise<Delivery> {
+  async function deliverNext(text: string, pastes: { left: number }, signal: AbortSignal): Promise<Delivery> {
+    const before = of.turnEnd()
+    const { pane, prompts } = of
+    const delivery = await deliverText({ pane, text, prompts, typed, pastes, signal })
+    if (delivery === 'unconfirmed') {
+      of.logger.warn({ code: 'UNCONFIRMED' }, 'a text was sent and no event says that it was accepted')
+      of.unconfirmed(before)
+    }
+    return delivery
+  }
+
+  function deliver(text: string, pastes = { left: 1 }, moot: AbortSignal = of.over): Promise<Delivery> {
     const signal = AbortSignal.any([of.over, moot])
-    const delivery = deliveries.then(() => deliverText({ pane: of.pane, text, prompts: of.prompts, signal }))
+    const delivery = deliveries.then(() => deliverNext(text, pastes, signal))
     deliveries = delivery.catch(() => undefined)
     return delivery
   }
@@ -38,7 +59,7 @@ export function createSayer(of: {
   return {
     deliver: (text) => deliver(text),
     owe(text) {
-      due = { text, moot: new AbortController() }
+      due = { text, moot: new AbortController(), pastes: { left: PASTES } }
     },
     forget() {
       due?.moot.abort()
@@ -48,11 +69,12 @@ export function createSayer(of: {
     say() {
       if (due === null || delivering) return
       delivering = true
-      void deliver(due.text, due.moot.signal)
+      const saying = due
+      void deliver(due.text, due.pastes, due.moot.signal)
         .then((delivery) => {
           delivering = false
-          if (delivery === 'delivered') due = null
-          else of.logger.warn({ code: 'UNDELIVERED' }, delivery.undelivered)
+          if (typeof delivery !== 'string') of.logger.warn({ code: 'UNDELIVERED' }, delivery.undelivered)
+          else if (due === saying) due = null
         })
         .catch((err: unknown) => {
           delivering = false

@@ -38,7 +38,7 @@ export async function readTranscriptEnd(
     lines = await tailOf(place)
     newest = newestOf(lines)
   }
-  if (failure === null && newest.kind !== 'failure') return newest
+  if (failure === null && newest.kind !== 'failure') return { ...newest, prompt: newestPrompt(lines) }
   const reader = createTranscriptReader()
   // An error further up belongs to an earlier turn.
   if (newest.kind === 'failure') for (const line of lines) reader.add(line)
@@ -85,7 +85,9 @@ type Entry = {
   }
 }
 
-function newestOf(lines: string[]): TranscriptEnd | { kind: 'failure' } {
+type Newest = { kind: 'stop'; message: string } | { kind: 'open' } | { kind: 'failure' }
+
+function newestOf(lines: string[]): Newest {
   const texts: string[] = []
   let id: string | undefined
   for (const line of lines.toReversed()) {
@@ -107,6 +109,20 @@ function newestOf(lines: string[]): TranscriptEnd | { kind: 'failure' } {
     texts.unshift(...blocks.flatMap((block) => (block.type === 'text' ? [block.text ?? ''] : [])))
   }
   return id === undefined ? { kind: 'open' } : { kind: 'stop', message: texts.join('\n') }
+}
+
+/** Tool results are written as the user's own entries, too, but hold no text. */
+function newestPrompt(lines: string[]): string {
+  for (const line of lines.toReversed()) {
+    const entry = parse(line)
+    if (entry === null || entry.type !== 'user' || entry.isSidechain === true || entry.isMeta === true)
+      continue
+    const content = entry.message?.content ?? ''
+    const texts = typeof content === 'string' ? [content] : content.map((block) => block.text ?? '')
+    const text = texts.filter((part) => part !== '').join('\n')
+    if (text !== '') return text
+  }
+  return ''
 }
 
 function parse(line: string): Entry | null {

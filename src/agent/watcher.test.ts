@@ -23,8 +23,8 @@ const stop = (message: string, more: HookPayload = {}): HookPayload => ({
   ...more,
 })
 
-/** A watcher over a pane that only remembers; its clock moves by hand. */
-function stage(more: Partial<WatcherOptions> = {}) {
+/** A watcher over a pane that only remembers; its clock moves by hand. `box` tells what an Enter or a paste does. */
+function stage(more: Partial<WatcherOptions> = {}, box: 'keeps' | 'submits' | 'stays empty' = 'keeps') {
   let now = 1_000_000
   let serial = 0
   let screen = busy
@@ -36,9 +36,12 @@ function stage(more: Partial<WatcherOptions> = {}) {
     capture: async () => screen,
     paste: async (text) => {
       typed.push(text)
-      screen = idle(text)
+      if (box !== 'stays empty') screen = idle(text)
     },
-    press: async (key) => void typed.push(key),
+    press: async (key) => {
+      typed.push(key)
+      if (box === 'submits' && key === 'Enter') screen = idle()
+    },
     isAttached: async () => false,
     close: async () => undefined,
   }
@@ -53,7 +56,7 @@ function stage(more: Partial<WatcherOptions> = {}) {
     record: (change) => void changes.push(change),
     answeredInWindow: ({ request, decision }) => void answers.push([request.id, decision]),
     readSession: () => session,
-    readTranscript: async (): Promise<TranscriptEnd> => ({ kind: 'open' }),
+    readTranscript: async (): Promise<TranscriptEnd> => ({ kind: 'open', prompt: '' }),
     readExit: async () => null,
     readSpool: async () => undefined,
     resumed: false,
@@ -178,6 +181,88 @@ describe('the neutral question', () => {
   })
 })
 
+describe('where no event tells that a prompt was accepted', () => {
+  const QUESTION = neutralQuestion(MARKERS)
+  /** Looks once in every tenth of a second, which the clock takes for a whole one. */
+  async function lookUntilEnd(
+    { look, pass, watcher }: ReturnType<typeof stage>,
+    ticks = 350,
+  ): Promise<AgentEnd | null> {
+    for (let tick = 0; tick < ticks; tick++) {
+      look()
+      pass(1000)
+      const end = await Promise.race([
+        watcher.over,
+        new Promise<null>((resolve) => setTimeout(resolve, 100, null)),
+      ])
+      if (end !== null) return end
+    }
+    return null
+  }
+
+  test.concurrent(
+    'the question is sent once, and the transcript decides',
+    async () => {
+      const lost = stage(
+        { readTranscript: async () => ({ kind: 'stop', message: 'Yes.\n[DONE]', prompt: QUESTION }) },
+        'submits',
+      )
+      lost.show(idle())
+      lost.says('idle')
+      lost.hear(PROMPT, stop('I did it.'))
+      expect(await lookUntilEnd(lost)).toMatchObject({ outcome: 'succeeded' })
+      expect(lost.typed).toEqual([QUESTION, 'Enter'])
+      expect(lost.changes.at(-1)).toMatchObject({ to: 'complete', source: 'transcript' })
+    },
+    60_000,
+  )
+
+  test.concurrent(
+    'an agent that works on it gets no second one',
+    async ({ expect }) => {
+      const working = stage({}, 'submits')
+      working.show(idle())
+      working.hear(PROMPT, stop('I did it.'))
+      await expect.poll(() => working.typed).toEqual([QUESTION, 'Enter'])
+      working.says('busy')
+      expect(await lookUntilEnd(working, 200)).toBe(null)
+      expect(working.typed).toEqual([QUESTION, 'Enter'])
+      expect(working.watcher.view()).toMatchObject({ state: 'working', turnEnd: null })
+    },
+    60_000,
+  )
+
+  test.concurrent(
+    'a paste that never shows is tried three times, and then the transcript decides',
+    async () => {
+      const deaf = stage(
+        { readTranscript: async () => ({ kind: 'stop', message: 'I did it.', prompt: 'go' }) },
+        'stays empty',
+      )
+      deaf.show(idle())
+      deaf.says('idle')
+      deaf.hear(PROMPT, stop('I did it.'))
+      expect(await lookUntilEnd(deaf)).toMatchObject({ kind: 'unmarked' })
+      expect(deaf.typed).toEqual([QUESTION, QUESTION, QUESTION])
+    },
+    60_000,
+  )
+
+  test.concurrent(
+    'an answer by text counts as sent, and the wait is over',
+    async ({ expect }) => {
+      const asked = stage({}, 'submits')
+      asked.show(idle())
+      asked.hear(PROMPT, stop('Which port?'))
+      await expect.poll(() => asked.watcher.view().state).toBe('waiting')
+      expect(await asked.watcher.answers.send('4000', null)).toBe('done')
+      await expect.poll(() => asked.watcher.view()).toMatchObject({ state: 'working', turnEnd: null })
+      expect(asked.typed).toEqual(['4000', 'Enter'])
+    },
+    60_000,
+  )
+})
+
 test('a turn that was interrupted in the window refused what was asked, with no event that says so', async () => {
   const { watcher, hear, look, answers, settled, pass, show, says } = stage()
   const request = { hook_event_name: 'PermissionRequest', tool_name: 'Bash', tool_input: { command: 'ls' } }
@@ -211,6 +296,24 @@ test('an answer in the window that could not be stored is stored with the next n
   hear({ hook_event_name: 'PreToolUse', ...tool })
   await settled()
   expect(stored).toEqual([2])
+})
+
+test('a resumed agent that is asked whether to resume waits for a person, and nothing is typed', async () => {
+  const { watcher, look, typed, settled, pass, show, says } = stage({ resumed: true })
+  show(
+    `${RULE}\n  Resume this conversation?\n\n  It is long.\n\n  ❯ 1. Resume\n    2. Start a new conversation\n\n  Enter to confirm · Esc to resume\n`,
+  )
+  for (const status of ['waiting', null] as const) {
+    says(status)
+    look()
+    await settled()
+    pass(3000)
+  }
+  look()
+  await settled()
+  expect(watcher.view()).toMatchObject({ state: 'waiting', waitKind: 'dialog' })
+  expect(watcher.answers.pending()).toMatchObject({ options: ['Resume', 'Start a new conversation'] })
+  expect(typed).toEqual([])
 })
 
 describe('deadlines', () => {
@@ -346,6 +449,21 @@ describe('faults', () => {
     })
     expect(await asked.ended()).toMatchObject({ outcome: 'failed_permanent', kind: 'unmarked' })
     expect(asked.typed).toEqual([])
+    // Killed between the Enter and the event: only the transcript knows of it.
+    const unheard = stage(
+      {
+        taken: { past: past(PROMPT, stop('Well.')), busyMs: 0, stored: STORED },
+        readTranscript: async () => ({ kind: 'stop', message: '[DONE]', prompt: neutralQuestion(MARKERS) }),
+      },
+      'submits',
+    )
+    unheard.show(idle())
+    expect(await unheard.ended()).toMatchObject({ outcome: 'succeeded' })
+    expect(unheard.typed).toEqual([])
+    // Killed before the Enter: the text is not sent twice, and not left.
+    const left = stage({ taken: { past: past(PROMPT, stop('Well.')), busyMs: 0, stored: STORED } }, 'submits')
+    left.show(idle(neutralQuestion(MARKERS)))
+    await expect.poll(() => left.typed).toEqual(['Enter'])
     // The record says what came while nobody watched.
     const request = { hook_event_name: 'PermissionRequest', tool_name: 'Bash', tool_input: { command: 'ls' } }
     const waits = stage({ taken: { past: past(PROMPT, request), busyMs: 0, stored: STORED } })

@@ -8,7 +8,7 @@ import type { HookEvent } from '../core/hook-event.ts'
 import type { WindowAnswer } from '../core/permission-request.ts'
 import { readEnding, type Markers } from '../core/marker.ts'
 import { initialView, type Change, type TurnEnd, type View } from '../core/view.ts'
-import { onAnswered, onUnanswered } from '../core/watch.ts'
+import { onAnswered, onUnanswered, onUnconfirmed } from '../core/watch.ts'
 import {
   endOfDone,
   endOfFailure,
@@ -89,7 +89,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
   const inWindow = createWindowAnswers(options.answeredInWindow)
   const known =
     options.taken === null
-      ? { view: initialView(options.startedAt), nudges: 0 }
+      ? { view: initialView(options.startedAt), nudges: 0, isAsked: false }
       : hearPast(inWindow.heard(options.taken.past), options.startedAt, neutralQuestion(markers), logger)
   const belief = createBelief(known.view, clock, options.record, () => answers.follow())
   const { view } = belief
@@ -239,6 +239,19 @@ export function createWatcher(options: WatcherOptions): Watcher {
     }
   }
 
+  // The daemon before this one was killed just after it had asked, and no event says so: what ended is the turn before.
+  async function hearUnheard(): Promise<void> {
+    const { turnEnd } = view()
+    if (turnEnd?.kind !== 'stop' || known.isAsked) return
+    const end = await options.readTranscript(null)
+    if (end.kind === 'failure' || !end.prompt.includes(neutralQuestion(markers))) return
+    nudges++
+    told = 'transcript'
+    belief.correct({
+      turnEnd: end.kind === 'open' ? null : { kind: 'stop', message: end.message, background: [] },
+    })
+  }
+
   async function gone(at: Look): Promise<void> {
     const status = await options.readExit()
     // It may have said how its work ended just before.
@@ -275,7 +288,15 @@ export function createWatcher(options: WatcherOptions): Watcher {
     }
   }
 
-  const sayer = createSayer({ pane, prompts: () => view().prompts, over: stop.signal, logger })
+  const sayer = createSayer({
+    pane,
+    prompts: () => view().prompts,
+    turnEnd: () => view().turnEnd,
+    unconfirmed: (before) =>
+      post(() => understand(async () => belief.apply(onUnconfirmed(view(), before, clock())))),
+    over: stop.signal,
+    logger,
+  })
   const answers = createAnswers({
     pane,
     view,
@@ -296,6 +317,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
       understand(async () => {
         const change = changeSince(stored, view())
         if (change !== null) options.record(change)
+        await hearUnheard()
       }),
     )
   }

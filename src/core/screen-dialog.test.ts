@@ -24,6 +24,19 @@ describe('a dialog', () => {
     })
   })
 
+  // Drawn by hand from the program's own words: only a subscription's old session brings it.
+  test.each(['  ❯ 1. Resume\n    2. Start a new conversation', '  ❯ Resume\n    Start a new conversation'])(
+    'about an old session is a person’s to answer: %s',
+    (options) => {
+      const text = `  Resume this conversation?\n\n  This conversation has been inactive for 3h 12m and is 182.4k tokens long.\n\n${options}\n\n  Enter to confirm · Esc to resume\n`
+      expect(readScreen(`${LOGO}\n${RULE}\n${text}`)).toMatchObject({
+        kind: 'waiting',
+        composer: null,
+        dialog: { kind: 'other', options: ['Resume', 'Start a new conversation'], selected: 0 },
+      })
+    },
+  )
+
   test('whose top has scrolled away is told by what the client draws around it', () => {
     const clipped = PERMISSION.split('\n').slice(4).join('\n')
     expect(readScreen(`${clipped}\n`)).toMatchObject({

@@ -125,6 +125,16 @@ export function onUnanswered(view: View, ask: Ask, at: number): Step {
   return move(view, at, 'asked', { reason, source: 'supervisor', evidence: '', waitKind })
 }
 
+/**
+ * Takes in that a text was sent and no event says that it was accepted. The turn whose end was `before` is past; that
+ * of a newer turn, of which an event did come, stays.
+ */
+export function onUnconfirmed(view: View, before: TurnEnd | null, at: number): Step {
+  const turnEnd = view.turnEnd === before ? null : view.turnEnd
+  const reason = 'A text was sent to it; no event says that it was accepted.'
+  return move({ ...view, asks: [], turnEnd }, at, 'active', { reason, source: 'supervisor', evidence: '' })
+}
+
 /** A turn that is over waits for no dialog, even where the answer to it was never heard of. */
 function endOfTurn(view: View, active: (view: View, reason: string) => Step): Step {
   return view.state === 'waiting' ? active(view, 'Its turn ended.') : { view, change: null }

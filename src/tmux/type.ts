@@ -7,7 +7,23 @@ import { checkPaneId } from './pane.ts'
 import { quoteFormat } from './quote.ts'
 
 /** The keys that ccm presses, by tmux's names. */
-const KEYS = ['Enter', 'Escape', 'Up', 'Down', 'Tab', '1', '2', '3', '4', '5', '6', '7', '8', '9'] as const
+const KEYS = [
+  'Enter',
+  'Escape',
+  'Up',
+  'Down',
+  'Tab',
+  'C-u',
+  '1',
+  '2',
+  '3',
+  '4',
+  '5',
+  '6',
+  '7',
+  '8',
+  '9',
+] as const
 export type Key = (typeof KEYS)[number]
 
 /** The most that one paste may hold, in bytes of UTF-8. */
