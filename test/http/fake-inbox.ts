@@ -12,7 +12,12 @@ export function createFakeInbox(entries: InboxEntry[] = []): AppDeps['inbox'] {
     return entry === null ? null : Object.assign(entry, changes)
   }
   return {
-    list: async ({ state }) => entries.filter((entry) => state === null || entry.state === state),
+    list: async ({ state, projects = null }) =>
+      entries.filter(
+        (entry) =>
+          (state === null || entry.state === state) &&
+          (projects === null || projects.includes(entry.project)),
+      ),
     get: async (id) => of(id),
     approve: async (id, decidedBy) => change(id, { state: 'pending', decidedBy }),
     refuse: async (id, decidedBy, reason) => change(id, { state: 'refused', decidedBy, reason }),
