@@ -76,14 +76,15 @@ test.concurrent(
         if (!late.isHeld) return
         const { text } = box
         box.text = ''
-        setTimeout(() => (box.text = text), 6000)
+        setTimeout(() => (box.text += text), 6000)
       },
       onEnter: () => accept() > -1,
     })
     expect(await sayer.deliver('late')).toMatchObject({ undelivered: expect.stringContaining('not appear') })
     late.isHeld = false
     expect(await sayer.deliver('next')).toBe('delivered')
-    expect({ sent, pastes: pastes() }).toEqual({ sent: ['next'], pastes: 2 })
+    await new Promise((resolve) => setTimeout(resolve, 2000))
+    expect({ sent, pastes: pastes(), left: box.text }).toEqual({ sent: ['next'], pastes: 2, left: '' })
   },
   LIMIT_MS,
 )
