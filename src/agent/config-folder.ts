@@ -10,8 +10,9 @@ import { join } from 'node:path'
  * theme picker and a connection check that ignores ANTHROPIC_BASE_URL, `hasTrustDialogAccepted` the trust
  * dialog (of the exact folder or its git top level: a parent's trust stops at a repository's border),
  * `hasClaudeMdExternalIncludesWarningShown` the one about a CLAUDE.md that imports files from outside the
- * project (they stay outside, as without an answer), and `customApiKeyResponses` the question about a key in
- * the environment (it names its last 20 characters).
+ * project (they stay outside, as without an answer), `customApiKeyResponses` the question about a key in
+ * the environment (it names its last 20 characters), and `resumeReturnDismissed` the one whether an old session is to
+ * be resumed or a new one begun (read in the program, not measured: it is asked of subscriptions only).
  */
 export function seedConfigFolder(
   folder: string,
@@ -23,6 +24,7 @@ export function seedConfigFolder(
   const project = { hasTrustDialogAccepted: true, hasClaudeMdExternalIncludesWarningShown: true }
   const settings = {
     hasCompletedOnboarding: true,
+    resumeReturnDismissed: true,
     projects: Object.fromEntries(options.trusted.map((dir) => [dir, project])),
     ...(options.apiKey === undefined
       ? {}
