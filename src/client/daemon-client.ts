@@ -1,6 +1,7 @@
 import { CcmError, type ErrorCode } from '../core/errors.ts'
 import type { TaskSort } from '../core/task-list.ts'
 import type { TaskStatus } from '../core/task.ts'
+import type { BroadcastBody, BroadcastJson } from '../protocol/answer.ts'
 import type { AuditJson } from '../protocol/audit.ts'
 import type { WorkerJson } from '../protocol/fleet.ts'
 import type { IncidentJson } from '../protocol/incident.ts'
@@ -68,6 +69,8 @@ export type DaemonClient = {
   approve: (id: string, ask?: string) => Promise<TaskJson>
   deny: (id: string, reason?: string, ask?: string) => Promise<TaskJson>
   send: (id: string, text: string, ask?: string) => Promise<TaskJson>
+  /** To every agent that works or waits; tells of each whether it was delivered. */
+  sendToAll: (body: BroadcastBody) => Promise<BroadcastJson>
   projects: () => Promise<ProjectJson[]>
   project: (name: string) => Promise<ProjectJson>
   addProject: (project: { dir: string; name?: string; trust?: boolean }) => Promise<ProjectJson>
@@ -203,6 +206,7 @@ export function createDaemonClient(daemon: { baseUrl: string; token: string; fet
     approve: (id, ask) => post(`${taskPath(id)}/approve`, { ask }),
     deny: (id, reason, ask) => post(`${taskPath(id)}/deny`, { reason, ask }),
     send: (id, text, ask) => post(`${taskPath(id)}/send`, { text, ask }),
+    sendToAll: (body) => post('/api/agents/send', body),
     projects: () => list('/api/projects', ALL),
     addProject: (project) => post('/api/projects', project),
     project: (name) => get(projectPath(name)),

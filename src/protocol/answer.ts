@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ProjectName } from './project.ts'
 
 /** What a waiting agent wants to know, for `ccm show` and for whoever answers. */
 export const PendingQuestion = z
@@ -23,6 +24,33 @@ const ask = z.string().max(64).optional()
 export const ApproveBody = z.strictObject({ ask })
 /** Body of `POST /api/tasks/:id/deny`. */
 export const DenyBody = z.strictObject({ ask, reason: z.string().max(10_000).optional() })
+const BROADCAST_MAX_BYTES = 10 * 1024
+
+/** Body of `POST /api/agents/send`: to every agent that works or waits, or to those of one project. */
+export const BroadcastBody = z.strictObject({
+  text: z
+    .string()
+    .min(1)
+    .refine((text) => new TextEncoder().encode(text).length <= BROADCAST_MAX_BYTES, {
+      message: `must have at most ${BROADCAST_MAX_BYTES} bytes`,
+    }),
+  project: ProjectName.optional(),
+})
+export type BroadcastBody = z.input<typeof BroadcastBody>
+
+/** What became of it for each agent; `reason` where it was not delivered. */
+export const BroadcastJson = z.object({
+  results: z.array(
+    z.object({
+      task_id: z.string(),
+      project: z.string(),
+      delivered: z.boolean(),
+      reason: z.string().nullable(),
+    }),
+  ),
+})
+export type BroadcastJson = z.output<typeof BroadcastJson>
+
 /** Body of `POST /api/tasks/:id/send`. */
 export const SendBody = z.strictObject({
   ask,

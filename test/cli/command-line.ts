@@ -165,7 +165,7 @@ export async function serveDaemon(
     idempotency: createIdempotencyInMemory(),
     worker: 'local',
     rightsOf: () => ({ permissionMode: 'acceptEdits', allowedTools: ['Bash(npm test:*)'] }),
-    agents: async () => [],
+    agents: async () => [...tasks.values()].filter(({ task }) => task.status === 'running'),
     workers: async () => [
       { ...WORKER, id: 'local' },
       { ...WORKER, id: 'other', draining: true },

@@ -163,6 +163,30 @@ test('approve, deny and send settle a question; without one they exit 1 and say 
   expect(stderr).toContain('not waiting')
 })
 
+test('send --all tells each agent that works or waits, and of each whether it got it', async () => {
+  const daemon = await serveDaemon()
+  const ccm = (...argv: string[]) => createCommandLine(daemon.home).ccm('send', ...argv)
+  expect(await ccm('--all', 'Commit.')).toMatchObject({ code: 0, stdout: 'No agent works or waits.\n' })
+  daemon.agent('t1', 'waiting', 'asks', {
+    id: 'ask1',
+    kind: 'question',
+    tool: null,
+    detail: 'Which?',
+    options: [],
+  })
+  daemon.agent('t2', 'working', 'works')
+  const { code, stdout } = await ccm('--all', 'Commit.', '--project', 'app', '--yes')
+  expect(code).toBe(1)
+  expect(stdout).toMatch(/^Sent to task t1 \(app\)\.\nNot sent to task t2 \(app\): .+\n$/)
+  expect(daemon.calls).toEqual([
+    ['send', 't1', 'Commit.'],
+    ['send', 't2', 'Commit.'],
+  ])
+  expect((await ccm('--all', 't1', 'Commit.')).code).toBe(2)
+  expect((await ccm('t1')).code).toBe(2)
+  expect((await ccm('t1', 'Commit.', '--yes')).code).toBe(2)
+})
+
 test('retry puts a failed task back, and says why another cannot be', async () => {
   const daemon = await serveDaemon()
   daemon.move('t1', { status: 'failed', error: 'It crashed.' })

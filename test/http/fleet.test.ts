@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { createApp } from './checked-app.ts'
-import type { AppDeps } from '../../src/http/deps.ts'
-import { createFakeDaemon, rightful } from './fake-daemon.ts'
+import type { AnswerReply, AppDeps } from '../../src/http/deps.ts'
+import type { BroadcastJson } from '../../src/protocol/answer.ts'
+import { createFakeDaemon, rightful, taskView } from './fake-daemon.ts'
 
 function start(overrides: Partial<AppDeps> = {}) {
   const daemon = createFakeDaemon(overrides)
@@ -129,4 +130,58 @@ test('what is counted for a key of some projects is counted to the end', async (
   for (let count = 0; count < 2001; count++) addTask(`t${count}`, { project: count === 7 ? 'other' : 'app' })
   const { body } = await ask('GET', '/api/systems', undefined, 'read-key')
   expect(body).toEqual([{ id: 'local', queued: 2000, running: 0 }])
+})
+
+test('a text goes to every agent that the key may enter; of each it is told whether it got it and why not', async () => {
+  const { deps } = createFakeDaemon()
+  await deps.projects.add({ dir: '/other', name: 'other', trust: true })
+  const replies: Record<string, AnswerReply | Error> = {
+    works: 'done',
+    asks: { refused: 'It waits for a permission.' },
+    begins: 'not_waiting',
+    breaks: new Error('no tmux'),
+    theirs: 'done',
+  }
+  const project = (id: string) => (id === 'theirs' ? 'other' : 'app')
+  deps.agents = async () => Object.keys(replies).map((id) => taskView(id, { project: project(id) }))
+  const sent: unknown[][] = []
+  deps.tasks.send = async (...call) => {
+    sent.push(call)
+    const reply = replies[call[0]]
+    if (reply === undefined || reply instanceof Error) throw reply ?? new Error('unknown')
+    return reply
+  }
+  const app = createApp(deps)
+  const post = async (body: object, key = 'right-token') => {
+    const headers = rightful({ 'content-type': 'application/json', authorization: `Bearer ${key}` })
+    const reply = await app.request('/api/agents/send', {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(body),
+    })
+    return { status: reply.status, body: (await reply.json()) as BroadcastJson & { field?: string } }
+  }
+  const text = 'Commit what you have.'
+  const { body } = await post({ text, project: 'app' })
+  expect(body.results.map(({ task_id, delivered, reason }) => [task_id, delivered, reason])).toEqual([
+    ['works', true, null],
+    ['asks', false, 'It waits for a permission.'],
+    ['begins', false, expect.stringContaining('takes no text now')],
+    ['breaks', false, expect.stringContaining('the log says why')],
+  ])
+  expect(sent.map(([id, said, ask]) => [id, said, ask])).toContainEqual(['works', text, null])
+  expect((await post({ text })).body.results).toHaveLength(5)
+  sent.length = 0
+  const ours = await post({ text }, 'operate-key')
+  expect(ours.body.results.map(({ task_id }) => task_id)).not.toContain('theirs')
+  expect(sent.map(([id]) => id)).not.toContain('theirs')
+  expect((await post({ text, project: 'other' }, 'operate-key')).status).toBe(404)
+  expect((await post({ text }, 'write-key')).status).toBe(403)
+  sent.length = 0
+  // 10 KiB in bytes, whatever JSON makes of them; more is refused before anything is sent.
+  expect((await post({ text: '\u0001'.repeat(10_240) })).status).toBe(200)
+  sent.length = 0
+  expect(await post({ text: 'é'.repeat(5121) })).toMatchObject({ status: 400, body: { field: 'text' } })
+  expect((await post({ text: 'x'.repeat(70_000) })).status).toBe(413)
+  expect(sent).toEqual([])
 })

@@ -311,7 +311,9 @@ test('/ccm cancel ends what came from that issue, for those who may write only',
   // What was asked for and ended is in the audit log, the stranger's try is not.
   expect(
     audits.map(({ kind, who, target, project, status }) => [kind, who, target, project, status]),
-  ).toEqual([202, 202, 202].map((status) => ['github', 'Codertocat', 'Codertocat/Hello-World#1', 'app', status]))
+  ).toEqual(
+    [202, 202, 202].map((status) => ['github', 'Codertocat', 'Codertocat/Hello-World#1', 'app', status]),
+  )
 })
 
 test('the first rule that matches decides: repository, event, action, label, association and branch', async () => {

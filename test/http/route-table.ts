@@ -100,6 +100,8 @@ export const ROUTES: Row[] = [
   ['GET', '/api/audit', 'admin', {}, 200, 403],
   ['GET', '/metrics', 'loopback', { headers: proxied }, 200, 403],
   ['GET', '/api/agents', 'read', {}, 200, OWN_PROJECT],
+  ['POST', '/api/agents/send', 'operate', { body: { text: 'hi' } }, 200, OWN_PROJECT],
+  ['POST', '/api/agents/send', 'operate', { body: { text: 'hi', project: 'app' } }, 200, 404],
   ['GET', '/api/systems', 'read', {}, 200, /"queued":1/],
   ['GET', '/api/workers', 'read', {}, 200, /"app":"\/app"/],
   ['GET', '/api/usage', 'read', { query: '?project=app' }, 200, 404],

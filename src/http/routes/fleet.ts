@@ -14,14 +14,16 @@ import {
   WorkerJson,
   UsageJson,
 } from '../../protocol/fleet.ts'
+import { BroadcastBody, BroadcastJson } from '../../protocol/answer.ts'
 import { NewTaskBody } from '../../protocol/new-task.ts'
 import type { Worker } from '../../core/worker.ts'
-import { CcmError } from '../../core/errors.ts'
+import { CcmError, messageOf } from '../../core/errors.ts'
 import type { AppDeps, TaskView } from '../deps.ts'
 import { countOwn } from '../own-counts.ts'
 import { pageOf, type Ranks } from '../page.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
+import { checkProject } from './projects.ts'
 import { toRequest } from './new-task.ts'
 import type { Route } from './route.ts'
 import { findTask, notFound } from './task-id.ts'
@@ -29,6 +31,8 @@ import { findTask, notFound } from './task-id.ts'
 /** How long a spawn waits for the agent's window. */
 const SPAWN_WAIT_MS = 10_000
 const LOOK_MS = 50
+/** All get the text at once, each as soon as its input box is free. */
+const BROADCAST_MS = 55_000
 
 const AGENT_RANKS: Ranks<TaskView> = {
   started_at: ({ task }) => task.startedAt,
@@ -54,6 +58,32 @@ export function fleetRoutes(deps: AppDeps): Route[] {
         )
         const page = pageOf(context, agents, asked, AGENT_RANKS, ({ task }) => task.id)
         return context.json(page.map(toAgentJson))
+      },
+    },
+    {
+      method: 'POST',
+      path: '/api/agents/send',
+      access: 'operate',
+      about: 'Send one text to every agent that works or waits, as POST /api/tasks/:id/send does to one.',
+      body: BroadcastBody,
+      reply: BroadcastJson,
+      // A text of 10 KiB fits even when JSON escapes each byte of it.
+      maxBytes: 64 * 1024,
+      timeoutMs: BROADCAST_MS,
+      async handle(context) {
+        const { text, project } = parseInput(BroadcastBody, await readBody(context))
+        await checkProject(deps, context, project)
+        const principal = context.get('principal')
+        const agents = (await deps.agents()).filter(
+          ({ task }) => mayEnter(principal, task.project) && (project ?? task.project) === task.project,
+        )
+        const results = await Promise.all(
+          agents.map(async ({ task }) => {
+            const reason = await whyNotSent(deps, task.id, text)
+            return { task_id: task.id, project: task.project, delivered: reason === null, reason }
+          }),
+        )
+        return context.json({ results } satisfies BroadcastJson)
       },
     },
     {
@@ -180,6 +210,19 @@ async function waitForWindow(deps: AppDeps, view: TaskView): Promise<SpawnedJson
     if (agent.window !== null || isOver || deps.clock() >= until)
       return { task: task.id, attempt: task.attempt, window: agent.window, status: task.status }
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+  }
+}
+
+/** Why the agent of this task did not get the text; null: it did. */
+async function whyNotSent(deps: AppDeps, taskId: string, text: string): Promise<string | null> {
+  try {
+    const reply = await deps.tasks.send(taskId, text, null)
+    if (reply === 'done') return null
+    if (reply === 'unknown') return 'It is over.'
+    return reply === 'not_waiting' ? 'It takes no text now: it begins or ends.' : reply.refused
+  } catch (error) {
+    if (!(error instanceof CcmError)) deps.logger.error({ err: error, taskId }, 'a text could not be sent')
+    return error instanceof CcmError ? messageOf(error) : 'It could not be sent; the log says why.'
   }
 }
 
