@@ -7,15 +7,12 @@ import { isQuietlyIdle, onSeen } from '../core/doubt.ts'
 import type { HookEvent } from '../core/hook-event.ts'
 import type { WindowAnswer } from '../core/permission-request.ts'
 import { readEnding, type Markers } from '../core/marker.ts'
-import { initialView, type Change, type TurnEnd, type View } from '../core/view.ts'
+import { initialView, type Change, type View } from '../core/view.ts'
 import { onAnswered, onUnanswered, onUnconfirmed } from '../core/watch.ts'
 import {
   endOfDone,
-  endOfFailure,
   endOfGone,
   endOfTime,
-  LIMITED,
-  meaningOf,
   type AgentEnd,
   type ReadEnd,
   type TranscriptEnd,
@@ -28,7 +25,8 @@ import { createLookClock, createShown, type Look } from './look.ts'
 import type { Pane } from './pane.ts'
 import { neutralQuestion } from './prompt.ts'
 import { createSayer } from './sayer.ts'
-import { isIdleSoon, type SessionStatus } from './session-file.ts'
+import type { SessionStatus } from './session-file.ts'
+import { createTurnJudge } from './turn-judge.ts'
 import { createWindowAnswers, type WindowAnswers } from './window-answers.ts'
 
 export type WatcherOptions = {
@@ -94,10 +92,6 @@ export function createWatcher(options: WatcherOptions): Watcher {
   const belief = createBelief(known.view, clock, options.record, () => answers.follow())
   const { view } = belief
   let busyMs = options.taken?.busyMs ?? 0
-  let { nudges } = known
-  let lastMessage = ''
-  /** Where the newest end of a turn was read. */
-  let told: EvidenceSource = 'hook'
   let queue: Promise<void> = Promise.resolve()
   /** Hook events that came and were not applied yet; each leaves only after its change was stored. */
   const news: HookEvent[] = []
@@ -118,12 +112,12 @@ export function createWatcher(options: WatcherOptions): Watcher {
     applyNews()
     await work()
     inWindow.flush()
-    if (!stop.signal.aborted) await decide()
+    if (!stop.signal.aborted) await judge.decide()
   }
 
   function applyNews(): void {
     for (let event = news[0]; event !== undefined; event = news[0]) {
-      told = 'hook'
+      judge.heard()
       // Whatever was due to be said was about the turn before.
       if (event.payload.hook_event_name === 'UserPromptSubmit') sayer.forget()
       belief.apply(atWork(() => hear(view(), event, logger)))
@@ -142,48 +136,6 @@ export function createWatcher(options: WatcherOptions): Watcher {
   function conclude({ cue, reason, evidence, end }: ReadEnd<Cue>, source: EvidenceSource): void {
     belief.move(cue, reason, evidence, { source })
     finish(end)
-  }
-
-  // What the end of a turn means. Runs after every piece of news.
-  async function decide(): Promise<void> {
-    const { turnEnd } = view()
-    if (view().state === 'limited') return decideFailure(await options.readTranscript(null), LIMITED)
-    if (turnEnd === null || isOver(view().state)) return
-    if (turnEnd.kind === 'failure') return decideFailure(await options.readTranscript(turnEnd), turnEnd)
-    if (sayer.isBusy() || view().state === 'waiting') return
-    if (turnEnd.background.length > 0) {
-      // Done, or neither: it wakes by itself when its background work ends. Anything else is for now.
-      const { kind } = readEnding(turnEnd.message, markers)
-      return kind === 'error' || kind === 'asks' ? decideMessage(turnEnd.message) : undefined
-    }
-    if (!(await isIdleSoon(options.readSession))) {
-      // A Stop hook of the user's own made the agent go on; its next Stop will tell.
-      return belief.correct({ turnEnd: null })
-    }
-    let { message } = turnEnd
-    if (message === '') {
-      const fromTranscript = await options.readTranscript(null)
-      if (fromTranscript.kind === 'stop') message = fromTranscript.message
-    }
-    decideMessage(message)
-  }
-
-  function decideMessage(message: string): void {
-    lastMessage = message
-    const meaning = meaningOf(message, markers, nudges < markers.nudges)
-    if (meaning === 'unmarked') {
-      nudges++
-      sayer.owe(neutralQuestion(markers))
-      sayer.say()
-    } else if ('asks' in meaning) {
-      belief.move('asked', meaning.asks, message.slice(-600), { waitKind: 'question', source: told })
-    } else conclude(meaning, told)
-  }
-
-  function decideFailure(transcript: TranscriptEnd, turnEnd: TurnEnd & { kind: 'failure' }): void {
-    const { message, ...end } = endOfFailure(transcript, turnEnd, shown.screen(), clock())
-    lastMessage = message
-    conclude(end, told)
   }
 
   async function look(at: Look): Promise<void> {
@@ -217,39 +169,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     }
     const isPast = options.resumed && view().prompts === 0 && seen.kind !== 'waiting'
     if (!isPast) belief.apply(onSeen(view(), seen, at.at))
-    if (isQuietlyIdle(view(), at.at)) await decideQuietEnd()
-  }
-
-  // Idle, and no hook said why: Escape was pressed in the window, or a Stop was lost.
-  async function decideQuietEnd(): Promise<void> {
-    const end = await options.readTranscript(null)
-    told = 'transcript'
-    belief.correct({ doubt: null })
-    if (end.kind === 'stop') {
-      const turnEnd = { kind: 'stop' as const, message: end.message, background: [] }
-      belief.correct({ asks: [], openTools: [], turnEnd })
-    } else if (end.kind === 'failure') {
-      belief.correct({ turnEnd: { kind: 'failure', error: end.error, message: end.message } })
-    } else if (view().prompts > 0) {
-      belief.correct({ asks: [], openTools: [] })
-      inWindow.interrupted()
-      const reason = 'Its turn was interrupted in the window; send a text to go on.'
-      const evidence = shown.screen().slice(-600)
-      belief.move('asked', reason, evidence, { waitKind: 'dialog', source: 'screen' })
-    }
-  }
-
-  // The daemon before this one was killed just after it had asked, and no event says so: what ended is the turn before.
-  async function hearUnheard(): Promise<void> {
-    const { turnEnd } = view()
-    if (turnEnd?.kind !== 'stop' || known.isAsked) return
-    const end = await options.readTranscript(null)
-    if (end.kind === 'failure' || !end.prompt.includes(neutralQuestion(markers))) return
-    nudges++
-    told = 'transcript'
-    belief.correct({
-      turnEnd: end.kind === 'open' ? null : { kind: 'stop', message: end.message, background: [] },
-    })
+    if (isQuietlyIdle(view(), at.at)) await judge.decideQuietEnd()
   }
 
   async function gone(at: Look): Promise<void> {
@@ -258,7 +178,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     await options.readSpool()
     applyNews()
     inWindow.flush()
-    await decide()
+    await judge.decide()
     if (stop.signal.aborted) return
     const known = {
       fenced: options.fenced?.() === true,
@@ -276,10 +196,9 @@ export function createWatcher(options: WatcherOptions): Watcher {
     if (sentence === null || isOver(view().state)) return
     if (turnEnd?.kind === 'stop' && said === 'done') {
       // It said it is done and only a background process, a development server say, is left.
-      lastMessage = turnEnd.message
-      return conclude(endOfDone(turnEnd.message), told)
+      return conclude(endOfDone(turnEnd.message), judge.told())
     }
-    const late = endOfTime(sentence, lastMessage, shown.screen())
+    const late = endOfTime(sentence, judge.lastMessage(), shown.screen())
     try {
       conclude(late, 'supervisor')
     } finally {
@@ -296,6 +215,15 @@ export function createWatcher(options: WatcherOptions): Watcher {
       post(() => understand(async () => belief.apply(onUnconfirmed(view(), before, clock())))),
     over: stop.signal,
     logger,
+  })
+  const judge = createTurnJudge(options, {
+    nudges: known.nudges,
+    isAsked: known.isAsked,
+    belief,
+    sayer,
+    screen: shown.screen,
+    interrupted: inWindow.interrupted,
+    conclude,
   })
   const answers = createAnswers({
     pane,
@@ -317,7 +245,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
       understand(async () => {
         const change = changeSince(stored, view())
         if (change !== null) options.record(change)
-        await hearUnheard()
+        await judge.hearUnheard()
       }),
     )
   }
