@@ -3,7 +3,7 @@ import { countsOfShared, createQueueCounts } from '../queue/counts.ts'
 import type { Database } from '../store/database.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
 import type { MetricSources } from './metric-table.ts'
-import type { ChosenQueue } from './queue-choice.ts'
+import type { ChosenQueue } from './chosen-queue.ts'
 import type { Stores } from './stores.ts'
 
 /** What a scrape looks up, of the parts of a running daemon. */
