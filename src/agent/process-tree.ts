@@ -1,6 +1,7 @@
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { execa } from 'execa'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readOfProcess } from './proc.ts'
 import { killScope, scopeName, scopePathOf } from './scope.ts'
 
 /** Which processes belong to an attempt. */
@@ -40,16 +41,26 @@ export async function treeOf(tree: TreeOf): Promise<number[]> {
 
 /** One look may miss a process that its parent starts, or that runs `exec`, at that very moment. */
 const EMPTY_LOOKS = 3
+/** After a look that failed. */
+const LOOK_AGAIN_MS = 50
 
 /**
  * Kills the whole tree with SIGKILL and returns when none of it is left, or after `limitMs` with the pids
  * that would not go. Repeats until several looks found nothing: a process may fork between look and kill.
+ * Throws where until then no look was possible (EMFILE, say): what cannot be seen may live.
  */
 export async function killTree(tree: TreeOf, limitMs = 5000): Promise<number[]> {
   const until = performance.now() + limitMs
   const killed = new Set<number>()
   for (let empty = 0; ;) {
-    const pids = await treeOf(tree)
+    const pids = await treeOf(tree).catch((error: unknown) => {
+      if (performance.now() > until) throw error
+      return null
+    })
+    if (pids === null) {
+      await sleep(LOOK_AGAIN_MS)
+      continue
+    }
     if (pids.length === 0 && ++empty === EMPTY_LOOKS) return []
     if (pids.length > 0) empty = 0
     if (pids.length > 0 && performance.now() > until) return pids
@@ -90,16 +101,20 @@ export function sendSignal(pid: number, signal: NodeJS.Signals | 0): boolean {
 
 /** When a process started, in clock ticks since the machine did, as text; null where /proc does not tell. */
 export function startOf(pid: number): string | null {
-  const stat = readProc(`/proc/${pid}/stat`)
-  // The 22nd field, the 20th after the name.
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
+  try {
+    const stat = readOfProcess(pid, 'stat')
+    // The 22nd field, the 20th after the name.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
+  } catch {
+    return null
+  }
 }
 
 function parentsFromProc(): Map<number, number> {
   const parents = new Map<number, number>()
   for (const entry of readdirSync('/proc')) {
     if (!/^\d+$/.test(entry)) continue
-    const stat = readProc(`/proc/${entry}/stat`)
+    const stat = readOfProcess(Number(entry), 'stat')
     // The name in parentheses may hold anything, also `) Z 1 (`: the fields follow the last parenthesis.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     if (fields[0] === 'Z' || fields[1] === undefined) continue
@@ -118,16 +133,8 @@ async function parentsFromPs(): Promise<Map<number, number>> {
 
 function isMarked(pid: number, { taskId, attempt }: TreeOf): boolean {
   if (process.platform !== 'linux') return false
-  const environment = `\0${readProc(`/proc/${pid}/environ`)}`
+  const environment = `\0${readOfProcess(pid, 'environ')}`
   return (
     environment.includes(`\0CCM_TASK_ID=${taskId}\0`) && environment.includes(`\0CCM_ATTEMPT=${attempt}\0`)
   )
-}
-
-function readProc(file: string): string {
-  try {
-    return readFileSync(file, 'latin1')
-  } catch {
-    return ''
-  }
 }

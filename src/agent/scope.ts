@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
+import { readOfProcess } from './proc.ts'
 
 /** Name of the systemd scope of an attempt; processes are recognised by it whatever became of their parents. */
 export function scopeName({ taskId, attempt }: { taskId: string; attempt: number }): string {
@@ -8,15 +9,10 @@ export function scopeName({ taskId, attempt }: { taskId: string; attempt: number
 /**
  * The control group of that name that a process is in, as its path below the hierarchy's root; null when it is in
  * none. A child cannot leave it without rights over control groups, whatever it does to its session or parent.
+ * Throws where that cannot be read (EMFILE, say).
  */
 export function scopePathOf(pid: number, name: string): string | null {
-  let text: string
-  try {
-    text = readFileSync(`/proc/${pid}/cgroup`, 'utf8')
-  } catch {
-    return null
-  }
-  for (const line of text.split('\n')) {
+  for (const line of readOfProcess(pid, 'cgroup').split('\n')) {
     const path = line.slice(line.indexOf(':', line.indexOf(':') + 1) + 1)
     const end = `${path}/`.indexOf(`/${name}/`)
     if (end !== -1) return path.slice(0, end + 1 + name.length)

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { readSnapshot, type Snapshot } from '../agent/changes.ts'
 import type { Claude } from '../agent/claude.ts'
@@ -26,6 +27,8 @@ import { conclude } from './resume.ts'
 import type { Settings } from './settings.ts'
 import type { Workspaces } from './workspaces.ts'
 import { endHalfStarted, newAttempt, startFailure, startWindow } from './start-window.ts'
+
+const END_AGAIN_MS = 1000
 
 /** Runs attempts from their claim to their outcome. */
 export type Runner = {
@@ -225,7 +228,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       await work()
     } catch (err) {
       deps.logger.error({ err, taskId: task.id, attempt: task.attempt }, 'an attempt broke')
-      await endHalfStarted(tmux, attempt).catch(() => undefined)
+      await untilEnded(agent)
       await deps
         .ingest()
         .remove(spoolOf(attempt))
@@ -242,6 +245,24 @@ export function createRunner(deps: RunnerDeps): Runner {
         deps.settled(task, attempt, end)
       } catch (again) {
         log(again)
+      }
+    }
+  }
+
+  /**
+   * An attempt is not over before its processes are: what failed here, for lack of descriptors say, is tried again, and
+   * by the next daemon where this one ends meanwhile.
+   */
+  async function untilEnded({ task, attempt }: RunningAgent): Promise<void> {
+    for (;;) {
+      try {
+        return await endHalfStarted(tmux, attempt)
+      } catch (err) {
+        deps.logger.error(
+          { err, taskId: task.id, attempt: task.attempt },
+          'an agent could not be ended; again',
+        )
+        await sleep(END_AGAIN_MS, undefined, { ref: false })
       }
     }
   }

@@ -100,6 +100,28 @@ test('a daemon out of descriptors lives on, and its tasks end well when there ar
   expect(fleet.counts()).toEqual({ succeeded: 12 })
 })
 
+test('what cannot be looked at for lack of descriptors is not taken for gone: no process is left', async () => {
+  await using fleet = await createScriptedFleet({ dirs: 6 })
+  await fleet.up()
+  const pid = fleet.pidOfDaemon()
+  const limit = async (soft: number) => execa('prlimit', ['--pid', String(pid), `--nofile=${soft}:`])
+  // Each leaves a child that hears no signal, and ends while the daemon has not one descriptor more.
+  for (let index = 0; index < 6; index++)
+    await fleet.add(`few${index}`, {
+      workMs: 3000,
+      child: true,
+      ends: index < 3 ? ['done'] : ['crash', 'done'],
+    })
+  await eventually('all at work', () => fleet.living().length === 6, 40_000)
+  await limit(sizeOf(pid).descriptors - 5)
+  await sleep(12_000)
+  expect(isAlive(pid)).toBe(true)
+  await limit(1024)
+  await fleet.over(90_000)
+  expect(await fleet.faults()).toEqual([])
+  expect(fleet.pidOfDaemon()).toBe(pid)
+})
+
 test('an agent that prints a gigabyte costs neither memory nor disk', async () => {
   const megabytes = Number(process.env['CCM_FAULT_FLOOD_MB'] ?? 1024)
   await using fleet = await createScriptedFleet({ dirs: 1 })
