@@ -45,7 +45,11 @@ const oneLanguage: Plugin = {
 const folder = import.meta.dirname
 const { metafile, outputFiles } = await build({
   absWorkingDir: folder,
-  entryPoints: { cli: 'src/cli.ts', daemon: 'src/main.ts', watchdog: 'src/supervisor/watchdog-thread.ts' },
+  entryPoints: {
+    cli: 'src/cli.ts',
+    daemon: 'src/main.ts',
+    watchdog: 'src/supervisor/loops/watchdog-thread.ts',
+  },
   outdir: 'dist',
   bundle: true,
   splitting: true,

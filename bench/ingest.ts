@@ -19,9 +19,9 @@ import { pino } from 'pino'
 import { createRedactor } from '../src/core/redact.ts'
 import { openDatabase } from '../src/store/database.ts'
 import { createHookEvents } from '../src/store/hook-events.ts'
-import { createIngest } from '../src/supervisor/ingest.ts'
-import { toNewEvent } from '../src/supervisor/spool-event.ts'
-import { lookAt, readSmallText } from '../src/supervisor/spool.ts'
+import { createIngest } from '../src/supervisor/ingest/ingest.ts'
+import { toNewEvent } from '../src/supervisor/ingest/spool-event.ts'
+import { lookAt, readSmallText } from '../src/supervisor/ingest/spool.ts'
 import { compare, median, type Bench, type Row } from './row.ts'
 
 const EVENTS = 5000

@@ -1,8 +1,8 @@
 import { clip } from '../core/clip.ts'
-import { resetTimeIn } from '../core/limit.ts'
-import { readEnding, type Markers } from '../core/marker.ts'
-import type { Outcome } from '../core/queue.ts'
-import type { TurnEnd } from '../core/view.ts'
+import { resetTimeIn } from '../core/task/limit.ts'
+import { readEnding, type Markers } from '../core/record/marker.ts'
+import type { Outcome } from '../core/task/queue.ts'
+import type { TurnEnd } from '../core/agent/view.ts'
 import type { Look } from './look.ts'
 
 /** Why an attempt is over, before its processes are ended and its result is collected. */

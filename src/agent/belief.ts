@@ -1,7 +1,7 @@
-import type { Cue, WaitKind } from '../core/agent-state.ts'
-import type { EvidenceSource } from '../core/attempt.ts'
+import type { Cue, WaitKind } from '../core/agent/agent-state.ts'
+import type { EvidenceSource } from '../core/agent/attempt.ts'
 import type { Clock } from '../core/clock.ts'
-import { move, type Change, type Step, type View } from '../core/view.ts'
+import { move, type Change, type Step, type View } from '../core/agent/view.ts'
 
 /** What is believed of one agent, and how it changes. */
 export type Belief = {

@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join, posix, resolve } from 'node:path'
 import { messageOf } from '../core/errors.ts'
-import type { FileChange } from '../core/task.ts'
+import type { FileChange } from '../core/task/task.ts'
 import { compareListings, type ListedFile, listDirectory } from './directory-listing.ts'
 import { type GitReply, runGit, runGitScript } from './git.ts'
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { readScreen } from '../core/screen.ts'
+import { readScreen } from '../core/screen/screen.ts'
 import type { Key, Pane } from './pane.ts'
 
 /**

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { type Dirent, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { FileChange } from '../core/task.ts'
+import type { FileChange } from '../core/task/task.ts'
 
 /** One file: path inside the directory, bytes, time of the last change, SHA-1 of small ones. */
 export type ListedFile = [path: string, size: number, mtimeMs: number, sha1: string | null]

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { readScreen } from '../core/screen.ts'
+import { readScreen } from '../core/screen/screen.ts'
 import type { Pane } from './pane.ts'
 import { killTree, sendSignal, treeOf, type TreeOf } from './process-tree.ts'
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Lease } from '../core/queue.ts'
+import type { Lease } from '../core/task/queue.ts'
 import { scopeName } from './scope.ts'
 import { shellQuote } from './shell.ts'
 

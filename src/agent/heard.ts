@@ -1,8 +1,8 @@
 import type { Logger } from 'pino'
-import { isOver, type AgentState, type WaitKind } from '../core/agent-state.ts'
-import type { HookEvent } from '../core/hook-event.ts'
-import { initialView, move, type Change, type Step, type View } from '../core/view.ts'
-import { onHook } from '../core/watch.ts'
+import { isOver, type AgentState, type WaitKind } from '../core/agent/agent-state.ts'
+import type { HookEvent } from '../core/agent/hook-event.ts'
+import { initialView, move, type Change, type Step, type View } from '../core/agent/view.ts'
+import { onHook } from '../core/agent/watch.ts'
 
 /** What is stored of an agent that is taken back after a restart. */
 export type StoredPast = {

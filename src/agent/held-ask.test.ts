@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Ask } from '../core/ask.ts'
+import type { Ask } from '../core/agent/ask.ts'
 import { createHeldAsks, detailOf, toAnswers } from './held-ask.ts'
 
 const bash = (command: string): Ask => ({ tool: 'Bash', input: { command } })

@@ -1,4 +1,4 @@
-import { isSameAsk, questionsOf, waitKindOf, type Ask } from '../core/ask.ts'
+import { isSameAsk, questionsOf, waitKindOf, type Ask } from '../core/agent/ask.ts'
 
 /** Claude Code's answer format for a held PermissionRequest hook; {} leaves it to the dialog. */
 export type AskReply =

@@ -1,7 +1,7 @@
 import { open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createTranscriptReader, type TranscriptReader } from '../core/transcript.ts'
-import { type MessageUsage, totalUsage, usageByModel } from '../core/usage.ts'
+import { createTranscriptReader, type TranscriptReader } from '../core/record/transcript.ts'
+import { type MessageUsage, totalUsage, usageByModel } from '../core/task/usage.ts'
 import { findTranscript } from './result.ts'
 import type { TranscriptPlace } from './transcript-end.ts'
 

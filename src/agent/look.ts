@@ -1,6 +1,6 @@
-import type { WaitKind } from '../core/agent-state.ts'
-import { readScreen, type Sighting } from '../core/screen.ts'
-import type { Seen } from '../core/view.ts'
+import type { WaitKind } from '../core/agent/agent-state.ts'
+import { readScreen, type Sighting } from '../core/screen/screen.ts'
+import type { Seen } from '../core/agent/view.ts'
 import type { SessionStatus } from './session-file.ts'
 
 /** What one sweep read of one pane. `screen` is null where the sweep knows that nothing changed. */

@@ -1,6 +1,6 @@
 import { lstatSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Lease } from '../core/queue.ts'
+import type { Lease } from '../core/task/queue.ts'
 
 /**
  * Where the hook script counts events it cannot write, the first that takes a byte: beside the spool, else in a

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { judge } from '../core/permission-rule.ts'
+import { judge } from '../core/permission/permission-rule.ts'
 import { placeOf } from './place.ts'
 
 function stage() {

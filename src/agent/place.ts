@@ -1,6 +1,6 @@
 import { lstatSync, readlinkSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import type { Place } from '../core/permission-rule.ts'
+import type { Place } from '../core/permission/permission-rule.ts'
 
 /** Links that lead to each other for ever end here, as in the kernel. */
 const LINKS_MAX = 40

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { MessageUsage } from '../core/usage.ts'
+import type { MessageUsage } from '../core/task/usage.ts'
 import { costOf } from './price.ts'
 
 const message = (model: string, extra: Partial<MessageUsage> = {}): MessageUsage => ({

@@ -1,4 +1,4 @@
-import type { MessageUsage } from '../core/usage.ts'
+import type { MessageUsage } from '../core/task/usage.ts'
 
 /**
  * US dollars for these API messages together, 0 for none; null as soon as one model's price is not known, for

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { HookEvent, HookPayload } from '../core/hook-event.ts'
+import type { HookEvent, HookPayload } from '../core/agent/hook-event.ts'
 import { snapshotTree } from './changes.ts'
 import {
   collectResult,

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { TurnEnd } from '../core/view.ts'
+import type { TurnEnd } from '../core/agent/view.ts'
 import { type Delivery, type Typed, deliverText } from './deliver.ts'
 import type { Pane } from './pane.ts'
 

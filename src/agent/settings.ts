@@ -1,4 +1,4 @@
-import { PHASES, PLAIN } from '../core/hook-kind.ts'
+import { PHASES, PLAIN } from '../core/record/hook-kind.ts'
 
 /**
  * Not recorded. A hook for a worktree replaces what Claude Code itself would do. MessageDisplay comes ten times a

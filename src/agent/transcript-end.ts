@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { API_ERROR_POLICIES, apiErrorKind } from '../core/api-error.ts'
-import { createTranscriptReader } from '../core/transcript.ts'
+import { API_ERROR_POLICIES, apiErrorKind } from '../core/record/api-error.ts'
+import { createTranscriptReader } from '../core/record/transcript.ts'
 import { findTranscript } from './result.ts'
 import type { TranscriptEnd } from './agent-end.ts'
 

@@ -1,14 +1,14 @@
 import type { Logger } from 'pino'
-import { isOver, type Cue } from '../core/agent-state.ts'
-import type { EvidenceSource } from '../core/attempt.ts'
+import { isOver, type Cue } from '../core/agent/agent-state.ts'
+import type { EvidenceSource } from '../core/agent/attempt.ts'
 import type { Clock } from '../core/clock.ts'
-import { passedDeadline, type Deadlines } from '../core/deadline.ts'
-import { isQuietlyIdle, onSeen } from '../core/doubt.ts'
-import type { HookEvent } from '../core/hook-event.ts'
-import type { WindowAnswer } from '../core/permission-request.ts'
-import { readEnding, type Markers } from '../core/marker.ts'
-import { initialView, type Change, type View } from '../core/view.ts'
-import { onAnswered, onUnanswered, onUnconfirmed } from '../core/watch.ts'
+import { passedDeadline, type Deadlines } from '../core/agent/deadline.ts'
+import { isQuietlyIdle, onSeen } from '../core/agent/doubt.ts'
+import type { HookEvent } from '../core/agent/hook-event.ts'
+import type { WindowAnswer } from '../core/permission/permission-request.ts'
+import { readEnding, type Markers } from '../core/record/marker.ts'
+import { initialView, type Change, type View } from '../core/agent/view.ts'
+import { onAnswered, onUnanswered, onUnconfirmed } from '../core/agent/watch.ts'
 import {
   endOfDone,
   endOfGone,

@@ -1,6 +1,11 @@
-import { isSameAsk, type Ask } from '../core/ask.ts'
-import type { HookEvent } from '../core/hook-event.ts'
-import { NO_REQUESTS, onInterrupt, onRequestEvent, type WindowAnswer } from '../core/permission-request.ts'
+import { isSameAsk, type Ask } from '../core/agent/ask.ts'
+import type { HookEvent } from '../core/agent/hook-event.ts'
+import {
+  NO_REQUESTS,
+  onInterrupt,
+  onRequestEvent,
+  type WindowAnswer,
+} from '../core/permission/permission-request.ts'
 
 /** Finds out of an agent's events what a person answered in its window; to be told all of them in their order. */
 export type WindowAnswers = {

@@ -1,7 +1,7 @@
 import { lstat, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { clip } from '../core/clip.ts'
-import { cutNames, nameSome, type Worktree } from '../core/workspace.ts'
+import { cutNames, nameSome, type Worktree } from '../core/task/workspace.ts'
 import { type GitOptions, type GitReply, runGit } from './git.ts'
 import { firstLine } from './workspace-source.ts'
 import { commitOf, filtersOff, treeState } from './workspace-tree.ts'

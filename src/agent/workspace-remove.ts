@@ -1,7 +1,7 @@
 import { lstat, readdir, readFile, readlink, rm, rmdir } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
 import { execa } from 'execa'
-import { nameSome, type Worktree } from '../core/workspace.ts'
+import { nameSome, type Worktree } from '../core/task/workspace.ts'
 import { runGit } from './git.ts'
 import { firstLine } from './workspace-source.ts'
 import { commitOf, filtersOff, treeState } from './workspace-tree.ts'

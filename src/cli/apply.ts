@@ -1,4 +1,4 @@
-import type { ApplyHow } from '../core/workspace.ts'
+import type { ApplyHow } from '../core/task/workspace.ts'
 import { CcmError } from '../core/errors.ts'
 import { printJson, type DefineCommand } from './context.ts'
 import { EXIT } from './exit-code.ts'

@@ -1,5 +1,5 @@
 import { CcmError } from '../core/errors.ts'
-import { isFinal } from '../core/task.ts'
+import { isFinal } from '../core/task/task.ts'
 import { printJson, type DefineCommand } from './context.ts'
 import { EXIT } from './exit-code.ts'
 import { createCommand } from './parse.ts'

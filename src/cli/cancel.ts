@@ -1,4 +1,4 @@
-import { isFinal } from '../core/task.ts'
+import { isFinal } from '../core/task/task.ts'
 import { printJson, type DefineCommand } from './context.ts'
 import { EXIT } from './exit-code.ts'
 import { createCommand } from './parse.ts'

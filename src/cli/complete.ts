@@ -1,5 +1,5 @@
 import type { Argument, Command, Option } from 'commander'
-import { isFinal, PERMISSION_MODES, TASK_STATUSES } from '../core/task.ts'
+import { isFinal, PERMISSION_MODES, TASK_STATUSES } from '../core/task/task.ts'
 import type { TaskSummaryJson } from '../protocol/task.ts'
 import type { CliContext } from './context.ts'
 import { oneLine } from './printable.ts'

@@ -1,5 +1,5 @@
 import type { EventsQuery } from '../client/daemon-client.ts'
-import { isFinal } from '../core/task.ts'
+import { isFinal } from '../core/task/task.ts'
 import type { HookEventJson } from '../protocol/hook-event.ts'
 import { printJson, printJsonLine, type CliContext, type DefineCommand } from './context.ts'
 import { eventLine } from './event-view.ts'

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../core/errors.ts'
-import type { TaskStatus } from '../core/task.ts'
+import type { TaskStatus } from '../core/task/task.ts'
 
 /** What `ccm` exits with. Scripts rely on these numbers; they never change. */
 export const EXIT = {

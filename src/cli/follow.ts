@@ -1,6 +1,6 @@
 import type { DaemonClient, EventsQuery } from '../client/daemon-client.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
-import { isFinal } from '../core/task.ts'
+import { isFinal } from '../core/task/task.ts'
 import type { PendingQuestion } from '../protocol/answer.ts'
 import type { HookEventJson } from '../protocol/hook-event.ts'
 import type { TaskJson } from '../protocol/task.ts'

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander'
-import { PERMISSION_MODES, type PermissionMode } from '../core/task.ts'
+import { PERMISSION_MODES, type PermissionMode } from '../core/task/task.ts'
 import { nearestName } from '../protocol/faults.ts'
 import { readSeconds } from './duration.ts'
 import { readTime } from './time.ts'

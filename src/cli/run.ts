@@ -1,7 +1,7 @@
 import { realpathSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { CcmError } from '../core/errors.ts'
-import { promptFault } from '../core/task.ts'
+import { promptFault } from '../core/task/task.ts'
 import type { NewTaskBody } from '../protocol/new-task.ts'
 import type { TaskJson } from '../protocol/task.ts'
 import { createAnswer, createAskLine, waitHints } from './ask.ts'

@@ -1,5 +1,5 @@
-import { isFinal, type TaskResult, type TaskStatus, type ToolBlock } from '../core/task.ts'
-import { nameSome } from '../core/workspace.ts'
+import { isFinal, type TaskResult, type TaskStatus, type ToolBlock } from '../core/task/task.ts'
+import { nameSome } from '../core/task/workspace.ts'
 import type { PendingQuestion } from '../protocol/answer.ts'
 import type { TaskJson } from '../protocol/task.ts'
 import { showDuration } from './duration.ts'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { GITHUB_EVENTS } from '../core/github-event.ts'
+import { GITHUB_EVENTS } from '../core/outside/github-event.ts'
 import { SCOPES } from '../core/principal.ts'
 
 /** What `log.level` may be, most talkative first. */

@@ -1,5 +1,5 @@
 import { CcmError } from '../core/errors.ts'
-import { templateFaults } from '../core/template.ts'
+import { templateFaults } from '../core/task/template.ts'
 import { faultsOf, shown } from '../protocol/faults.ts'
 import type { Config, Origin } from './config.ts'
 import { overlayEnvironment } from './overlay.ts'

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { patternFault } from '../core/redact.ts'
-import { PERMISSION_MODES, promptFault } from '../core/task.ts'
+import { PERMISSION_MODES, promptFault } from '../core/task/task.ts'
 import {
   alertRule,
   apiUrl,

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { TomlError, parse as parseToml } from 'smol-toml'
 import type { z } from 'zod'
 import type { TEMPLATE } from './schema.ts'
-import type { Template } from '../core/template.ts'
+import type { Template } from '../core/task/template.ts'
 
 type Origins = Record<
   string,

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { Limits } from '../core/budget.ts'
+import type { Limits } from '../core/task/budget.ts'
 import type { Scope } from '../core/principal.ts'
 import type { Config, Membership } from './config.ts'
 import { CONFIG_FILE } from './schema.ts'

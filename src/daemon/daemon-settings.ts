@@ -4,11 +4,11 @@ import type { Logger } from 'pino'
 import { createGuard } from '../agent/guard.ts'
 import { attemptFiles } from '../agent/launch.ts'
 import type { Config } from '../config/config.ts'
-import type { Lease } from '../core/queue.ts'
+import type { Lease } from '../core/task/queue.ts'
 import { probeScope } from '../service/scope-probe.ts'
 import type { Project } from '../store/projects.ts'
-import type { Settings } from '../supervisor/settings.ts'
-import type { RightsLimit } from '../supervisor/shared-queue.ts'
+import type { Settings } from '../supervisor/attempts/settings.ts'
+import type { RightsLimit } from '../supervisor/shared/shared-queue.ts'
 
 /** What the supervisor is told: of the configuration, and of this process. */
 export function toSettings(

@@ -1,6 +1,6 @@
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { Database } from '../store/database.ts'
-import type { Beats } from '../supervisor/beats.ts'
+import type { Beats } from '../supervisor/loops/beats.ts'
 import { listPanes } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 

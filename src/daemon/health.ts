@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import type { HealthPart, HealthReply } from '../http/deps.ts'
-import type { Beats } from '../supervisor/beats.ts'
+import type { Beats } from '../supervisor/loops/beats.ts'
 
 /** What /health looks at. Functions that throw or reject count as bad. */
 type HealthDeps = {

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { Config } from '../config/config.ts'
 import type { Clock } from '../core/clock.ts'
-import type { Lease } from '../core/queue.ts'
+import type { Lease } from '../core/task/queue.ts'
 import { createAuthenticate, type Authenticate } from '../http/identity/authenticate.ts'
 import type { TokenSource } from '../http/identity/user-token.ts'
 import { readSecret } from '../config/secrets.ts'

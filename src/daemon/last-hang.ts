@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Incidents } from '../store/incidents.ts'
-import { forgetHang, hangSentence, readHang } from '../supervisor/watchdog.ts'
+import { forgetHang, hangSentence, readHang } from '../supervisor/loops/watchdog.ts'
 
 /** How the daemon before ended, where the watchdog ended it. */
 export type LastHang = {

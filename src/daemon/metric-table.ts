@@ -1,5 +1,5 @@
-import type { Counter, Series, Timing } from '../core/meter.ts'
-import type { Meters } from '../core/meters.ts'
+import type { Counter, Series, Timing } from '../core/incident/meter.ts'
+import type { Meters } from '../core/incident/meters.ts'
 import type { SpendingTotal } from '../store/spending.ts'
 
 /** What is looked up at each scrape. */

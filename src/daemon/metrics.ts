@@ -1,6 +1,6 @@
 import type { Metric, Registry } from 'prom-client'
-import { SERIES_MAX, type Series, type Timing } from '../core/meter.ts'
-import type { Meters } from '../core/meters.ts'
+import { SERIES_MAX, type Series, type Timing } from '../core/incident/meter.ts'
+import type { Meters } from '../core/incident/meters.ts'
 import { NUMBERS, TIMINGS, type MetricSources } from './metric-table.ts'
 
 /** The text of a scrape in the format of Prometheus. */

@@ -3,8 +3,8 @@ import type { Logger } from 'pino'
 import type { Clock } from '../core/clock.ts'
 import { CcmError } from '../core/errors.ts'
 import { openDatabase, type Database } from '../store/database.ts'
-import { giveUpBallast } from '../supervisor/disk-guard.ts'
-import type { Recorder } from '../supervisor/recorder.ts'
+import { giveUpBallast } from '../supervisor/upkeep/disk-guard.ts'
+import type { Recorder } from '../supervisor/incidents/recorder.ts'
 
 /** How often the path of the database is looked at. */
 const MEND_MS = 2000

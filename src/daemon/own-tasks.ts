@@ -1,4 +1,4 @@
-import { PLAIN_TASK, type NewTask, type Task } from '../core/task.ts'
+import { PLAIN_TASK, type NewTask, type Task } from '../core/task/task.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
 
 /** What a schedule or a request from outside says of its task; `priority` null: the project's. */

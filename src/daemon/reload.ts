@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import { withSecrets } from '../config/with-secrets.ts'
-import type { Settings } from '../supervisor/settings.ts'
+import type { Settings } from '../supervisor/attempts/settings.ts'
 
 /** What of the configuration counts for a running daemon from the next attempt on. */
 const RELOADED = [

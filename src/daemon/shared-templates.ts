@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { Clock } from '../core/clock.ts'
-import type { Template } from '../core/template.ts'
-import type { SharedTemplatesState } from '../core/worker.ts'
+import type { Template } from '../core/task/template.ts'
+import type { SharedTemplatesState } from '../core/task/worker.ts'
 import { readTemplateRow } from '../protocol/template.ts'
 import type { Notes } from '../store/notes.ts'
 

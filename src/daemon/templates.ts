@@ -1,12 +1,12 @@
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
-import { isRestricted } from '../core/restricted.ts'
-import { templatesOf, templateWithin, type Template } from '../core/template.ts'
+import { isRestricted } from '../core/task/restricted.ts'
+import { templatesOf, templateWithin, type Template } from '../core/task/template.ts'
 import type { AppDeps } from '../http/deps.ts'
 import type { Project, Projects } from '../store/projects.ts'
 import type { StoredTemplates } from '../store/templates.ts'
-import { usableDirectory } from '../supervisor/intake.ts'
-import type { RightsLimit } from '../supervisor/shared-queue.ts'
+import { usableDirectory } from '../supervisor/workspaces/intake.ts'
+import type { RightsLimit } from '../supervisor/shared/shared-queue.ts'
 
 /** The one lookup of templates: of the configuration, the database and Supabase, each with the rights it may give. */
 export function createTemplates(deps: {

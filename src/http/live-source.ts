@@ -1,5 +1,5 @@
-import type { StateChange } from '../core/attempt.ts'
-import type { RecordedEvent } from '../core/hook-kind.ts'
+import type { StateChange } from '../core/agent/attempt.ts'
+import type { RecordedEvent } from '../core/record/hook-kind.ts'
 import { toHookEventJson } from '../protocol/hook-event.ts'
 import { toStateChangeJson } from '../protocol/state-change.ts'
 import { toTaskJson } from '../protocol/task.ts'

@@ -1,5 +1,5 @@
-import type { StateChange } from '../core/attempt.ts'
-import type { RecordedEvent } from '../core/hook-kind.ts'
+import type { StateChange } from '../core/agent/attempt.ts'
+import type { RecordedEvent } from '../core/record/hook-kind.ts'
 import type { AppDeps, LiveCursor } from './deps.ts'
 import type { LiveSource } from './live-source.ts'
 

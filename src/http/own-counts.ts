@@ -1,4 +1,4 @@
-import type { TaskStatus } from '../core/task.ts'
+import type { TaskStatus } from '../core/task/task.ts'
 import type { AppDeps } from './deps.ts'
 
 /** As the queue gives at once. */

@@ -1,5 +1,5 @@
 import { execa } from 'execa'
-import { type Notifier, noticeText, noticeTitle } from '../core/incident.ts'
+import { type Notifier, noticeText, noticeTitle } from '../core/incident/incident.ts'
 
 /**
  * Runs a program of the user's for each message: title and text on its stdin, the parts in CCM_ALERT_*. No shell

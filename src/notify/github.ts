@@ -1,4 +1,4 @@
-import type { Told } from '../core/reply.ts'
+import type { Told } from '../core/outside/reply.ts'
 
 /** Comments on issues of one GitHub, by its REST API. A token is a secret. */
 export type GithubComments = {

@@ -1,4 +1,4 @@
-import type { Notifier } from '../core/incident.ts'
+import type { Notifier } from '../core/incident/incident.ts'
 import { createCommandNotifier } from './command.ts'
 import { createNtfyNotifier } from './ntfy.ts'
 import { createTelegramNotifier } from './telegram.ts'

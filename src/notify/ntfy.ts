@@ -1,5 +1,5 @@
 import { clip } from '../core/clip.ts'
-import { type Notifier, noticeText, noticeTitle } from '../core/incident.ts'
+import { type Notifier, noticeText, noticeTitle } from '../core/incident/incident.ts'
 import { postJson } from './post.ts'
 
 /** Publishes to an ntfy topic; `topicUrl` is `https://ntfy.sh/TOPIC` say. As JSON: a header holds no Unicode. */

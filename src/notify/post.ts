@@ -1,5 +1,5 @@
 import { messageOf } from '../core/errors.ts'
-import type { Sent } from '../core/incident.ts'
+import type { Sent } from '../core/incident/incident.ts'
 
 /**
  * Posts JSON and answers what became of it; a reply outside 200-299 is a failure. Never names the URL, which may

@@ -1,5 +1,5 @@
 import { clip } from '../core/clip.ts'
-import { type Notifier, noticeText, noticeTitle } from '../core/incident.ts'
+import { type Notifier, noticeText, noticeTitle } from '../core/incident/incident.ts'
 import { postJson } from './post.ts'
 
 /** Sends each message to one chat through Telegram's Bot API at `baseUrl`; as plain text, so nothing is markup. */

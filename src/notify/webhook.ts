@@ -1,4 +1,4 @@
-import { type Notifier, noticeText, noticeTitle } from '../core/incident.ts'
+import { type Notifier, noticeText, noticeTitle } from '../core/incident/incident.ts'
 import { postJson } from './post.ts'
 
 /** Posts each message as JSON: `{id, phase, kind, title, text, task_id, opened_at, closed_at}`, times in ISO 8601. */

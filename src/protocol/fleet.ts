@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { AGENT_STATES } from '../core/agent-state.ts'
-import { TASK_STATUSES } from '../core/task.ts'
+import { AGENT_STATES } from '../core/agent/agent-state.ts'
+import { TASK_STATUSES } from '../core/task/task.ts'
 import { paged } from './list.ts'
 import { at } from './time.ts'
 

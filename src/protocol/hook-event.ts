@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { OWN, PHASES, PLAIN, type RecordedEvent } from '../core/hook-kind.ts'
+import { OWN, PHASES, PLAIN, type RecordedEvent } from '../core/record/hook-kind.ts'
 import { paged } from './list.ts'
 import { EVENT_FILTER } from './records.ts'
 import { at, toIso } from './time.ts'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { INBOX_STATES, type InboxEntry } from '../core/inbox.ts'
+import { INBOX_STATES, type InboxEntry } from '../core/outside/inbox.ts'
 import { paged } from './list.ts'
 import { at } from './time.ts'
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { INCIDENT_KINDS, type Incident } from '../core/incident.ts'
+import { INCIDENT_KINDS, type Incident } from '../core/incident/incident.ts'
 import { paged } from './list.ts'
 import { at } from './time.ts'
 

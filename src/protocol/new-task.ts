@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { PERMISSION_MODES, promptFault } from '../core/task.ts'
+import { PERMISSION_MODES, promptFault } from '../core/task/task.ts'
 import { ProjectName } from './project.ts'
 
 const toolRule = z.string().min(1).max(1000)

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import type { ProjectSettings } from '../core/project.ts'
-import { PERMISSION_MODES } from '../core/task.ts'
+import type { ProjectSettings } from '../core/task/project.ts'
+import { PERMISSION_MODES } from '../core/task/task.ts'
 import { paged } from './list.ts'
 import { at } from './time.ts'
 

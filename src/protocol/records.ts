@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Timeline } from '../core/timeline.ts'
+import type { Timeline } from '../core/record/timeline.ts'
 import { paged } from './list.ts'
 import { at, toIso } from './time.ts'
 

@@ -5,12 +5,12 @@ import {
   type ModelUsage,
   type TaskResult as Result,
   type ToolBlock,
-} from '../core/task.ts'
-import type { WorkspaceJson as Workspace } from '../core/workspace.ts'
+} from '../core/task/task.ts'
+import type { WorkspaceJson as Workspace } from '../core/task/workspace.ts'
 
 const count = z.int().nullable()
 
-/** Where a task's agent worked; its fields are core/workspace.ts'. */
+/** Where a task's agent worked; its fields are core/task/workspace.ts'. */
 export const WorkspaceJson = z
   .object({
     kind: z.enum(['worktree', 'in_place']),
@@ -54,7 +54,7 @@ const ModelUsageJson = z.object({
   cache_creation_input_tokens: z.number(),
 }) satisfies z.ZodType<ModelUsage>
 
-/** What a task gives back; its fields are core/task.ts'. */
+/** What a task gives back; its fields are core/task/task.ts'. */
 export const TaskResult = z
   .object({
     text: z.string(),

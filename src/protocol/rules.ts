@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { RULE_EFFECTS } from '../core/permission-rule.ts'
+import { RULE_EFFECTS } from '../core/permission/permission-rule.ts'
 import { paged } from './list.ts'
 
 const rule = z.string().min(1).max(1000)

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { MISSED_POLICIES, type Schedule, type ScheduleRun } from '../core/schedule.ts'
+import { MISSED_POLICIES, type Schedule, type ScheduleRun } from '../core/task/schedule.ts'
 import { NewTaskBody, Prompt } from './new-task.ts'
 import { ProjectName } from './project.ts'
 import { paged } from './list.ts'

@@ -1,10 +1,10 @@
 import { z } from 'zod'
-import { AGENT_STATES } from '../core/agent-state.ts'
-import type { StateChange } from '../core/attempt.ts'
+import { AGENT_STATES } from '../core/agent/agent-state.ts'
+import type { StateChange } from '../core/agent/attempt.ts'
 import { TaskJson } from './task.ts'
 import { at, toIso } from './time.ts'
 
-/** A change of state with what proved it; its fields are StateChange's (core/attempt.ts). */
+/** A change of state with what proved it; its fields are StateChange's (core/agent/attempt.ts). */
 export const StateChangeJson = z
   .object({
     id: z.int(),

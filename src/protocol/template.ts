@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { PERMISSION_MODES } from '../core/task.ts'
-import { TEMPLATE_PLACES, templateFaults, type PlacedTemplate, type Template } from '../core/template.ts'
+import { PERMISSION_MODES } from '../core/task/task.ts'
+import { TEMPLATE_PLACES, templateFaults, type PlacedTemplate, type Template } from '../core/task/template.ts'
 import { faultsOf, shown } from './faults.ts'
 import { paged } from './list.ts'
 import { Prompt } from './new-task.ts'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { APPLY_HOW } from '../core/workspace.ts'
+import { APPLY_HOW } from '../core/task/workspace.ts'
 
 /** Query of `GET /api/tasks/:id/diff`. */
 export const DiffFilter = z.strictObject({ stat: z.enum(['0', '1']).default('0') })

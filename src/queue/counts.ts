@@ -1,4 +1,4 @@
-import type { Queue } from '../core/queue.ts'
+import type { Queue } from '../core/task/queue.ts'
 import type { QueueDatabase } from './sqlite-statements.ts'
 
 /** Numbers about a queue, for its metrics. */

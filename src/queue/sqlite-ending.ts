@@ -1,8 +1,8 @@
 import { backoffMs } from '../core/backoff.ts'
-import { boundedResult } from '../core/bounded-result.ts'
+import { boundedResult } from '../core/task/bounded-result.ts'
 import type { Clock } from '../core/clock.ts'
-import { afterLostLease, afterReport, type NextStep } from '../core/lease.ts'
-import type { FinishReply, Report } from '../core/queue.ts'
+import { afterLostLease, afterReport, type NextStep } from '../core/task/lease.ts'
+import type { FinishReply, Report } from '../core/task/queue.ts'
 import type { Standing } from './sqlite-rows.ts'
 import type { prepareStatements } from './sqlite-statements.ts'
 

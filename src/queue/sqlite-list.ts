@@ -1,5 +1,5 @@
-import type { TaskQuery } from '../core/task-list.ts'
-import { PROMPT_SHOWN_CHARS, type ListedTask, type TaskStatus } from '../core/task.ts'
+import type { TaskQuery } from '../core/task/task-list.ts'
+import { PROMPT_SHOWN_CHARS, type ListedTask, type TaskStatus } from '../core/task/task.ts'
 import { toListedTask, type ListedRow } from './sqlite-rows.ts'
 import { WITH_STATUS, type QueueDatabase } from './sqlite-statements.ts'
 

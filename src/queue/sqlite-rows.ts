@@ -1,4 +1,4 @@
-import type { ListedTask, NewTask, PermissionMode, Task, TaskResult, TaskStatus } from '../core/task.ts'
+import type { ListedTask, NewTask, PermissionMode, Task, TaskResult, TaskStatus } from '../core/task/task.ts'
 
 /** A row of the table `tasks`. */
 export type TaskRow = {

@@ -1,4 +1,4 @@
-import type { TaskStatus } from '../core/task.ts'
+import type { TaskStatus } from '../core/task/task.ts'
 import type { Candidate } from './claim-order.ts'
 import type { Standing, TaskRow } from './sqlite-rows.ts'
 

@@ -1,4 +1,4 @@
-import type { NewTask, Task } from '../core/task.ts'
+import type { NewTask, Task } from '../core/task/task.ts'
 import type { Database } from './database.ts'
 
 /**

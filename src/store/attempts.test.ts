@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { Attempt, StateChange } from '../core/attempt.ts'
-import type { Report } from '../core/queue.ts'
+import type { Attempt, StateChange } from '../core/agent/attempt.ts'
+import type { Report } from '../core/task/queue.ts'
 import { createAttempts } from './attempts.ts'
 import { createOutbox } from './outbox.ts'
 import { openForTest, temporaryHome } from './temporary-database.ts'

@@ -1,7 +1,7 @@
-import type { AgentState, WaitKind } from '../core/agent-state.ts'
-import type { Attempt, AttemptPhase, EvidenceSource, StateChange } from '../core/attempt.ts'
+import type { AgentState, WaitKind } from '../core/agent/agent-state.ts'
+import type { Attempt, AttemptPhase, EvidenceSource, StateChange } from '../core/agent/attempt.ts'
 import { CcmError } from '../core/errors.ts'
-import type { Lease, Report } from '../core/queue.ts'
+import type { Lease, Report } from '../core/task/queue.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { Database } from './database.ts'
 

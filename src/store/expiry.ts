@@ -1,4 +1,4 @@
-import type { Lease } from '../core/queue.ts'
+import type { Lease } from '../core/task/queue.ts'
 import type { Database } from './database.ts'
 
 /** An attempt whose record may go. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { EventColumns } from '../core/hook-kind.ts'
+import type { EventColumns } from '../core/record/hook-kind.ts'
 import { createHookEvents, type NewHookEvent } from './hook-events.ts'
 import { openForTest, temporaryHome } from './temporary-database.ts'
 

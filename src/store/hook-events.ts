@@ -1,6 +1,6 @@
-import type { HookEvent, HookPayload } from '../core/hook-event.ts'
-import { columnsOf, type EventColumns, type EventKind, type RecordedEvent } from '../core/hook-kind.ts'
-import type { Lease } from '../core/queue.ts'
+import type { HookEvent, HookPayload } from '../core/agent/hook-event.ts'
+import { columnsOf, type EventColumns, type EventKind, type RecordedEvent } from '../core/record/hook-kind.ts'
+import type { Lease } from '../core/task/queue.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { Database } from './database.ts'
 

@@ -1,4 +1,4 @@
-import type { InboxEntry, InboxState, InboxTask, NewInboxEntry, Origin } from '../core/inbox.ts'
+import type { InboxEntry, InboxState, InboxTask, NewInboxEntry, Origin } from '../core/outside/inbox.ts'
 import type { Database } from './database.ts'
 
 /** A delivery may be repeated for days; its key is kept longer than that. */

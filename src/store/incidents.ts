@@ -1,4 +1,4 @@
-import type { Incident, IncidentKind, Notice } from '../core/incident.ts'
+import type { Incident, IncidentKind, Notice } from '../core/incident/incident.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { Database } from './database.ts'
 

@@ -1,4 +1,4 @@
-import type { ListedTask } from '../core/task.ts'
+import type { ListedTask } from '../core/task/task.ts'
 import type { Database } from './database.ts'
 
 /** A cancel that the shared queue has not heard of yet. `task`: as this machine knew it; null: not at all. */

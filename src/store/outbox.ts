@@ -1,4 +1,4 @@
-import type { Lease, Report } from '../core/queue.ts'
+import type { Lease, Report } from '../core/task/queue.ts'
 import type { Database } from './database.ts'
 
 /** Reports that the queue has not answered yet. `Attempts.settle` fills it. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { defaultProjectSettings } from '../core/project.ts'
-import type { PermissionRule } from '../core/permission-rule.ts'
+import { defaultProjectSettings } from '../core/task/project.ts'
+import type { PermissionRule } from '../core/permission/permission-rule.ts'
 import { createPermissionRules } from './permission-rules.ts'
 import { createProjects } from './projects.ts'
 import { openForTest, temporaryHome } from './temporary-database.ts'

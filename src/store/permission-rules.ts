@@ -1,5 +1,5 @@
 import { CcmError } from '../core/errors.ts'
-import { ruleFault, type PermissionRule, type RuleEffect } from '../core/permission-rule.ts'
+import { ruleFault, type PermissionRule, type RuleEffect } from '../core/permission/permission-rule.ts'
 import type { Database } from './database.ts'
 
 /** The permission rules of projects. */

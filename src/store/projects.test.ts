@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { defaultProjectSettings } from '../core/project.ts'
+import { defaultProjectSettings } from '../core/task/project.ts'
 import { createProjects, type Project } from './projects.ts'
 import { openForTest, temporaryHome } from './temporary-database.ts'
 

@@ -1,6 +1,6 @@
 import { CcmError } from '../core/errors.ts'
-import type { ProjectSettings } from '../core/project.ts'
-import type { PermissionMode } from '../core/task.ts'
+import type { ProjectSettings } from '../core/task/project.ts'
+import type { PermissionMode } from '../core/task/task.ts'
 import type { Database } from './database.ts'
 
 /** A directory that agents may work in, with what it sets for its tasks. */

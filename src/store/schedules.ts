@@ -1,5 +1,5 @@
 import { CcmError } from '../core/errors.ts'
-import type { MissedPolicy, RunOutcome, Schedule, ScheduleRun, ScheduledTask } from '../core/schedule.ts'
+import type { MissedPolicy, RunOutcome, Schedule, ScheduleRun, ScheduledTask } from '../core/task/schedule.ts'
 import type { Database } from './database.ts'
 
 /** Runs that are kept of each schedule; a clock is not set back by more than that. */

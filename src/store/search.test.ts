@@ -3,8 +3,8 @@ import { createHookEvents, type NewHookEvent } from './hook-events.ts'
 import { createSearch, type SearchFilter } from './search.ts'
 import { openForTest, temporaryHome } from './temporary-database.ts'
 import { createTimelines } from './timeline.ts'
-import type { HookPayload } from '../core/hook-event.ts'
-import { columnsOf } from '../core/hook-kind.ts'
+import type { HookPayload } from '../core/agent/hook-event.ts'
+import { columnsOf } from '../core/record/hook-kind.ts'
 
 let serial = 0
 function eventOf(payload: HookPayload, more: Partial<NewHookEvent> = {}): NewHookEvent {

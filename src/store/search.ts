@@ -1,5 +1,5 @@
-import { readSearchQuery, snippetOf } from '../core/search-query.ts'
-import type { EventKind } from '../core/hook-kind.ts'
+import { readSearchQuery, snippetOf } from '../core/record/search-query.ts'
+import type { EventKind } from '../core/record/hook-kind.ts'
 import type { Database } from './database.ts'
 
 /** An event that a search found. */

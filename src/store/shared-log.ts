@@ -1,5 +1,5 @@
-import type { IncidentKind } from '../core/incident.ts'
-import type { MetricsMinute, SharedIncident, TaskEvent } from '../core/worker.ts'
+import type { IncidentKind } from '../core/incident/incident.ts'
+import type { MetricsMinute, SharedIncident, TaskEvent } from '../core/task/worker.ts'
 import type { Database } from './database.ts'
 
 /** The newest incident that was told of, and which were open when they were. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts'
-import type { Lease } from '../core/queue.ts'
-import type { Task } from '../core/task.ts'
+import type { Lease } from '../core/task/queue.ts'
+import type { Task } from '../core/task/task.ts'
 import type { Database } from './database.ts'
 
 /** What this worker knows of tasks in a shared queue without asking it. */

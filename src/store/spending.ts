@@ -1,5 +1,5 @@
-import type { Spent } from '../core/budget.ts'
-import type { ModelUsage } from '../core/task.ts'
+import type { Spent } from '../core/task/budget.ts'
+import type { ModelUsage } from '../core/task/task.ts'
 import type { Database } from './database.ts'
 
 /** One API message that was paid for. `at`: when it was first seen, milliseconds since 1970. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import type { Template } from '../core/template.ts'
+import type { Template } from '../core/task/template.ts'
 import type { Database } from './database.ts'
 
 /** The task templates that came through the API. */

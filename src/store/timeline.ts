@@ -1,4 +1,4 @@
-import { CALLS_MAX, FILES_MAX, waitsOf, type Timeline } from '../core/timeline.ts'
+import { CALLS_MAX, FILES_MAX, waitsOf, type Timeline } from '../core/record/timeline.ts'
 import type { Database } from './database.ts'
 
 /** What the agents of a task spent their time on, from the stored rows. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import type { Worktree, WorktreePhase } from '../core/workspace.ts'
+import type { Worktree, WorktreePhase } from '../core/task/workspace.ts'
 import type { Database } from './database.ts'
 
 /** The local record of tasks' worktrees. */

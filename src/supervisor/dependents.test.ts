@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
-import { PLAIN_TASK, type NewTask } from '../core/task.ts'
+import { PLAIN_TASK, type NewTask } from '../core/task/task.ts'
 import { createSqliteQueue } from '../queue/sqlite.ts'
 import { openForTest, temporaryHome } from '../store/temporary-database.ts'
 import { cancelledWith } from './dependents.ts'

@@ -1,4 +1,4 @@
-import type { Queue } from '../core/queue.ts'
+import type { Queue } from '../core/task/queue.ts'
 
 /** More than are ever queued at once, unless somebody raised the bound far. */
 const LOOKED_AT = 1000

@@ -1,8 +1,8 @@
-import type { FleetFacts } from '../core/alerts.ts'
+import type { FleetFacts } from '../core/incident/alerts.ts'
 import type { Clock } from '../core/clock.ts'
-import type { Queue } from '../core/queue.ts'
+import type { Queue } from '../core/task/queue.ts'
 import type { Attempts } from '../store/attempts.ts'
-import type { RunningAgent } from './running-agent.ts'
+import type { RunningAgent } from './attempts/running-agent.ts'
 
 /** What alerts are decided by, from the queue, the attempts that ended within `windowMs`, and the agents. */
 export async function fleetFacts(

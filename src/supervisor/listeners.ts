@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { Queue } from '../core/queue.ts'
+import type { Queue } from '../core/task/queue.ts'
 import { cancelledWith } from './dependents.ts'
 
 /** Something of this task was stored. */

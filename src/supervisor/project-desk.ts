@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { CcmError } from '../core/errors.ts'
-import type { ProjectSettings } from '../core/project.ts'
-import type { Queue } from '../core/queue.ts'
-import type { ListedTask } from '../core/task.ts'
+import type { ProjectSettings } from '../core/task/project.ts'
+import type { Queue } from '../core/task/queue.ts'
+import type { ListedTask } from '../core/task/task.ts'
 import type { Project, Projects } from '../store/projects.ts'
-import { createInOrder } from './in-order.ts'
-import { isAway } from './shared-queue.ts'
+import { createInOrder } from './loops/in-order.ts'
+import { isAway } from './shared/shared-queue.ts'
 import type { SharedDeps } from './supervisor-deps.ts'
 
 /** Changes of projects that the queue must hear of. The local row is the truth; the queue is told again at each start. */

@@ -1,15 +1,15 @@
 import { join } from 'node:path'
-import type { Lease } from '../core/queue.ts'
+import type { Lease } from '../core/task/queue.ts'
 import { adoptAll, adoptProvisionally } from './adopt.ts'
-import { createDeadly } from './deadly.ts'
-import type { Ingest, Spool } from './ingest.ts'
+import { createDeadly } from './incidents/deadly.ts'
+import type { Ingest, Spool } from './ingest/ingest.ts'
 import { createJoin } from './join.ts'
 import type { ProjectDesk } from './project-desk.ts'
-import type { Recovery } from './recovery.ts'
-import type { Runner } from './runner.ts'
-import { spoolOf } from './running-agent.ts'
+import type { Recovery } from './incidents/recovery.ts'
+import type { Runner } from './attempts/runner.ts'
+import { spoolOf } from './attempts/running-agent.ts'
 import type { SupervisorDeps } from './supervisor-deps.ts'
-import type { WorkspaceSweep } from './workspace-sweep.ts'
+import type { WorkspaceSweep } from './workspaces/workspace-sweep.ts'
 
 /** What a fleet does before its first claim: it takes over what an earlier daemon left. */
 export type Takeover = {

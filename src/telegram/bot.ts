@@ -3,8 +3,8 @@ import type { Update } from 'grammy/types'
 import type { Logger } from 'pino'
 import { clip } from '../core/clip.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
-import type { InboxEntry } from '../core/inbox.ts'
-import type { Told } from '../core/reply.ts'
+import type { InboxEntry } from '../core/outside/inbox.ts'
+import type { Told } from '../core/outside/reply.ts'
 
 /** What a waiting agent asks for. */
 export type Question = { id: string; tool: string | null; detail: string; options: string[] }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { readScreen } from '../../src/core/screen.ts'
+import { readScreen } from '../../src/core/screen/screen.ts'
 import { expect, test } from 'vitest'
 import { deliverText, type Typed } from '../../src/agent/deliver.ts'
 import type { Pane } from '../../src/agent/pane.ts'

@@ -1,7 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { readScreen } from '../../src/core/screen.ts'
+import { readScreen } from '../../src/core/screen/screen.ts'
 import { DIALOGS, EXITED, START_DIALOGS } from './screen-dialogs.ts'
 import { FAILED } from './screen-failures.ts'
 import { READY, WORKING, type Scenario } from './screen-scenarios.ts'

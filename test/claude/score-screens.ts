@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { readScreen, type Sighting } from '../../src/core/screen.ts'
+import { readScreen, type Sighting } from '../../src/core/screen/screen.ts'
 
 /** One labelled capture, as a line of a captures file holds it. */
 export type Capture = { name: string; state: string; detail: string; screen: string; dead: boolean }

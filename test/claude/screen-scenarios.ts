@@ -1,5 +1,5 @@
 import type { ModelScript, ScriptedReply } from '../../src/demo/model.ts'
-import type { Sighting } from '../../src/core/screen.ts'
+import type { Sighting } from '../../src/core/screen/screen.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Setup, Stage } from './screen-stage.ts'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { TaskResult } from '../../src/core/task.ts'
+import type { TaskResult } from '../../src/core/task/task.ts'
 import type { TaskJson } from '../../src/protocol/task.ts'
 import { createCommandLine, serveDaemon, type FakeDaemon } from './command-line.ts'
 

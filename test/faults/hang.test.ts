@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { hangSentence } from '../../src/supervisor/watchdog.ts'
+import { hangSentence } from '../../src/supervisor/loops/watchdog.ts'
 import { hang, LIMIT_MS } from '../supervisor/hang-fixture.ts'
 
 test.for([

@@ -3,7 +3,7 @@ import { pino } from 'pino'
 import { createRedactor } from '../../src/core/redact.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { createHookEvents } from '../../src/store/hook-events.ts'
-import { createIngest } from '../../src/supervisor/ingest.ts'
+import { createIngest } from '../../src/supervisor/ingest/ingest.ts'
 
 /** The daemon's reader of spools alone, to be killed: `node ingest-program.ts DATABASE SPOOL…`; says so when it reads. */
 const [file = '', ...folders] = process.argv.slice(2)

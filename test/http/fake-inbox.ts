@@ -1,8 +1,8 @@
-import type { InboxEntry } from '../../src/core/inbox.ts'
-import type { Template } from '../../src/core/template.ts'
+import type { InboxEntry } from '../../src/core/outside/inbox.ts'
+import type { Template } from '../../src/core/task/template.ts'
 import { createTemplates } from '../../src/daemon/templates.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
-import type { RightsLimit } from '../../src/supervisor/shared-queue.ts'
+import type { RightsLimit } from '../../src/supervisor/shared/shared-queue.ts'
 
 /** An inbox of arrays: with what is given in it. */
 export function createFakeInbox(entries: InboxEntry[] = []): AppDeps['inbox'] {

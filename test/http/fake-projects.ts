@@ -1,5 +1,5 @@
 import { CcmError } from '../../src/core/errors.ts'
-import { defaultProjectSettings } from '../../src/core/project.ts'
+import { defaultProjectSettings } from '../../src/core/task/project.ts'
 import type { AppDeps, Project } from '../../src/http/deps.ts'
 
 /** A project as the fakes have it. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Incident } from '../../src/core/incident.ts'
+import type { Incident } from '../../src/core/incident/incident.ts'
 import { createApp } from './checked-app.ts'
 import { createFakeDaemon, rightful } from './fake-daemon.ts'
 

@@ -1,4 +1,4 @@
-import { PLAIN_TASK } from '../../src/core/task.ts'
+import { PLAIN_TASK } from '../../src/core/task/task.ts'
 import { createApiKey } from '../../src/http/identity/api-key.ts'
 import { createFakeDaemon } from './fake-daemon.ts'
 import { createFakeInbox, GITHUB_SECRET, REVIEW, fakeWebhooks } from './fake-inbox.ts'

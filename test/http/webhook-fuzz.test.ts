@@ -12,7 +12,7 @@ import {
   uint8Array,
 } from 'fast-check'
 import { expect, test } from 'vitest'
-import { GITHUB_EVENTS } from '../../src/core/github-event.ts'
+import { GITHUB_EVENTS } from '../../src/core/outside/github-event.ts'
 import { createApp } from '../../src/http/app.ts'
 import { createFakeDaemon, PORT } from './fake-daemon.ts'
 import { GITHUB_SECRET, fakeWebhooks } from './fake-inbox.ts'

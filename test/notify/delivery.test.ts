@@ -1,12 +1,12 @@
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
-import type { Notice, Notifier, Sent } from '../../src/core/incident.ts'
+import type { Notice, Notifier, Sent } from '../../src/core/incident/incident.ts'
 import { createIncidents } from '../../src/store/incidents.ts'
 import { createNotes } from '../../src/store/notes.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
-import { createAlertWatch } from '../../src/supervisor/alerts.ts'
-import { createNoticeDelivery } from '../../src/supervisor/notices.ts'
-import { createRecorder } from '../../src/supervisor/recorder.ts'
+import { createAlertWatch } from '../../src/supervisor/incidents/alerts.ts'
+import { createNoticeDelivery } from '../../src/supervisor/incidents/notices.ts'
+import { createRecorder } from '../../src/supervisor/incidents/recorder.ts'
 
 const logger = pino({ level: 'silent' })
 const RULES = {

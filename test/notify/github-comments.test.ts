@@ -2,14 +2,14 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import type { NewInboxEntry } from '../../src/core/inbox.ts'
-import { githubReply, OWN_MARK, replyText } from '../../src/core/reply.ts'
+import type { NewInboxEntry } from '../../src/core/outside/inbox.ts'
+import { githubReply, OWN_MARK, replyText } from '../../src/core/outside/reply.ts'
 import { createRedactor } from '../../src/core/redact.ts'
-import type { Task } from '../../src/core/task.ts'
+import type { Task } from '../../src/core/task/task.ts'
 import { createGithubComments } from '../../src/notify/github.ts'
 import { createInboxStore } from '../../src/store/inbox.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
-import { createReplies, type Teller } from '../../src/supervisor/replies.ts'
+import { createReplies, type Teller } from '../../src/supervisor/requests/replies.ts'
 
 type Comment = { id: number; body: string }
 

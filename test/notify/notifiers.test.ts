@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { type Notice, noticeText, noticeTitle } from '../../src/core/incident.ts'
+import { type Notice, noticeText, noticeTitle } from '../../src/core/incident/incident.ts'
 import { createNotifiers } from '../../src/notify/notifiers.ts'
 import { serveReceiver } from './receiver.ts'
 

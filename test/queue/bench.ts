@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
-import type { ClaimFilter, Outcome, Queue, Report } from '../../src/core/queue.ts'
-import { PLAIN_TASK, type NewTask, type Task, type TaskResult } from '../../src/core/task.ts'
+import type { ClaimFilter, Outcome, Queue, Report } from '../../src/core/task/queue.ts'
+import { PLAIN_TASK, type NewTask, type Task, type TaskResult } from '../../src/core/task/task.ts'
 
 /** A store under test. All its queues share one clock and one set of rows. */
 export type QueueStore = {

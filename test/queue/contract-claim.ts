@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Task } from '../../src/core/task.ts'
+import type { Task } from '../../src/core/task/task.ts'
 import { GRACE_MS, LEASE_MS, from, newTask, reportOf, type BenchRunner } from './bench.ts'
 
 const projectsOf = (tasks: Task[]): string[] => tasks.map(({ project }) => project)

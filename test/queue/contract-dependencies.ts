@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import type { NewTask, Task } from '../../src/core/task.ts'
-import type { Queue } from '../../src/core/queue.ts'
+import type { NewTask, Task } from '../../src/core/task/task.ts'
+import type { Queue } from '../../src/core/task/queue.ts'
 import { GRACE_MS, LEASE_MS, from, newTask, reportOf, type BenchRunner } from './bench.ts'
 
 const APP = from(['app'])

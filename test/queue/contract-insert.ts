@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { CcmError } from '../../src/core/errors.ts'
-import type { Task } from '../../src/core/task.ts'
+import type { Task } from '../../src/core/task/task.ts'
 import { GRACE_MS, LEASE_MS, MAX_QUEUED, from, newTask, reportOf, type BenchRunner } from './bench.ts'
 
 /** Adding and reading tasks. */

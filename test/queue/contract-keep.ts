@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Outcome } from '../../src/core/queue.ts'
+import type { Outcome } from '../../src/core/task/queue.ts'
 import { GRACE_MS, LEASE_MS, MAX_QUEUED, RESULT, from, newTask, reportOf, type BenchRunner } from './bench.ts'
 
 const DAY_MS = 86_400_000

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { placeOf, TASK_SORTS, type TaskQuery, type TaskSort } from '../../src/core/task-list.ts'
-import type { ListedTask, TaskStatus } from '../../src/core/task.ts'
+import { placeOf, TASK_SORTS, type TaskQuery, type TaskSort } from '../../src/core/task/task-list.ts'
+import type { ListedTask, TaskStatus } from '../../src/core/task/task.ts'
 import { RESULT, from, newTask, reportOf, type Bench, type BenchRunner } from './bench.ts'
 
 const PROJECTS = ['x', 'y', 'z']

@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import { CcmError } from '../../src/core/errors.ts'
-import type { FinishReply, Outcome, Queue, Report } from '../../src/core/queue.ts'
-import { TASK_STATUSES, isFinal, type Task } from '../../src/core/task.ts'
+import type { FinishReply, Outcome, Queue, Report } from '../../src/core/task/queue.ts'
+import { TASK_STATUSES, isFinal, type Task } from '../../src/core/task/task.ts'
 import { GRACE_MS, from, newTask, reportOf, type QueueStore } from './bench.ts'
 import {
   claimOutcome,

@@ -1,7 +1,7 @@
 import { array, assert, asyncProperty, constant, constantFrom, integer, nat, oneof, record } from 'fast-check'
 import type { Arbitrary } from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Outcome } from '../../src/core/queue.ts'
+import type { Outcome } from '../../src/core/task/queue.ts'
 import { GRACE_MS, LEASE_MS, type QueueStore } from './bench.ts'
 import { PROJECTS, playHistory, type Step } from './history.ts'
 

@@ -1,5 +1,5 @@
-import type { ProjectLimits, RetryReply } from '../../src/core/queue.ts'
-import { isFinal, type Task } from '../../src/core/task.ts'
+import type { ProjectLimits, RetryReply } from '../../src/core/task/queue.ts'
+import { isFinal, type Task } from '../../src/core/task/task.ts'
 import { MAX_QUEUED } from './bench.ts'
 
 const DAY_MS = 86_400_000

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { PLAIN_TASK } from '../../src/core/task.ts'
+import { PLAIN_TASK } from '../../src/core/task/task.ts'
 import { createNotedCancels } from '../../src/store/noted-cancels.ts'
 import { eventually } from '../supervisor/fleet.ts'
 import { openGateway, type TestGateway } from '../support/gateway.ts'

@@ -1,7 +1,7 @@
 import { createClient } from '@supabase/supabase-js'
 import { Client } from 'pg'
 import { beforeEach, expect, test } from 'vitest'
-import { TASK_STATUSES } from '../../src/core/task.ts'
+import { TASK_STATUSES } from '../../src/core/task/task.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 
 let counter = 0

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from 'vitest'
 import { createSupabase } from '../../src/queue/supabase/client.ts'
 import { createSupabaseQueue } from '../../src/queue/supabase/queue.ts'
-import type { Queue } from '../../src/core/queue.ts'
+import type { Queue } from '../../src/core/task/queue.ts'
 import { from, newTask, reportOf } from '../queue/bench.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 

@@ -1,4 +1,4 @@
-import { PLAIN_TASK } from '../../src/core/task.ts'
+import { PLAIN_TASK } from '../../src/core/task/task.ts'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { eventually } from '../supervisor/fleet.ts'
 import { openGateway, type RestFault, type TestGateway } from '../support/gateway.ts'

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
-import type { Queue } from '../../src/core/queue.ts'
+import type { Queue } from '../../src/core/task/queue.ts'
 import { createSupabase } from '../../src/queue/supabase/client.ts'
 import { createSupabaseQueue } from '../../src/queue/supabase/queue.ts'
 import { createSharedRecords } from '../../src/queue/supabase/records.ts'

@@ -1,6 +1,6 @@
-import { PLAIN_TASK } from '../../src/core/task.ts'
+import { PLAIN_TASK } from '../../src/core/task/task.ts'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createBeats, createPulse, LOOPS } from '../../src/supervisor/beats.ts'
+import { createBeats, createPulse, LOOPS } from '../../src/supervisor/loops/beats.ts'
 import { eventually, isAlive } from '../supervisor/fleet.ts'
 import { openGateway, type TestGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'vitest'
-import { readHang } from '../../src/supervisor/watchdog.ts'
+import { readHang } from '../../src/supervisor/loops/watchdog.ts'
 
 /** How long the program's loops may be silent. */
 export const LIMIT_MS = 1500

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { pino } from 'pino'
 import Sqlite from 'better-sqlite3'
-import { createBeats, createPulse } from '../../src/supervisor/beats.ts'
-import { startWatchdog } from '../../src/supervisor/watchdog.ts'
+import { createBeats, createPulse } from '../../src/supervisor/loops/beats.ts'
+import { startWatchdog } from '../../src/supervisor/loops/watchdog.ts'
 
 // A daemon in small that hangs in the way it is told: hang.ts WAY REPORT-FILE LIMIT-MS.
 const [, , way = '', reportFile = '', limit = ''] = process.argv

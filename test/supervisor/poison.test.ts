@@ -5,16 +5,16 @@ import { createSupervisor } from '../../src/supervisor/supervisor.ts'
 import { createFleet, eventually, isAlive } from './fleet.ts'
 
 // Programs that read what agents draw and say, each with a fault that one task brings out: it throws.
-vi.mock('../../src/core/screen.ts', async (original) => {
-  const real = await original<typeof import('../../src/core/screen.ts')>()
+vi.mock('../../src/core/screen/screen.ts', async (original) => {
+  const real = await original<typeof import('../../src/core/screen/screen.ts')>()
   const readScreen: typeof real.readScreen = (text, dead) => {
     if (text.includes('POISON')) throw new Error('the screen cannot be read')
     return real.readScreen(text, dead)
   }
   return { ...real, readScreen }
 })
-vi.mock('../../src/core/watch.ts', async (original) => {
-  const real = await original<typeof import('../../src/core/watch.ts')>()
+vi.mock('../../src/core/agent/watch.ts', async (original) => {
+  const real = await original<typeof import('../../src/core/agent/watch.ts')>()
   const onHook: typeof real.onHook = (before, payload, at) => {
     if (payload['prompt'] === 'VENOM') throw new Error('the hook cannot be understood')
     return real.onHook(before, payload, at)

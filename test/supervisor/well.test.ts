@@ -2,7 +2,7 @@ import Sqlite from 'better-sqlite3'
 import { expect, test, vi } from 'vitest'
 import { whySick } from '../../src/daemon/fitness.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
-import { createBeats } from '../../src/supervisor/beats.ts'
+import { createBeats } from '../../src/supervisor/loops/beats.ts'
 import { signal } from '../support/signal.ts'
 import { openTestTmux } from '../tmux/fixture.ts'
 

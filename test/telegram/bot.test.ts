@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import type { InboxEntry } from '../../src/core/inbox.ts'
+import type { InboxEntry } from '../../src/core/outside/inbox.ts'
 import { createApp } from '../../src/http/app.ts'
 import type { Notice } from '../../src/http/deps.ts'
 import { createTelegramDesk } from '../../src/daemon/telegram-desk.ts'

@@ -16,7 +16,7 @@ import {
 } from '../../protocol/fleet.ts'
 import { BroadcastBody, BroadcastJson } from '../../protocol/answer.ts'
 import { NewTaskBody } from '../../protocol/new-task.ts'
-import type { Worker } from '../../core/worker.ts'
+import type { Worker } from '../../core/task/worker.ts'
 import { CcmError, messageOf } from '../../core/errors.ts'
 import type { AppDeps, TaskView } from '../deps.ts'
 import { countOwn } from '../own-counts.ts'

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
-import type { InboxEntry } from '../../core/inbox.ts'
+import type { InboxEntry } from '../../core/outside/inbox.ts'
 import { mayEnter } from '../../core/principal.ts'
 import {
   ApproveEntryBody,

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
 import { mayEnter, type Principal } from '../../core/principal.ts'
-import { placeOf, type TaskQuery } from '../../core/task-list.ts'
+import { placeOf, type TaskQuery } from '../../core/task/task-list.ts'
 import { ApproveBody, DenyBody, SendBody } from '../../protocol/answer.ts'
 import { CancelBody, RetryBody, CancelJson, RetryJson } from '../../protocol/cancel-retry.ts'
 import { EventFilter, toHookEventJson, HookEventJson } from '../../protocol/hook-event.ts'

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { CcmError } from '../../core/errors.ts'
-import { templateFaults, type PlacedTemplate, type Template } from '../../core/template.ts'
+import { templateFaults, type PlacedTemplate, type Template } from '../../core/task/template.ts'
 import { nearestName, shown } from '../../protocol/faults.ts'
 import {
   NewTemplateBody,

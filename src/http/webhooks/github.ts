@@ -1,7 +1,12 @@
 import { verify } from '@octokit/webhooks-methods'
-import { githubRuleFor, readGithubEvent, type GithubEvent, type GithubRule } from '../../core/github-event.ts'
-import type { NewInboxEntry } from '../../core/inbox.ts'
-import { outsideTask, plainTemplate, titleOf } from '../../core/outside-task.ts'
+import {
+  githubRuleFor,
+  readGithubEvent,
+  type GithubEvent,
+  type GithubRule,
+} from '../../core/outside/github-event.ts'
+import type { NewInboxEntry } from '../../core/outside/inbox.ts'
+import { outsideTask, plainTemplate, titleOf } from '../../core/outside/outside-task.ts'
 import type { AppDeps } from '../deps.ts'
 import { HookReply } from '../../protocol/webhook.ts'
 import { Problem } from '../problem.ts'

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { PLAIN_TASK } from '../../core/task.ts'
+import { PLAIN_TASK } from '../../core/task/task.ts'
 import type { SupabaseClient } from '@supabase/supabase-js'
 import type { Logger } from 'pino'
 import { CcmError, messageOf } from '../../core/errors.ts'

@@ -1,6 +1,6 @@
 import type { SupabaseClient } from '@supabase/supabase-js'
 import { CcmError } from '../../core/errors.ts'
-import type { MetricsMinute, SharedIncident, TaskEvent } from '../../core/worker.ts'
+import type { MetricsMinute, SharedIncident, TaskEvent } from '../../core/task/worker.ts'
 import { refusalOf } from './refusal.ts'
 import { storable } from './storable.ts'
 

@@ -1,7 +1,7 @@
-import type { FinishReply, LeaseReply } from '../../core/queue.ts'
-import { PERMISSION_MODES, TASK_STATUSES } from '../../core/task.ts'
-import type { ListedTask, Task, TaskResult, TaskStatus } from '../../core/task.ts'
-import type { Worker } from '../../core/worker.ts'
+import type { FinishReply, LeaseReply } from '../../core/task/queue.ts'
+import { PERMISSION_MODES, TASK_STATUSES } from '../../core/task/task.ts'
+import type { ListedTask, Task, TaskResult, TaskStatus } from '../../core/task/task.ts'
+import type { Worker } from '../../core/task/worker.ts'
 
 /**
  * Reads one answer of the database. Throws a plain Error that names what is wrong with it: whoever called turns

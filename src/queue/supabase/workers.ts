@@ -1,4 +1,4 @@
-import type { Worker } from '../../core/worker.ts'
+import type { Worker } from '../../core/task/worker.ts'
 import type { Call } from './client.ts'
 import { parseList, parseWorker } from './rows.ts'
 

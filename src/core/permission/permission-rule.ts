@@ -1,0 +1,247 @@
+import { type Ask, waitKindOf } from '../agent/ask.ts'
+import { readShellCommand, type ShellWord } from './shell-command.ts'
+
+/** What a rule does with a permission request; `ask` leaves it to a person. Deny beats ask, ask beats allow. */
+export type RuleEffect = 'allow' | 'deny' | 'ask'
+export const RULE_EFFECTS = ['allow', 'deny', 'ask'] as const satisfies RuleEffect[]
+
+/** One rule of a project; `rule` is in Claude Code's own syntax: `Bash(npm test:*)`, `Edit(src/**)`, `WebSearch`. */
+export type PermissionRule = { effect: RuleEffect; rule: string }
+
+/** What the rules say to a request, and the rules that say so; several where each part of a command needed one. */
+export type Verdict = { effect: RuleEffect; rules: string[] }
+
+/**
+ * Where a file tool's path leads: as it was written and with every link followed, both absolute. The project's
+ * folder in both forms too.
+ */
+export type Place = { path: string; realPath: string; dir: string; realDir: string; home: string }
+
+const FILE_TOOLS: Record<string, readonly string[]> = {
+  Edit: ['Edit', 'Write', 'MultiEdit', 'NotebookEdit'],
+  Read: ['Read', 'NotebookRead', 'Glob', 'Grep'],
+  Write: ['Write'],
+  MultiEdit: ['MultiEdit'],
+  NotebookEdit: ['NotebookEdit'],
+}
+
+/** Commands that run what their arguments say: what they do cannot be told from their name. */
+const RUNNERS = new Set(
+  'sudo doas su env nohup nice ionice timeout time stdbuf setsid xargs parallel watch find sh bash dash zsh ksh fish busybox chroot unshare ssh script strace flock python python3 perl ruby node deno bun awk gawk tclsh npx uvx'.split(
+    ' ',
+  ),
+)
+
+/** Why a text is no rule, as a sentence; null when it is one. */
+export function ruleFault(text: string): string | null {
+  if (
+    text.length > 1000 ||
+    text.trim() !== text ||
+    text.split('').some((char) => char < ' ' || char === '\x7f')
+  )
+    return 'A rule is one line of at most 1000 characters.'
+  const parsed = parse(text)
+  if (parsed === null) return 'A rule is a tool, or a tool with a pattern: Bash(npm test:*), Edit(src/**).'
+  const { tool, pattern } = parsed
+  if (waitKindOf(tool) === 'question') return 'A rule cannot answer a question.'
+  if (pattern === null) return null
+  if (tool === 'Bash') {
+    if (pattern.slice(0, -2).includes(':*')) return '`:*` stands at the end of a pattern only.'
+    return null
+  }
+  if (tool === 'WebFetch') {
+    return pattern === '*' || /^domain:(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*$/i.test(pattern)
+      ? null
+      : 'A pattern of WebFetch is a domain: WebFetch(domain:example.com).'
+  }
+  if (Object.hasOwn(FILE_TOOLS, tool)) {
+    return pattern.split('/').includes('..') ? 'A path pattern holds no `..`.' : null
+  }
+  return `Only Bash, WebFetch and file tools (${Object.keys(FILE_TOOLS).join(', ')}) take a pattern.`
+}
+
+/** True for a request whose rules need to know where its path leads. */
+export function pathOf({ tool, input }: Ask): string | null {
+  if (!Object.values(FILE_TOOLS).some((tools) => tools.includes(tool))) return null
+  const path = input['file_path'] ?? input['notebook_path'] ?? input['path']
+  return typeof path === 'string' ? path : tool === 'Glob' || tool === 'Grep' ? '.' : null
+}
+
+/**
+ * What a project's rules say to a request: null when none is about it. A rule allows only what is certain: a
+ * command that is not understood to its end, or a path that leads elsewhere by `..` or a link, is for a person
+ * as soon as any rule speaks of it. `place` is needed where `pathOf` gives a path.
+ */
+export function judge(rules: readonly PermissionRule[], ask: Ask, place: Place | null): Verdict | null {
+  if (waitKindOf(ask.tool) === 'question') return null
+  const known = rules.flatMap(({ effect, rule }) => {
+    const parsed = parse(rule)
+    return parsed === null || ruleFault(rule) !== null ? [] : [{ ...parsed, effect, rule }]
+  })
+  if (ask.tool === 'Bash') return judgeCommand(known, ask)
+  let verdict: Verdict | null = null
+  for (const effect of ['deny', 'ask', 'allow'] as const) {
+    const found = known.find((rule) => rule.effect === effect && isAbout(rule, ask, place, effect))
+    if (found !== undefined) {
+      verdict = { effect, rules: [found.rule] }
+      break
+    }
+  }
+  return verdict
+}
+
+type Parsed = { tool: string; pattern: string | null }
+type Known = Parsed & PermissionRule
+
+function parse(text: string): Parsed | null {
+  const [, tool, , pattern] = /^([A-Za-z][\w-]*\*?)(\((.*)\))?$/s.exec(text) ?? []
+  if (tool === undefined || pattern === '') return null
+  // Of tools only those of a server have names that share a beginning for a reason.
+  if (tool.endsWith('*') && (!tool.startsWith('mcp__') || pattern !== undefined)) return null
+  return { tool, pattern: pattern ?? null }
+}
+
+function isTool(rule: string, tool: string): boolean {
+  if (rule === tool) return true
+  if (rule.endsWith('*')) return tool.startsWith(rule.slice(0, -1))
+  // `mcp__server` stands for all its tools.
+  if (rule.startsWith('mcp__') && !rule.slice(5).includes('__')) return tool.startsWith(`${rule}__`)
+  return FILE_TOOLS[rule]?.includes(tool) === true
+}
+
+function isAbout({ tool, pattern }: Parsed, ask: Ask, place: Place | null, effect: RuleEffect): boolean {
+  if (!isTool(tool, ask.tool)) return false
+  if (pattern === null) return true
+  if (tool === 'WebFetch')
+    return pattern === '*' || isDomain(pattern.slice('domain:'.length).toLowerCase(), ask, effect)
+  if (place === null) return false
+  const hits = [
+    isPath(pattern, place.path, place.dir, place.home),
+    isPath(pattern, place.realPath, place.realDir, place.home),
+  ]
+  if (effect !== 'allow') return hits.includes(true)
+  // What a search reads is said by its own pattern too, which may lead anywhere.
+  const searched = [ask.input['pattern'], ask.input['glob']].filter((text) => typeof text === 'string')
+  if (ask.tool === 'Glob' && searched.some((text) => /^[/~]|(?:^|\/)\.\.(?:\/|$)/.test(text))) return false
+  return hits.every(Boolean)
+}
+
+function isDomain(wanted: string, { input }: Ask, effect: RuleEffect): boolean {
+  let url: URL
+  try {
+    url = new URL(String(input['url']))
+  } catch {
+    // Not even an address: nothing allows it, and whatever is denied may be meant.
+    return effect !== 'allow'
+  }
+  if (effect === 'allow') {
+    if (!['http:', 'https:'].includes(url.protocol) || url.username !== '' || url.password !== '')
+      return false
+  }
+  const host = url.hostname.replace(/\.$/, '')
+  return wanted.startsWith('*.') ? host.endsWith(wanted.slice(1)) : host === wanted
+}
+
+/** As in .gitignore; `//` begins at the root of the machine, `~/` at home, everything else in the project. */
+function isPath(pattern: string, path: string, dir: string, home: string): boolean {
+  if (pattern.startsWith('//')) return globOf(pattern.slice(2), true).test(path.slice(1))
+  if (pattern.startsWith('~/'))
+    return isUnder(path, home) && globOf(pattern.slice(2), true).test(within(path, home))
+  if (!isUnder(path, dir)) return false
+  const inside = pattern.replace(/^\.?\//, '')
+  return globOf(inside, inside !== pattern || inside.replace(/\/$/, '').includes('/')).test(within(path, dir))
+}
+
+function isUnder(path: string, dir: string): boolean {
+  return path === dir || path.startsWith(dir === '/' ? '/' : `${dir}/`)
+}
+
+function within(path: string, dir: string): string {
+  return path.slice(dir === '/' ? 1 : dir.length + 1)
+}
+
+/** Matches the path and, as a folder, all below it. */
+function globOf(glob: string, anchored: boolean): RegExp {
+  const source = glob.replace(/\/$/, '').replace(/\*\*\/|\/\*\*$|\*\*|\*|\?|[\\^$.|+()[\]{}/]/g, (part) => {
+    if (part === '**/') return '(?:[^/]+/)*'
+    if (part === '/**') return '/.+'
+    if (part === '**') return '.*'
+    if (part === '*') return '[^/]*'
+    return part === '?' ? '[^/]' : `\\${part}`
+  })
+  return new RegExp(`^${anchored ? '' : '(?:[^/]+/)*'}${source}(?:/.*)?$`, 's')
+}
+
+function judgeCommand(known: readonly Known[], { input }: Ask): Verdict | null {
+  const about = known.filter((rule) => rule.tool === 'Bash')
+  const of = (effect: RuleEffect) => about.filter((rule) => rule.effect === effect)
+  const raw = typeof input['command'] === 'string' ? input['command'] : ''
+  const commands = input['dangerouslyDisableSandbox'] === true ? null : readShellCommand(raw)
+  let uncertain: string | null = null
+  for (const effect of ['deny', 'ask'] as const) {
+    for (const rule of of(effect)) {
+      if (isWhole(rule.pattern) || rule.pattern === raw) return { effect, rules: [rule.rule] }
+      const hit = commands?.map((words) => isCommand(rule.pattern ?? '', words, 'maybe')) ?? ['maybe']
+      if (hit.includes('yes')) return { effect, rules: [rule.rule] }
+      if (hit.includes('maybe') || commands?.some(([first]) => RUNNERS.has(baseOf(first))))
+        uncertain ??= rule.rule
+    }
+  }
+  const allow = of('allow')
+  // Written out to the last character, it is what a person has read and meant.
+  const exact = allow.find(({ pattern }) => pattern === raw && !raw.includes('*'))
+  if (exact !== undefined && input['dangerouslyDisableSandbox'] !== true)
+    return { effect: 'allow', rules: [exact.rule] }
+  // A part of it may be what another rule denies, so none may allow it.
+  if (uncertain !== null) return { effect: 'ask', rules: [uncertain] }
+  const whole = allow.find(({ pattern }) => isWhole(pattern))
+  if (whole !== undefined) return { effect: 'allow', rules: [whole.rule] }
+  if (commands === null) return null
+  const found = commands.map((words) =>
+    allow.find(({ pattern }) => isCommand(pattern ?? '', words, 'no') === 'yes'),
+  )
+  if (found.includes(undefined)) return null
+  return { effect: 'allow', rules: [...new Set(found.flatMap((rule) => rule?.rule ?? []))] }
+}
+
+function isWhole(pattern: string | null): boolean {
+  return pattern === null || pattern === '*' || pattern === ':*'
+}
+
+/**
+ * Whether a simple command is the one of the pattern: word by word, where `:*` or a last `*` stands for any
+ * further words and `*` inside a word for any characters of it. A word that the shell would still expand may be
+ * anything: `wild` says what that comes to. For a rule that forbids, `/bin/rm` is `rm`.
+ */
+function isCommand(
+  pattern: string,
+  words: readonly ShellWord[],
+  wild: 'no' | 'maybe',
+): 'yes' | 'no' | 'maybe' {
+  const open = /(?:^|[^\s:]):\*$|(?:^|\s)\*$/.test(pattern)
+  const wanted = pattern
+    .replace(open ? /:?\*$/ : /$^/, '')
+    .split(/\s+/)
+    .filter((word) => word !== '')
+  if (words.length < wanted.length || (!open && words.length > wanted.length)) return 'no'
+  let answer: 'yes' | 'maybe' = 'yes'
+  for (const [index, want] of wanted.entries()) {
+    const word = words[index]
+    if (word === undefined) return 'no'
+    const texts = index === 0 && wild === 'maybe' ? [word.text, baseOf(word)] : [word.text]
+    if (texts.some((text) => isWord(want, text)) && (!word.wild || want === '*')) continue
+    if (!word.wild || wild === 'no') return 'no'
+    answer = 'maybe'
+  }
+  return answer
+}
+
+function isWord(want: string, text: string): boolean {
+  if (!want.includes('*')) return want === text
+  const source = want.split('*').map((part) => part.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&'))
+  return new RegExp(`^${source.join('.*')}$`, 's').test(text)
+}
+
+function baseOf(word: ShellWord | undefined): string {
+  return word?.text.split('/').at(-1) ?? ''
+}

@@ -1,0 +1,73 @@
+import { pino } from 'pino'
+import { expect, onTestFinished, test } from 'vitest'
+import type { Watcher } from '../../agent/watcher.ts'
+import type { Ask } from '../../core/agent/ask.ts'
+import type { HookEvent } from '../../core/agent/hook-event.ts'
+import { createRedactor } from '../../core/redact.ts'
+import { createHookEvents } from '../../store/hook-events.ts'
+import { openForTest, temporaryHome } from '../../store/temporary-database.ts'
+import { createRuling } from './ruling.ts'
+import type { RunningAgent } from './running-agent.ts'
+
+const ASK: Ask = { tool: 'Bash', input: { command: 'make' } }
+
+function prepare() {
+  const home = temporaryHome()
+  const db = openForTest(home.file)
+  onTestFinished(() => {
+    db.close()
+    home[Symbol.dispose]()
+  })
+  const hookEvents = createHookEvents(db)
+  const heard: HookEvent[] = []
+  const ruling = createRuling({
+    rulesOf: () => [],
+    hookEvents,
+    readSpool: async () => undefined,
+    onEvents: (_, events) => void heard.push(...events),
+    redactor: createRedactor(),
+    userHome: '/home/me',
+    clock: () => 1000,
+    logger: pino({ level: 'silent' }),
+  })
+  const watcher = { requestOf: () => 7 } as Partial<Watcher>
+  const attempt = { taskId: 't1', attempt: 1, claudeSessionId: 'c0ffee' }
+  const agent = { task: { id: 't1' }, attempt, watcher } as unknown as RunningAgent
+  const rows = () =>
+    hookEvents
+      .ofTask('t1', { limit: 10 })
+      .map(({ kind, payload }) => [kind, payload['by'], payload['request']])
+  return { ruling, agent, heard, rows }
+}
+
+const inWindow = (id: number, decision: 'granted' | 'denied') => ({
+  request: { id, ask: ASK, agentId: null },
+  decision,
+  proof: 'Its tool ran.',
+})
+
+test('a request has one decision, however often it is told', async () => {
+  const { ruling, agent, heard, rows } = prepare()
+  ruling.inWindow(agent, inWindow(7, 'granted'))
+  ruling.inWindow(agent, inWindow(7, 'granted'))
+  await ruling.through(agent, { ask: ASK, decision: 'denied' }, async () => 'done')
+  expect(rows()).toEqual([['permission_granted', 'window', 7]])
+  expect(heard[0]?.payload['proof']).toBe('Answered in the window: Its tool ran.')
+  ruling.inWindow(agent, inWindow(8, 'denied'))
+  expect(rows()).toHaveLength(2)
+  expect(heard).toHaveLength(2)
+})
+
+test('what comes of a key that ccm presses was not answered in the window; what it could not answer may be', async () => {
+  const { ruling, agent, rows } = prepare()
+  await ruling.through(agent, { ask: ASK, decision: 'denied' }, async () => {
+    ruling.inWindow(agent, inWindow(7, 'denied'))
+    return 'done'
+  })
+  expect(rows()).toEqual([['permission_denied', 'ccm', 7]])
+  const other = prepare()
+  await other.ruling.through(other.agent, { ask: ASK, decision: 'denied' }, async () => 'not_waiting')
+  expect(other.rows()).toEqual([])
+  other.ruling.inWindow(other.agent, inWindow(7, 'granted'))
+  expect(other.rows()).toEqual([['permission_granted', 'window', 7]])
+})

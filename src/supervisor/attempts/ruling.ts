@@ -1,0 +1,169 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { placeOf } from '../../agent/place.ts'
+import type { AskReply } from '../../agent/held-ask.ts'
+import { isSameAsk, waitKindOf, type Ask } from '../../core/agent/ask.ts'
+import type { Clock } from '../../core/clock.ts'
+import { PERMISSION_DECIDED, type HookEvent } from '../../core/agent/hook-event.ts'
+import type { WindowAnswer } from '../../core/permission/permission-request.ts'
+import { judge, pathOf, type PermissionRule, type Verdict } from '../../core/permission/permission-rule.ts'
+import { isRestricted } from '../../core/task/restricted.ts'
+import type { Redactor } from '../../core/redact.ts'
+import type { HookEvents } from '../../store/hook-events.ts'
+import type { RunningAgent } from './running-agent.ts'
+import { toNewEvent } from '../ingest/spool-event.ts'
+
+/** What a request's own record is waited for, so that the chain of states tells both in their order: 100 ms, measured. */
+const RECORD_WITHIN_MS = 500
+
+/** Answers the permission requests of an agent by the rules of its project. */
+export type Ruling = {
+  /** The answer of the rules, stored as an event before it is given; null leaves the request to a person. */
+  answer: (agent: RunningAgent, ask: Ask) => Promise<AskReply | null>
+  /**
+   * Lets `answer` answer a request for a person, and stores the decision once it answered `done`; what cannot be stored
+   * is logged only, for it has happened.
+   */
+  through: <T>(
+    agent: RunningAgent,
+    asked: { ask: Ask; decision: 'granted' | 'denied' },
+    answer: () => Promise<T>,
+  ) => Promise<T>
+  /** Stores what came of a request that nobody answered through ccm. Throws what keeps it from being stored. */
+  inWindow: (agent: RunningAgent, answer: WindowAnswer) => void
+}
+
+export function createRuling(options: {
+  rulesOf: (project: string) => PermissionRule[]
+  hookEvents: HookEvents
+  /** Brings every event in the agent's spool to its watcher. */
+  readSpool: (agent: RunningAgent) => Promise<void>
+  onEvents: (agent: RunningAgent, events: HookEvent[]) => void
+  redactor: Redactor
+  userHome: string
+  clock: Clock
+  logger: Logger
+}): Ruling {
+  const { hookEvents, logger } = options
+  /** Requests that ccm answers at this moment, by keys perhaps: what comes of it is no answer of the window's. */
+  const answering = new Set<string>()
+
+  function verdictOf(agent: RunningAgent, ask: Ask): Verdict | null {
+    const all = options.rulesOf(agent.task.project)
+    // What the project allows is not meant for a text from outside; what it denies still is.
+    const rules = isRestricted(agent.task) ? all.filter(({ effect }) => effect !== 'allow') : all
+    if (rules.length === 0) return null
+    const path = pathOf(ask)
+    const place = path === null ? null : placeOf(path, agent.attempt.dir, options.userHome)
+    // What leads nobody knows where is for a person.
+    if (path !== null && place === null) return null
+    return judge(rules, ask, place)
+  }
+
+  async function recordComes(agent: RunningAgent, ask: Ask): Promise<void> {
+    const until = performance.now() + RECORD_WITHIN_MS
+    const isThere = () => agent.watcher?.view().asks.some((other) => isSameAsk(other, ask)) === true
+    while (!isThere() && performance.now() < until) {
+      await options.readSpool(agent)
+      await sleep(5)
+    }
+  }
+
+  /** A request has one decision: its row bears the request's id, so a second one changes nothing. */
+  function store(
+    agent: RunningAgent,
+    ask: Ask,
+    request: number | null,
+    decided: Record<string, string>,
+  ): void {
+    const { taskId, attempt, claudeSessionId } = agent.attempt
+    const payload = {
+      hook_event_name: PERMISSION_DECIDED,
+      session_id: claudeSessionId,
+      tool_name: ask.tool,
+      tool_input: ask.input,
+      ...decided,
+      ...(request === null ? {} : { request }),
+    }
+    const name = request === null || decided['decision'] === 'ask' ? randomUUID() : String(request)
+    const text = JSON.stringify(payload)
+    const now = options.clock()
+    // As an event of the agent's own is: redacted and bounded.
+    const event = toNewEvent(
+      { taskId, attempt },
+      { name: `${PERMISSION_DECIDED}-${name}`, at: now },
+      { text, size: Buffer.byteLength(text), sha256: null },
+      { redactor: options.redactor, now, suspect: () => null },
+    )
+    const events = hookEvents.insertBatch([event])
+    if (events.length > 0) options.onEvents(agent, events)
+  }
+
+  function note(agent: RunningAgent, ask: Ask, request: number | null, decision: 'granted' | 'denied'): void {
+    try {
+      store(agent, ask, request, { decision, by: 'ccm' })
+    } catch (err) {
+      logger.error({ err, taskId: agent.task.id }, 'a decision could not be recorded')
+    }
+  }
+
+  const requestOf = (agent: RunningAgent, ask: Ask) => agent.watcher?.requestOf(ask) ?? null
+
+  return {
+    async answer(agent, ask) {
+      const { taskId, attempt } = agent.attempt
+      try {
+        const verdict = verdictOf(agent, ask)
+        if (verdict === null) return null
+        await recordComes(agent, ask)
+        const decision = { allow: 'granted', deny: 'denied', ask: 'ask' }[verdict.effect]
+        store(agent, ask, requestOf(agent, ask), { decision, by: 'rule', rule: verdict.rules.join(', ') })
+        logger.info(
+          { taskId, attempt, code: verdict.effect, rule: verdict.rules.join(', ') },
+          'a rule decided',
+        )
+        return verdict.effect === 'ask' ? null : toReply(verdict, ask)
+      } catch (err) {
+        // What cannot be recorded is not decided by a rule either: a person is still there.
+        logger.error({ err, taskId, attempt }, 'the rules of a project could not be used')
+        return null
+      }
+    },
+    async through(agent, { ask, decision }, answer) {
+      const request = requestOf(agent, ask)
+      const key = keyOf(agent, request)
+      answering.add(key)
+      try {
+        const reply = await answer()
+        if (reply === 'done') note(agent, ask, request, decision)
+        return reply
+      } finally {
+        answering.delete(key)
+      }
+    },
+    inWindow(agent, { request, decision, proof }) {
+      const by = answering.has(keyOf(agent, request.id)) ? 'ccm' : 'window'
+      store(agent, request.ask, request.id, {
+        decision,
+        by,
+        ...(by === 'window' && { proof: `Answered in the window: ${proof}` }),
+      })
+    },
+  }
+}
+
+function keyOf({ attempt: { taskId, attempt } }: RunningAgent, request: number | null): string {
+  return `${taskId}.${attempt}.${request}`
+}
+
+function toReply({ effect, rules }: Verdict, ask: Ask): AskReply {
+  const deny = `The rules of this project deny it (${rules.join(', ')}). Do not try it again in another way; go on without it or end with the error line.`
+  // Claude Code takes an "allow" for a plan only with the input repeated (2.1.328).
+  const repeated = waitKindOf(ask.tool) === 'plan' ? { updatedInput: ask.input } : {}
+  const decision =
+    effect === 'allow'
+      ? { behavior: 'allow' as const, ...repeated }
+      : { behavior: 'deny' as const, message: deny }
+  return { hookSpecificOutput: { hookEventName: 'PermissionRequest', decision } }
+}

@@ -1,0 +1,327 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { readSnapshot, type Snapshot } from '../../agent/changes.ts'
+import type { Claude } from '../../agent/claude.ts'
+import { attemptFiles } from '../../agent/launch.ts'
+import { endedBy, type AgentEnd } from '../../agent/agent-end.ts'
+import type { Attempt, StateChange } from '../../core/agent/attempt.ts'
+import type { Clock } from '../../core/clock.ts'
+import { CcmError, messageOf } from '../../core/errors.ts'
+import type { HookEvent } from '../../core/agent/hook-event.ts'
+import { isOwn, type RecordedEvent } from '../../core/record/hook-kind.ts'
+import type { WindowAnswer } from '../../core/permission/permission-request.ts'
+import type { Lease } from '../../core/task/queue.ts'
+import type { Redactor } from '../../core/redact.ts'
+import type { Task } from '../../core/task/task.ts'
+import type { Attempts } from '../../store/attempts.ts'
+import type { HookEvents } from '../../store/hook-events.ts'
+import type { PermissionRules } from '../../store/permission-rules.ts'
+import type { Project, Projects } from '../../store/projects.ts'
+import type { TmuxServer } from '../../tmux/server.ts'
+import type { BlackBox } from '../incidents/black-box.ts'
+import type { Ingest } from '../ingest/ingest.ts'
+import { createOutcomes } from './outcome.ts'
+import { newAgent, spoolOf, transcriptOf, type RunningAgent } from './running-agent.ts'
+import { watchAgent } from './watch-agent.ts'
+import { conclude } from './resume.ts'
+import type { Settings } from './settings.ts'
+import type { Workspaces } from '../workspaces/workspaces.ts'
+import { endHalfStarted, newAttempt, startFailure, startWindow } from './start-window.ts'
+
+const END_AGAIN_MS = 1000
+
+/** Runs attempts from their claim to their outcome. */
+export type Runner = {
+  agents: Map<string, RunningAgent>
+  /**
+   * Runs a claimed task to its end; the outcome is in the outbox when it resolves. Rejects only when the attempt
+   * could not be recorded: then nothing of it exists.
+   */
+  start: (task: Task) => Promise<void>
+  /** Goes on watching an agent of an earlier daemon; a window that is gone is settled by what it left. Never rejects. */
+  adopt: (task: Task, attempt: Attempt, panePid: number | null) => Promise<void>
+  /** Ends an attempt for a reason from outside. False when it is not ours. */
+  end: (taskId: string, end: AgentEnd) => boolean
+  /** Ends every agent, so that its task is queued again; throws INTERNAL when one is still there after twice `exitMs` and 5 s. */
+  endAll: () => Promise<void>
+  onEvents: (lease: Lease, events: HookEvent[]) => void
+}
+
+/** What attempts are run with, and who hears of them. */
+export type RunnerDeps = {
+  settings: Settings
+  tmux: TmuxServer
+  attempts: Attempts
+  hookEvents: HookEvents
+  projects: Projects
+  rules: PermissionRules
+  ingest: () => Ingest
+  /** Told of all that reads what an agent, or its task, brings along. */
+  blackBox: BlackBox
+  redactor: Redactor
+  findClaude: () => Promise<Claude>
+  workspaces: Workspaces
+  clock: Clock
+  logger: Logger
+  /** Something of this task was stored. */
+  notify: (taskId: string, kind: 'state' | 'task') => void
+  /** Takes in what the agent used since the last time. Never rejects. */
+  spend: (agent: RunningAgent) => Promise<void>
+  /** False: a usage limit fails its task. */
+  park: boolean
+  /** The agent of a task has its window. */
+  started: (task: Task, attempt: Attempt) => void
+  /** An agent works for the first time, so long after its claim. */
+  working: (tookMs: number) => void
+  /** A permission request was answered in the window. Throws what keeps that from being stored. */
+  answeredInWindow: (agent: RunningAgent, answer: WindowAnswer) => void
+  /** The attempt's outcome is in the outbox. */
+  settled: (task: Task, attempt: Attempt, end: AgentEnd) => void
+}
+
+/** Runs attempts: folder, window, watch, end, result, outbox; each step announced in the database first. */
+export function createRunner(deps: RunnerDeps): Runner {
+  const { settings, tmux, attempts, clock } = deps
+  const agents = new Map<string, RunningAgent>()
+  const outcomes = createOutcomes(deps)
+
+  async function start(task: Task): Promise<void> {
+    const project = deps.projects.byName(task.project)
+    const attempt = newAttempt(task, project, settings, clock())
+    const agent = newAgent(task, attempt)
+    agents.set(task.id, agent)
+    if (project !== null) deps.workspaces.reserve(project, task)
+    try {
+      attempts.open(attempt)
+    } catch (error) {
+      forget(agent)
+      throw error
+    }
+    deps.notify(task.id, 'task')
+    await orBroken(agent, () => launch(agent, project))
+  }
+
+  async function launch(agent: RunningAgent, project: Project | null): Promise<void> {
+    const { task, attempt } = agent
+    let started: { panePid: number; before: Snapshot }
+    try {
+      const { findClaude, workspaces } = deps
+      const windowName = nextWindowName(task.project)
+      const from = {
+        settings,
+        tmux,
+        attempts,
+        rules: deps.rules,
+        ingest: deps.ingest(),
+        findClaude,
+        workspaces,
+      }
+      const how = {
+        task,
+        attempt,
+        project,
+        windowName,
+        spool: spoolOf(attempt),
+        signal: agent.stop.signal,
+        onStep: (sentence: string) => recordStep(agent, sentence),
+      }
+      started = await deps.blackBox.meanwhile(attempt, () => startWindow(from, how))
+    } catch (err) {
+      const code = err instanceof CcmError ? err.code : 'INTERNAL'
+      deps.logger.error(
+        { err, code, taskId: task.id, attempt: task.attempt },
+        'an agent could not be started',
+      )
+      agent.ended = agent.endEarly ?? startFailure(err)
+      await endHalfStarted(tmux, attempt)
+      await deps.ingest().remove(spoolOf(attempt))
+      return settle(agent, null, agent.ended)
+    }
+    deps.started(task, attempt)
+    await settle(agent, started.before, await watchAgent(deps, agent, started.panePid, null))
+  }
+
+  /** For whoever wonders why no window is there yet. */
+  function recordStep({ task, attempt }: RunningAgent, reason: string): void {
+    const { attempt: number, state } = attempt
+    const change = {
+      from: state,
+      to: state,
+      cue: 'setup',
+      reason,
+      source: 'supervisor' as const,
+      evidence: '',
+    }
+    attempts.recordState({ ...change, taskId: task.id, attempt: number, at: clock(), waitKind: null })
+    deps.notify(task.id, 'state')
+  }
+
+  async function adopt(task: Task, attempt: Attempt, panePid: number | null): Promise<void> {
+    const agent = newAgent(task, attempt)
+    agents.set(task.id, agent)
+    deps.workspaces.takeBack(attempt)
+    await orBroken(agent, async () => {
+      const { before, watched } = await deps.blackBox.meanwhile(attempt, () => takeBack(agent, panePid))
+      await settle(agent, before, await watched)
+    })
+  }
+
+  /** Watches it again; what came of it is told by `watched`. */
+  async function takeBack(
+    agent: RunningAgent,
+    panePid: number | null,
+  ): Promise<{ before: Snapshot | null; watched: Promise<AgentEnd> }> {
+    const { task, attempt } = agent
+    const spool = spoolOf(attempt)
+    // What it reported while no daemon ran may decide everything: that belongs to its past.
+    deps.ingest().add(spool)
+    await deps.ingest().read(spool)
+    const past = ownOf(deps.hookEvents.ofAttempt(attempt))
+    const waitedMs = waitedFor(
+      attempts.chain(task.id).filter((change) => change.attempt === attempt.attempt),
+      clock(),
+    )
+    const busyMs = Math.max(0, clock() - attempt.startedAt - waitedMs)
+    const before = await readSnapshot(attemptFiles(attempt.folder).before)
+    // Decided by the daemon of before, which ended before it could end the agent.
+    if (attempt.state === 'timeout') {
+      const end = { kind: 'timeout', error: attempt.stateReason, message: '', retryAfterMs: null }
+      agent.endEarly = { outcome: 'failed_permanent', ...end }
+    }
+    const stored = { state: attempt.state, waitKind: attempt.waitKind }
+    return { before, watched: watchAgent(deps, agent, panePid, { past, busyMs, stored }) }
+  }
+
+  async function settle(agent: RunningAgent, before: Snapshot | null, ended: AgentEnd): Promise<void> {
+    const end = await deps.blackBox.meanwhile(agent.attempt, () => storeEnd(agent, before, ended))
+    deps.blackBox.forget(agent.task.id)
+    forget(agent)
+    deps.settled(agent.task, agent.attempt, end)
+    deps.notify(agent.task.id, 'task')
+  }
+
+  async function storeEnd(agent: RunningAgent, before: Snapshot | null, ended: AgentEnd): Promise<AgentEnd> {
+    await deps.spend(agent)
+    const { path: transcriptPath, earlier } = transcriptOf(agent)
+    const { end, resume } = await conclude(agent.task, agent.attempt, ended, {
+      hookEvents: deps.hookEvents,
+      transcriptPath: earlier[0] ?? transcriptPath,
+      park: deps.park,
+      clock,
+      random: Math.random,
+    })
+    await outcomes.store(agent.task, agent.attempt, end, { before, transcriptPath, earlier, resume })
+    return end
+  }
+
+  /** The next attempt of the same task may be there already. */
+  function forget(agent: RunningAgent): void {
+    if (agents.get(agent.task.id) !== agent) return
+    agents.delete(agent.task.id)
+    deps.workspaces.leave(agent.task.id)
+  }
+
+  /** A fault of our own costs one attempt, never the daemon with all other agents; no process stays unwatched. */
+  async function orBroken(agent: RunningAgent, work: () => Promise<void>): Promise<void> {
+    const { task, attempt } = agent
+    try {
+      await work()
+    } catch (err) {
+      deps.logger.error({ err, taskId: task.id, attempt: task.attempt }, 'an attempt broke')
+      await untilEnded(agent)
+      await deps
+        .ingest()
+        .remove(spoolOf(attempt))
+        .catch(() => undefined)
+      const error = `ccm failed at this attempt: ${messageOf(err)}`
+      const broken: AgentEnd = { outcome: 'failed', kind: 'internal', error, message: '', retryAfterMs: null }
+      // What the agent came to stands, whatever went wrong after it.
+      const end = agent.ended ?? broken
+      const log = (again: unknown) =>
+        deps.logger.error({ err: again, taskId: task.id }, 'an outcome could not be stored')
+      await outcomes.storeBare(attempt, end).catch(log)
+      forget(agent)
+      try {
+        deps.settled(task, attempt, end)
+      } catch (again) {
+        log(again)
+      }
+    }
+  }
+
+  /**
+   * An attempt is not over before its processes are: what failed here, for lack of descriptors say, is tried again, and
+   * by the next daemon where this one ends meanwhile.
+   */
+  async function untilEnded({ task, attempt }: RunningAgent): Promise<void> {
+    for (;;) {
+      try {
+        return await endHalfStarted(tmux, attempt)
+      } catch (err) {
+        deps.logger.error(
+          { err, taskId: task.id, attempt: task.attempt },
+          'an agent could not be ended; again',
+        )
+        await sleep(END_AGAIN_MS, undefined, { ref: false })
+      }
+    }
+  }
+
+  function nextWindowName(project: string): string {
+    const taken = new Set([...agents.values()].map(({ attempt }) => attempt.windowName))
+    for (let number = 1; ; number++) {
+      const name = `agent-${project}-${number}`
+      if (!taken.has(name)) return name
+    }
+  }
+
+  /** Claude Code names the session that it works in at its start; it may be another than it was told to resume. */
+  function noteSession(attempt: Attempt, { hookEventName, claudeSessionId, payload }: HookEvent): void {
+    if (hookEventName !== 'SessionStart' || payload['source'] === 'clear') return
+    if (claudeSessionId === null || claudeSessionId === attempt.claudeSessionId) return
+    attempts.setSession(attempt, claudeSessionId, attempt.resumed)
+    attempt.claudeSessionId = claudeSessionId
+  }
+
+  function end(taskId: string, how: AgentEnd): boolean {
+    const agent = agents.get(taskId)
+    if (agent === undefined) return false
+    agent.endEarly = how
+    agent.stop.abort()
+    agent.watcher?.end(how)
+    return true
+  }
+
+  return {
+    agents,
+    start,
+    adopt,
+    end,
+    async endAll() {
+      for (const id of agents.keys()) end(id, endedBy('drain', 'ccm was stopped; the task is queued again.'))
+      const until = clock() + 2 * settings.exitMs + 5000
+      while (agents.size > 0 && clock() < until) await new Promise((resolve) => setTimeout(resolve, 50))
+      if (agents.size > 0) throw new CcmError('INTERNAL', `${agents.size} agents did not end in time.`)
+    },
+    onEvents(lease, events) {
+      const agent = agents.get(lease.taskId)
+      if (agent?.attempt.attempt !== lease.attempt) return
+      for (const event of events) noteSession(agent.attempt, event)
+      if (agent.watcher === null) agent.early.push(...events)
+      else agent.watcher.onHookEvents(events)
+    },
+  }
+}
+
+/** What others put into its spool moves nothing, also when the past is read again. */
+function* ownOf(events: Iterable<RecordedEvent>): Iterable<RecordedEvent> {
+  for (const event of events) if (isOwn(event.suspect)) yield event
+}
+
+/** How long an attempt waited for people in all, by its stored changes. */
+function waitedFor(changes: StateChange[], now: number): number {
+  return changes.reduce((sum, change, index) => {
+    const until = changes[index + 1]?.at ?? now
+    return change.to === 'waiting' ? sum + (until - change.at) : sum
+  }, 0)
+}

@@ -1,0 +1,162 @@
+import { pino } from 'pino'
+import { expect, onTestFinished, test } from 'vitest'
+import { CcmError } from '../../core/errors.ts'
+import type { ClaimFilter, Queue } from '../../core/task/queue.ts'
+import type { Task } from '../../core/task/task.ts'
+import { createDispatcher } from './dispatcher.ts'
+
+type Options = Parameters<typeof createDispatcher>[0]
+
+/** A queue of task names; `asked` holds what each claim asked for. */
+function prepare(names: string[], more: Partial<Options> = {}) {
+  const queued = [...names]
+  const asked: number[] = []
+  const started: string[] = []
+  const order: string[] = []
+  const queue = {
+    reap: async () => (order.push('reap'), []),
+    count: async () => queued.length,
+    claim: async (limit: number, filter: ClaimFilter) => {
+      order.push('claim')
+      asked.push(limit)
+      expect(filter).toEqual({ projects: ['app'], roles: null, labels: [] })
+      return queued.splice(0, limit).map((id) => ({ id }) as Task)
+    },
+  } as Partial<Queue> as Queue
+  const dispatcher = createDispatcher({
+    queue,
+    renew: async () => void order.push('renew'),
+    filter: async () => ({ projects: ['app'], roles: null, labels: [] }),
+    gate: (projects) => ({ allow: 'all', free: projects, probes: [] }),
+    claimed: () => {},
+    occupied: () => started.length,
+    starting: () => 0,
+    maxConcurrent: () => 3,
+    minFreeMemoryMb: () => 1000,
+    ready: async () => {},
+    onReaped: () => {},
+    start: (task) => void started.push(task.id),
+    sweepMs: 60_000,
+    clock: () => 0,
+    logger: pino({ level: 'silent' }),
+    freeMemoryMb: () => 100_000,
+    ...more,
+  })
+  onTestFinished(() => dispatcher.close())
+  const look = async () => {
+    dispatcher.nudge()
+    // Any number of nudges is one look; its end is seen by a second, empty one.
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return { dispatcher, asked, started, order, queued, look }
+}
+
+test('as many tasks are claimed as there are free slots, and the rest waits with the reason', async () => {
+  const { dispatcher, started, queued, look } = prepare(['a', 'b', 'c', 'd'])
+  await look()
+  expect(started).toEqual(['a', 'b', 'c'])
+  await look()
+  expect(queued).toEqual(['d'])
+  expect(dispatcher.holds()).toEqual([{ kind: 'slots', sentence: 'All 3 agents are busy.', until: null }])
+  started.length = 0
+  await look()
+  expect(started).toEqual(['d'])
+  expect(dispatcher.holds()).toEqual([])
+})
+
+test('our own leases are renewed before expired ones are taken back, and both before a claim', async () => {
+  const { order, look } = prepare(['a'])
+  await look()
+  expect(order.slice(0, 3)).toEqual(['renew', 'reap', 'claim'])
+})
+
+test.each([
+  { free: 1249, claims: [] },
+  { free: 1250, claims: [1] },
+  { free: 1749, claims: [2] },
+  { free: 9999, claims: [3] },
+])('with $free MiB free, 1000 to keep and 3 slots, claims ask for $claims', async ({ free, claims }) => {
+  const { dispatcher, asked, look } = prepare(['a'], { freeMemoryMb: () => free })
+  await look()
+  expect(asked).toEqual(claims)
+  const sentence = 'A further agent would leave less than 1000 MiB of memory free.'
+  expect(dispatcher.holds().some((hold) => hold.sentence === sentence)).toBe(claims.length === 0)
+})
+
+test('agents whose memory is not taken yet count as if it were', async () => {
+  const { asked, look } = prepare(['a'], { freeMemoryMb: () => 1500, starting: () => 2 })
+  await look()
+  expect(asked).toEqual([])
+})
+
+test.each([
+  {
+    error: new CcmError('CLAUDE_TOO_OLD', 'It is old.', { remedy: 'Update it.' }),
+    kind: 'claude',
+    says: 'It is old. Update it.',
+  },
+  { error: new CcmError('TMUX_FAILED', 'It is gone.'), kind: 'tmux', says: 'It is gone.' },
+  { error: new Error('odd'), kind: 'claude', says: 'odd' },
+])(
+  'what keeps agents from starting ($kind: $says) holds the tasks and is looked at again',
+  async ({ error, kind, says }) => {
+    let now = 0
+    let broken = true
+    const { dispatcher, started, look } = prepare(['a'], {
+      clock: () => now,
+      ready: async () => {
+        if (broken) throw error
+      },
+    })
+    await look()
+    expect(started).toEqual([])
+    expect(dispatcher.holds()).toEqual([{ kind, sentence: says, until: 60_000 }])
+    broken = false
+    await look()
+    expect(started).toEqual([])
+    now = 60_000
+    await look()
+    expect(started).toEqual(['a'])
+    expect(dispatcher.holds()).toEqual([])
+  },
+)
+
+test('with nothing queued nobody is asked whether Claude Code runs', async () => {
+  let asked = 0
+  const { look } = prepare([], { ready: async () => void asked++ })
+  await look()
+  expect(asked).toBe(0)
+})
+
+test('a hold keeps everything queued until it is lifted', async () => {
+  const { dispatcher, started, look } = prepare(['a'])
+  dispatcher.hold({ kind: 'login', sentence: 'Log in.', until: null })
+  await look()
+  expect(started).toEqual([])
+  dispatcher.lift('other')
+  dispatcher.lift('login')
+  await look()
+  expect(started).toEqual(['a'])
+})
+
+test('a store that fails for a moment costs one look', async () => {
+  let fails = true
+  const { started, look } = prepare(['a'], {
+    renew: async () => {
+      if (fails) throw new Error('disk full')
+    },
+  })
+  await look()
+  expect(started).toEqual([])
+  fails = false
+  await look()
+  expect(started).toEqual(['a'])
+})
+
+test('after closing nothing is claimed', async () => {
+  const { dispatcher, started, look } = prepare(['a'])
+  await dispatcher.close()
+  await look()
+  expect(started).toEqual([])
+})

@@ -1,0 +1,532 @@
+import { createHash } from 'node:crypto'
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
+import { expect, onTestFinished, test } from 'vitest'
+import { CcmError } from '../../core/errors.ts'
+import type { HookEvent } from '../../core/agent/hook-event.ts'
+import { createRedactor } from '../../core/redact.ts'
+import { createHookEvents, type HookEvents } from '../../store/hook-events.ts'
+import { openForTest, temporaryHome } from '../../store/temporary-database.ts'
+import { createIngest } from './ingest.ts'
+
+function prepare(
+  wrap: (events: HookEvents) => HookEvents = (events) => events,
+  more: Partial<Parameters<typeof createIngest>[0]> = {},
+) {
+  const home = temporaryHome()
+  const db = openForTest(home.file)
+  const hookEvents = wrap(createHookEvents(db))
+  const heard: HookEvent[] = []
+  const logged: string[] = []
+  const ingest = createIngest({
+    hookEvents,
+    redactor: createRedactor(),
+    clock: Date.now,
+    logger: pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) }),
+    onEvents: (_, events) => void heard.push(...events),
+    ...more,
+  })
+  const folder = join(home.folder, 'spool')
+  mkdirSync(folder)
+  const spool = { taskId: 't1', attempt: 1, folder }
+  onTestFinished(async () => {
+    await ingest.close()
+    db.close()
+    home[Symbol.dispose]()
+  })
+  const stored = () => createHookEvents(db).ofTask('t1', { limit: 20_000 })
+  return {
+    ingest,
+    spool,
+    folder,
+    heard,
+    logged,
+    stored,
+    odd: () => createHookEvents(db).oddOnes(),
+    names: () => stored().map((event) => event.hookEventName),
+  }
+}
+
+/** As the hook script does it: beside it, then renamed. */
+function put(folder: string, name: string, payload: unknown, at?: number) {
+  const part = join(folder, `.part.${name}`)
+  writeFileSync(part, typeof payload === 'string' ? payload : JSON.stringify(payload))
+  if (at !== undefined) utimesSync(part, at, at)
+  renameSync(part, join(folder, `${name}.json`))
+}
+const event = (name: string, more: object = {}) => ({ hook_event_name: name, session_id: 'c0ffee', ...more })
+
+test('what waits is read in the order it was written, and what comes later at once; files go, events stay', async () => {
+  const { ingest, spool, folder, heard, names } = prepare()
+  put(folder, 'c', event('First'), 100)
+  put(folder, 'a', event('Second'), 101)
+  put(folder, 'b', event('Third'), 102)
+  ingest.add(spool)
+  await expect.poll(names).toEqual(['First', 'Second', 'Third'])
+  put(folder, 'x', event('Fourth'))
+  await expect.poll(names).toContain('Fourth')
+  expect(heard.map(({ hookEventName }) => hookEventName)).toEqual(names())
+  expect(heard[0]).toMatchObject({ taskId: 't1', attempt: 1, claudeSessionId: 'c0ffee', at: 100_000 })
+  await expect.poll(() => readdirSync(folder)).toEqual([])
+})
+
+test('events of one tick of a coarse clock keep the order the kernel announced', async () => {
+  const { ingest, spool, folder, names } = prepare()
+  ingest.add(spool)
+  const wanted = ['e5', 'e1', 'e4', 'e2', 'e3', 'e9', 'e7']
+  for (const name of wanted) put(folder, name, event(name), 500)
+  await expect.poll(() => names().length).toBe(wanted.length)
+  expect(names()).toEqual(wanted)
+})
+
+test('events of one tick that nobody announced go by the pids of their writers, which begin anew at their end', async () => {
+  const { ingest, spool, folder, names } = prepare()
+  const wanted = ['32760.a', '32766.b', '301.c', '305.d']
+  for (const name of wanted.toReversed()) put(folder, name, event(name), 500)
+  ingest.add(spool)
+  await ingest.remove(spool)
+  expect(names()).toEqual(wanted)
+})
+
+test('more than one batch comes in order', async () => {
+  const { ingest, spool, folder, names } = prepare()
+  const wanted = Array.from({ length: 120 }, (_, number) => `E${number}`)
+  // Names that sort the other way round.
+  for (const [number, name] of wanted.entries()) put(folder, `${1000 - number}`, event(name), 1000 + number)
+  ingest.add(spool)
+  await ingest.remove(spool)
+  expect(names()).toEqual(wanted)
+})
+
+test('a file that is still there after its event was stored is only removed', async () => {
+  const { ingest, spool, folder, heard, names } = prepare()
+  put(folder, 'a', event('Stop'))
+  ingest.add(spool)
+  await expect.poll(names).toEqual(['Stop'])
+  await expect.poll(() => readdirSync(folder)).toEqual([])
+  // As after a kill between the commit and the removal.
+  put(folder, 'a', event('Stop'))
+  await expect.poll(() => readdirSync(folder)).toEqual([])
+  expect(names()).toEqual(['Stop'])
+  expect(heard).toHaveLength(1)
+})
+
+test('a link, a pipe and a folder are neither followed nor waited for', async () => {
+  const { ingest, spool, folder, names, logged } = prepare()
+  const secret = join(folder, '../secret')
+  writeFileSync(secret, JSON.stringify(event('Secret')))
+  symlinkSync(secret, join(folder, 'link.json'))
+  spawnSync('mkfifo', [join(folder, 'pipe.json')])
+  mkdirSync(join(folder, 'folder.json'))
+  put(folder, 'z', event('Stop'))
+  ingest.add(spool)
+  await expect.poll(names).toEqual(['Stop'])
+  await expect.poll(() => readdirSync(folder)).toEqual([])
+  expect(existsSync(secret)).toBe(true)
+  expect(logged.join()).toContain('ODD_SPOOL_FILE')
+})
+
+test('an empty file, garbage and what is no object are kept as unreadable events', async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  put(folder, 'a', '', 1)
+  put(folder, 'b', '{"hook_event_name":', 2)
+  put(folder, 'c', '[1]', 3)
+  put(folder, 'd', 'null', 4)
+  put(folder, 'e', event('Stop', { session_id: 5 }), 5)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(5)
+  expect(stored().map(({ hookEventName }) => hookEventName)).toEqual([
+    ...Array.from({ length: 4 }, () => 'Unreadable'),
+    'Stop',
+  ])
+  expect(stored()[2]?.payload).toEqual({ ccm_error: 'The payload is not an object.', ccm_text: '[1]' })
+  expect(stored()[1]?.payload).toMatchObject({
+    ccm_text: '{"hook_event_name":',
+    ccm_error: expect.any(String),
+  })
+})
+
+/** An event whose writing has begun; the answer ends it. */
+function begin(folder: string, name: string) {
+  const part = join(folder, `.part.${name}`)
+  writeFileSync(part, '')
+  return (payload: object) => {
+    writeFileSync(part, JSON.stringify(payload))
+    renameSync(part, join(folder, `${name}.json`))
+  }
+}
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+test.for(['before it began', 'after it began'])(
+  'an event that is being written keeps its place; reader there %s',
+  async (when) => {
+    const { ingest, spool, folder, names } = prepare()
+    put(folder, '5', event('Before'))
+    if (when.startsWith('before')) ingest.add(spool)
+    await pause(30)
+    // Names that sort the other way round.
+    const finish = begin(folder, '4')
+    await pause(30)
+    put(folder, '3', event('Second'))
+    await pause(30)
+    put(folder, '2', event('Third'))
+    await pause(60)
+    if (when.startsWith('after')) ingest.add(spool)
+    ingest.rescan()
+    await expect.poll(names).toEqual(['Before'])
+    const read = ingest.read(spool).then(names)
+    await pause(150)
+    expect(names()).toEqual(['Before'])
+    const from = performance.now()
+    finish(event('First'))
+    expect(await read).toEqual(['Before', 'First', 'Second', 'Third'])
+    // The kernel tells of it: nobody waits for the next look.
+    expect(performance.now() - from).toBeLessThan(300)
+  },
+)
+
+test('events that overlapped are read in the order they began, whichever was complete first', async () => {
+  const { ingest, spool, folder, names } = prepare()
+  const wanted = ['One', 'Two', 'Three', 'Four']
+  const ends = []
+  for (const [index, name] of wanted.entries()) {
+    const finish = begin(folder, `${9 - index}`)
+    ends.unshift(() => finish(event(name)))
+    await pause(15)
+  }
+  for (const end of ends) {
+    end()
+    await pause(15)
+  }
+  ingest.add(spool)
+  await ingest.remove(spool)
+  expect(names()).toEqual(wanted)
+})
+
+test('one whose writer was killed holds nobody up for longer than a second, and is left alone', async () => {
+  const { ingest, spool, folder, names } = prepare()
+  ingest.add(spool)
+  writeFileSync(join(folder, '.part.abc'), '{"hook_event_name":"Ha')
+  put(folder, 'z', event('Stop'))
+  const from = performance.now()
+  await expect.poll(names, { timeout: 3000 }).toEqual(['Stop'])
+  expect(performance.now() - from).toBeGreaterThan(800)
+  expect(performance.now() - from).toBeLessThan(2000)
+  put(folder, 'y', event('Later'))
+  await expect.poll(names).toEqual(['Stop', 'Later'])
+  await ingest.remove(spool)
+  expect(readdirSync(folder)).toEqual(['.part.abc'])
+  // As after a restart of the daemon, and dated ahead by hand.
+  utimesSync(join(folder, '.part.abc'), 5e9, 5e9)
+  put(folder, 'x', event('Last'))
+  ingest.add(spool)
+  await expect.poll(names).toEqual(['Stop', 'Later', 'CcmEventsLost', 'Last'])
+})
+
+test('one spool that is held up holds up no other', async () => {
+  const { ingest, spool, folder, heard } = prepare()
+  const other = { taskId: 't2', attempt: 1, folder: join(folder, '../other') }
+  mkdirSync(other.folder)
+  ingest.add(spool)
+  ingest.add(other)
+  const finish = begin(folder, '1')
+  await pause(20)
+  put(other.folder, '2', event('Elsewhere'))
+  await expect.poll(() => heard.map(({ hookEventName }) => hookEventName)).toEqual(['Elsewhere'])
+  await ingest.remove(other)
+  finish(event('Here'))
+  await expect.poll(() => heard.map(({ hookEventName }) => hookEventName)).toEqual(['Elsewhere', 'Here'])
+})
+
+test('of a payload above 1 MiB only the long texts are shortened: its name and its tool call arrive', async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  const call = { tool_use_id: 'toolu_1', tool_response: { originalFile: 'x'.repeat(3_000_000), ok: true } }
+  put(folder, 'a', event('PostToolUse', call))
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(1)
+  const payload = stored()[0]?.payload
+  expect(payload).toMatchObject({
+    hook_event_name: 'PostToolUse',
+    tool_use_id: 'toolu_1',
+    tool_response: { ok: true },
+  })
+  expect(JSON.stringify(payload).length).toBeLessThan(10_000)
+})
+
+test('a database that refuses loses nothing: the next look stores it', async () => {
+  let refuse = true
+  const { ingest, spool, folder, heard, names, logged } = prepare((events) => ({
+    ...events,
+    insertBatch(batch) {
+      if (refuse) throw new Error('The disk is full')
+      return events.insertBatch(batch)
+    },
+  }))
+  put(folder, 'a', event('Stop'))
+  ingest.add(spool)
+  await expect.poll(() => logged.join()).toContain('The disk is full')
+  expect(readdirSync(folder)).toEqual(['a.json'])
+  refuse = false
+  ingest.rescan()
+  await expect.poll(names).toEqual(['Stop'])
+  expect(heard).toHaveLength(1)
+})
+
+// A folder whose files cannot be removed: the privileged user may always, so it is made immutable.
+test('an event whose file cannot be removed is heard of once', async (context) => {
+  const { ingest, spool, folder, heard, names } = prepare()
+  put(folder, 'a', event('Stop'))
+  const lock = (on: boolean) =>
+    process.getuid?.() === 0
+      ? spawnSync('chattr', [on ? '+i' : '-i', folder]).status === 0
+      : (chmodSync(folder, on ? 0o500 : 0o700), true)
+  if (!lock(true)) context.skip('no folder can be made unchangeable here')
+  try {
+    ingest.add(spool)
+    await expect.poll(names).toEqual(['Stop'])
+    ingest.rescan()
+    await ingest.remove(spool)
+    expect(heard).toHaveLength(1)
+  } finally {
+    lock(false)
+  }
+})
+
+test('an attempt whose folder is gone costs nothing', async () => {
+  const { ingest, logged } = prepare()
+  const spool = { taskId: 't2', attempt: 1, folder: '/nonexistent/spool' }
+  ingest.add(spool)
+  await ingest.remove(spool)
+  await ingest.remove(spool)
+  expect(logged.join()).toContain('cannot be watched')
+})
+
+test('a payload above 64 KiB is stored cut, with its size and hash; the watcher gets all of it', async () => {
+  const { ingest, spool, folder, heard, stored } = prepare()
+  const text = JSON.stringify(event('Stop', { last_assistant_message: `${'x'.repeat(200_000)}\n[DONE]` }))
+  put(folder, 'a', text)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(1)
+  expect(stored()[0]).toMatchObject({
+    truncated: true,
+    size: text.length,
+    sha256: createHash('sha256').update(text).digest('hex'),
+    kind: 'turn_complete',
+  })
+  expect(JSON.stringify(stored()[0]?.payload).length).toBeLessThan(64 * 1024)
+  expect(stored()[0]?.payload.last_assistant_message).toMatch(/^x+… \(\d+ bytes\) …x+\n\[DONE\]$/)
+  expect(heard[0]?.payload.last_assistant_message).toHaveLength(200_007)
+})
+
+test('20 MB take no more memory than what is kept of them', { timeout: 30_000 }, async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  put(
+    folder,
+    'a',
+    event('PostToolUse', {
+      tool_response: { list: Array.from({ length: 400_000 }, () => 'y'.repeat(40)) },
+      tool_use_id: 'toolu_1',
+    }),
+  )
+  put(
+    folder,
+    'b',
+    event('PostToolUse', { tool_response: { originalFile: 'z'.repeat(20_000_000) }, tool_use_id: 'toolu_2' }),
+  )
+  put(folder, 'c', 'no JSON '.repeat(2_500_000))
+  const before = process.memoryUsage().heapUsed
+  let most = 0
+  const watching = setInterval(() => (most = Math.max(most, process.memoryUsage().heapUsed)), 5)
+  ingest.add(spool)
+  await expect.poll(() => stored().length, { timeout: 25_000 }).toBe(3)
+  clearInterval(watching)
+  expect(most - before).toBeLessThan(60 * 1024 * 1024)
+  expect(stored().map(({ payload }) => payload.tool_use_id)).toEqual(['toolu_1', 'toolu_2', undefined])
+  expect(stored().every(({ truncated, size }) => truncated && size > 10_000_000)).toBe(true)
+})
+
+test(
+  '10,000 at once are stored in order, in bounded memory, while others run',
+  { timeout: 60_000 },
+  async () => {
+    const { ingest, spool, folder, stored } = prepare()
+    ingest.add(spool)
+    for (let number = 0; number < 10_000; number++)
+      put(folder, `${number}.x`, event('PreToolUse', { number }))
+    const before = process.memoryUsage().heapUsed
+    await expect.poll(() => readdirSync(folder).length, { timeout: 50_000, interval: 100 }).toBe(0)
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(100 * 1024 * 1024)
+    expect(stored().map(({ payload }) => payload['number'])).toEqual(
+      Array.from({ length: 10_000 }, (_, number) => number),
+    )
+  },
+)
+
+test('where each file takes a millisecond, others have their turn after every few', async () => {
+  let turn = 0
+  const readIn = new Map<number, number>()
+  const redactor = createRedactor()
+  let ms = 0
+  const { ingest, spool, folder, names } = prepare(undefined, {
+    now: () => ms,
+    redactor: {
+      ...redactor,
+      mayHold(json) {
+        ms++
+        readIn.set(turn, (readIn.get(turn) ?? 0) + 1)
+        return redactor.mayHold(json)
+      },
+    },
+  })
+  for (let number = 0; number < 50; number++) put(folder, `${number}.x`, event('PreToolUse'), number)
+  let counting = setImmediate(function count() {
+    turn++
+    counting = setImmediate(count)
+  })
+  onTestFinished(() => clearImmediate(counting))
+  ingest.add(spool)
+  await expect.poll(() => names().length).toBe(50)
+  expect(Math.max(...readIn.values())).toBeLessThanOrEqual(5)
+})
+
+test("another session's event is kept, marked, and moves nothing; a cleared session is the attempt's own", async () => {
+  const { ingest, spool, folder, heard, stored, logged } = prepare()
+  put(folder, '1.a', event('PreToolUse'), 1)
+  put(folder, '2.b', event('Stop', { session_id: 'another' }), 2)
+  put(folder, '3.c', event('SessionStart', { session_id: 'fresh', source: 'clear' }), 3)
+  put(folder, '4.d', event('Stop', { session_id: 'fresh' }), 4)
+  put(folder, '5.e', event('SessionStart', { session_id: 'forged', source: 'startup' }), 5)
+  ingest.add({ ...spool, claudeSessionId: 'c0ffee' })
+  await expect.poll(() => stored().length).toBe(5)
+  expect(stored().map(({ suspect }) => suspect)).toEqual([
+    null,
+    'foreign-session',
+    null,
+    null,
+    'foreign-session',
+  ])
+  expect(heard.map(({ claudeSessionId }) => claudeSessionId)).toEqual(['c0ffee', 'fresh', 'fresh'])
+  expect(logged.join()).toContain('FOREIGN_EVENT')
+  // Also after a restart: what began before is known from the record.
+  await ingest.remove(spool)
+  put(folder, '6.f', event('Stop', { session_id: 'fresh' }), 6)
+  ingest.add({ ...spool, claudeSessionId: 'c0ffee' })
+  await expect.poll(() => stored().at(-1)).toMatchObject({ suspect: null, claudeSessionId: 'fresh' })
+})
+
+test('an event in the name of ccm that an agent put into its spool is kept, marked, and moves nothing', async () => {
+  const { ingest, spool, folder, heard, stored, logged } = prepare()
+  put(folder, '1.a', event('CcmPermission', { decision: 'granted' }), 1)
+  put(folder, '2.b', event('Stop'), 2)
+  ingest.add({ ...spool, claudeSessionId: 'c0ffee' })
+  await expect.poll(() => stored().length).toBe(2)
+  expect(stored().map(({ suspect }) => suspect)).toEqual(['forged', null])
+  expect(heard.map(({ hookEventName }) => hookEventName)).toEqual(['Stop'])
+  expect(logged.join()).toContain('FORGED_EVENT')
+})
+
+test('a file from the future is dated when it was stored, and marked', async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  put(folder, 'a', event('Stop'), Date.now() / 1000 + 86_400)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(1)
+  expect(stored()[0]?.suspect).toBe('future-time')
+  expect(stored()[0]?.at).toBeLessThanOrEqual(Date.now())
+})
+
+test('secrets are gone from what is stored, and there for the watcher', async () => {
+  const { ingest, spool, folder, heard, stored } = prepare()
+  const command = 'curl -H "Authorization: Bearer abcdef0123456789" x'
+  put(folder, 'a', event('PreToolUse', { tool_name: 'Bash', tool_input: { command, password: 'hunter2' } }))
+  // In disguise, as no client of ours writes it.
+  put(folder, 'b', '{"hook_event_name":"Stop","last_assistant_message":"\\u0067hp_0123456789abcdefghij"}')
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(2)
+  expect(JSON.stringify(stored())).not.toMatch(/abcdef0123|hunter2|ghp_01/)
+  expect(stored()[0]?.detail).toMatchObject({ command: expect.stringContaining('Bearer ***') })
+  expect(heard[0]?.payload.tool_input).toEqual({ command, password: 'hunter2' })
+})
+
+test('what the script could not keep is an event with the count, once', async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  const lost = join(folder, '../lost')
+  writeFileSync(lost, '\n..')
+  ingest.add({ ...spool, lostFiles: [lost, '/nonexistent/lost'] })
+  await expect.poll(() => stored().map(({ kind }) => kind)).toEqual(['events_lost'])
+  ingest.rescan()
+  writeFileSync(lost, '\n...')
+  writeFileSync(join(folder, '.part.1.x'), '{"half')
+  await ingest.remove(spool)
+  expect(stored().map(({ payload }) => payload['lost'])).toEqual([2, 1, 1])
+  expect(existsSync(lost)).toBe(false)
+})
+
+test('a count that an agent put into its spool hides nothing that was lost', async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  put(folder, '1.a', event('CcmEventsLost', { lost: 5, lost_in_all: 5 }))
+  ingest.add(spool)
+  await ingest.remove(spool)
+  expect(stored().map(({ suspect }) => suspect)).toEqual(['forged'])
+  const lost = join(folder, '../lost')
+  writeFileSync(lost, '\n..')
+  ingest.add({ ...spool, lostFiles: [lost] })
+  await ingest.remove(spool)
+  expect(stored().map(({ payload, suspect }) => [payload['lost'], suspect])).toEqual([
+    [5, 'forged'],
+    [2, null],
+  ])
+})
+
+test('what was lost is counted also where the disk takes it only later', async () => {
+  let isFull = true
+  const { ingest, spool, folder, stored } = prepare((events) => ({
+    ...events,
+    insertBatch: (batch) => {
+      if (isFull) throw new CcmError('DISK_FULL', 'full')
+      return events.insertBatch(batch)
+    },
+  }))
+  const lost = join(folder, '../lost')
+  writeFileSync(lost, '\n..')
+  ingest.add({ ...spool, lostFiles: [lost] })
+  const removed = ingest.remove(spool)
+  await sleep(500)
+  isFull = false
+  await removed
+  expect(stored().map(({ payload }) => payload['lost'])).toEqual([2])
+  expect(existsSync(lost)).toBe(false)
+})
+
+test('what attempts left that nobody watches is stored at start, also of tasks that nobody knows', async () => {
+  const { ingest, folder, stored } = prepare()
+  const attempts = join(folder, '../attempts')
+  mkdirSync(join(attempts, 't1.7/spool'), { recursive: true })
+  mkdirSync(join(attempts, 'odd name/spool'), { recursive: true })
+  put(join(attempts, 't1.7/spool'), 'a', event('Stop'))
+  expect(await ingest.leftovers(attempts, () => null)).toBe(1)
+  expect(stored()).toMatchObject([{ attempt: 7, hookEventName: 'Stop' }])
+  expect(await ingest.leftovers(attempts, () => null)).toBe(0)
+  expect(await ingest.leftovers('/nonexistent', () => null)).toBe(0)
+})
+
+test('an event of a name nobody knows is kept whole, and counted', async () => {
+  const { ingest, spool, folder, stored, odd } = prepare()
+  put(folder, 'a', event('Tomorrow', { more: { a: 1 } }), 1)
+  put(folder, 'b', 'garbage', 2)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(2)
+  expect(stored()[0]).toMatchObject({ kind: 'unknown', payload: { more: { a: 1 } } })
+  expect(odd()).toEqual({ unknown: { Tomorrow: 1 }, unreadable: 1, lost: 0 })
+})

@@ -1,0 +1,304 @@
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import type { Clock } from '../../core/clock.ts'
+import { CcmError } from '../../core/errors.ts'
+import type { HookEvent } from '../../core/agent/hook-event.ts'
+import { isOwn } from '../../core/record/hook-kind.ts'
+import type { Lease } from '../../core/task/queue.ts'
+import type { Redactor } from '../../core/redact.ts'
+import type { HookEvents, NewHookEvent } from '../../store/hook-events.ts'
+import type { StartPulse } from '../loops/beats.ts'
+import { createOriginCheck, type OriginCheck } from './event-origin.ts'
+import { createLostEvents, type LostEvents } from './lost-events.ts'
+import { readEvent, removeFiles } from './spool-file.ts'
+import { createSpoolLine, type SpoolLine } from './spool-line.ts'
+import { spoolsIn, waitingIn, type Waiting } from './spool.ts'
+
+/** Reads the spools of all attempts into the database. */
+export type Ingest = {
+  /** Watches an attempt's spool from now on; what is in it already is read at once. */
+  add: (spool: Spool) => void
+  /** Reads everything that is there by now. Never rejects: what cannot be stored stays for the next look. */
+  read: (spool: Lease & { folder: string }) => Promise<void>
+  /** Reads everything that is there, for the last time, and stops watching. On a full disk it waits for room. */
+  remove: (spool: Lease & { folder: string }) => Promise<void>
+  /**
+   * Stores what is left in `attempts/TASK.N/spool`, also of attempts nobody knows, and answers in how many there was
+   * something. `spoolOf` tells what is known of an attempt; `around` may leave one unread. Only before agents are
+   * watched.
+   */
+  leftovers: (
+    attemptsFolder: string,
+    spoolOf: (lease: Lease) => Spool | null,
+    around?: (spool: Lease & { folder: string }, read: () => Promise<void>) => Promise<void>,
+  ) => Promise<number>
+  /** Looks into every spool, for notices the kernel did not send. */
+  rescan: () => void
+  close: () => Promise<void>
+}
+
+export type Spool = Lease & {
+  folder: string
+  /** The session the attempt was started with; undefined: any session's events are its own. */
+  claudeSessionId?: string
+  /** Where the script counts what it could not keep, one byte an event. */
+  lostFiles?: string[]
+}
+
+/**
+ * Events that come together are stored in one commit: this many at most, or what arrived within this time. 200 while
+ * more wait took 14 % less of the processor, no less time, and held up the event loop twice as long.
+ */
+const GROUP_MS = 2
+const GROUP_EVENTS = 50
+/** Files are read for so long before others have a turn: on a busy machine a file may take a millisecond. */
+const TURN_MS = 4
+/** A group of large payloads ends sooner. */
+const GROUP_BYTES = 1024 * 1024
+const STORE_RETRY_MS = 5000
+type Entry = {
+  spool: Spool
+  line: SpoolLine
+  lost: LostEvents
+  suspect: OriginCheck
+  /** Told when nothing is left to read, or reading failed. */
+  idle: ((error: unknown) => void)[]
+}
+
+/** What a group takes from one spool: its files, and the events in them. */
+type Share = { entry: Entry; files: Waiting[]; events: NewHookEvent[] }
+
+/**
+ * One event, one file, exactly once: the file's name is stored with the event in one transaction, and the file
+ * is removed after the commit. A crash between the two finds the name known and only removes. Events of one
+ * attempt keep the order in which their writing began. One reader serves all spools in turn, so that one
+ * commit carries what came to all of them, and at most GROUP_EVENTS payloads are in memory.
+ */
+export function createIngest(options: {
+  hookEvents: HookEvents
+  onEvents: (lease: Lease, events: HookEvent[]) => void
+  redactor: Redactor
+  clock: Clock
+  /** Times turns; ms of any origin, `performance.now` by default. */
+  now?: () => number
+  logger: Logger
+  pulse?: StartPulse
+  /** Hears how long a commit took, and how many events it stored. */
+  took?: (ms: number, events: number) => void
+}): Ingest {
+  const { hookEvents, redactor, clock, logger, now = () => performance.now() } = options
+  const entries = new Map<string, Entry>()
+  let running: Promise<void> | null = null
+  let closed = false
+  /** The group that is being stored. */
+  let step: Promise<void> = Promise.resolve()
+  /** The files of the group before it, which leave while it is read. */
+  let removal: Promise<void> = Promise.resolve()
+  const pulse = options.pulse?.('ingest', () => step)
+
+  function wake(): void {
+    running ??= run().finally(() => (running = null))
+  }
+
+  async function run(): Promise<void> {
+    await sleep(GROUP_MS)
+    for (;;) {
+      const busy = [...entries.values()].filter(({ line }) => line.hasWork())
+      if (busy.length === 0 || closed) {
+        if (closed) for (const entry of entries.values()) settle(entry, null)
+        return
+      }
+      try {
+        step = storeGroup(busy)
+        await step
+      } catch (err) {
+        logger.error({ err, taskId: busy[0]?.spool.taskId }, 'hook events could not be stored')
+        // They stay where they are; whatever wakes it next reads the whole folder, so that none overtakes them.
+        for (const entry of busy) {
+          entry.line.reset()
+          settle(entry, err)
+        }
+        return
+      }
+      const isDone = ({ line }: Entry) => !line.isHeld() && !line.hasWork()
+      const asked = busy.filter((entry) => entry.idle.length > 0 && isDone(entry))
+      if (asked.length > 0) await removal
+      for (const entry of asked) if (isDone(entry)) settle(entry, null)
+      await nextTurn()
+    }
+  }
+
+  function settle(entry: Entry, error: unknown): void {
+    for (const told of entry.idle.splice(0)) told(error)
+  }
+
+  /** One commit of what waits, as much as makes a group. */
+  async function storeGroup(busy: Entry[]): Promise<void> {
+    const from = performance.now()
+    const shares = await readGroup(busy)
+    if (shares.every(({ files }) => files.length === 0)) return
+    await nextTurn()
+    const stored = hookEvents.insertBatch(shares.flatMap(({ events }) => events))
+    options.took?.(performance.now() - from, stored.length)
+    // Before the files are removed: should that fail, the next look finds their names known and tells nobody.
+    tell(shares, stored)
+    await removal
+    removal = removeFiles(
+      shares.flatMap(({ entry, files }) => files.map((file) => ({ folder: entry.spool.folder, file }))),
+      logger,
+    )
+  }
+
+  /** A share of each spool that has something, in turn. */
+  async function readGroup(busy: Entry[]): Promise<Share[]> {
+    const shares: Share[] = []
+    let room = GROUP_EVENTS
+    let bytes = 0
+    let turnFrom = now()
+    // Who was first in line is last next time.
+    const [first] = busy
+    if (first !== undefined && busy.length > 1 && entries.delete(first.spool.folder))
+      entries.set(first.spool.folder, first)
+    for (const [index, entry] of busy.entries()) {
+      if (room <= 0 || bytes > GROUP_BYTES) break
+      await entry.line.refill()
+      const most = Math.max(1, Math.ceil(room / (busy.length - index)))
+      const share: Share = { entry, files: [], events: [] }
+      while (share.files.length < most && bytes <= GROUP_BYTES) {
+        const file = entry.line.next()
+        if (file === undefined) break
+        share.files.push(file)
+        const { spool, suspect } = entry
+        const event = await readEvent(spool, file, { redactor, now: clock(), suspect, logger })
+        if (event !== null) share.events.push(event)
+        if (now() - turnFrom > TURN_MS) {
+          await nextTurn()
+          turnFrom = now()
+        }
+        bytes += Math.min(file.size, GROUP_BYTES)
+      }
+      room -= share.files.length
+      shares.push(share)
+    }
+    return shares
+  }
+
+  /** Those that were new, and are trusted to be the attempt's own. */
+  function tell(shares: Share[], stored: HookEvent[]): void {
+    const news = new Map(stored.map((event) => [event.payload, event]))
+    for (const { entry, events } of shares) {
+      const { taskId, attempt } = entry.spool
+      const own = events.flatMap(({ payload, record }) =>
+        isOwn(record?.suspect ?? null) ? (news.get(payload) ?? []) : [],
+      )
+      if (own.length > 0) options.onEvents({ taskId, attempt }, own)
+    }
+  }
+
+  function look(entry: Entry): void {
+    entry.line.look()
+    try {
+      entry.lost.count(0)
+    } catch (err) {
+      logger.error({ err, taskId: entry.spool.taskId }, 'lost hook events could not be counted')
+    }
+    wake()
+  }
+
+  /** Resolves with the error that kept it from reading all of it, or null. */
+  function readAll(entry: Entry): Promise<unknown> {
+    return new Promise((resolve) => {
+      entry.idle.push(resolve)
+      look(entry)
+    })
+  }
+
+  function add(spool: Spool): Entry {
+    const { folder, taskId, attempt, claudeSessionId } = spool
+    const known = claudeSessionId === undefined ? null : new Set([claudeSessionId])
+    for (const session of known === null ? [] : hookEvents.sessionsOf({ taskId, attempt }))
+      known?.add(session)
+    const entry: Entry = {
+      spool,
+      line: createSpoolLine({ folder, taskId, wake, removal: () => removal, clock, logger }),
+      lost: createLostEvents({
+        lease: { taskId, attempt },
+        files: spool.lostFiles ?? [],
+        hookEvents,
+        clock,
+        logger,
+      }),
+      suspect: createOriginCheck({ taskId, sessions: known, logger }),
+      idle: [],
+    }
+    entries.set(folder, entry)
+    look(entry)
+    return entry
+  }
+
+  /** Counts what was lost, for the last time; answers the error that kept it from that, or null. */
+  async function countLast({ spool, lost }: Entry): Promise<unknown> {
+    try {
+      lost.count((await waitingIn(spool.folder, 1, new Map(), clock())).unfinished)
+      await lost.forgetFiles()
+      return null
+    } catch (err) {
+      return err
+    }
+  }
+
+  async function remove(entry: Entry): Promise<void> {
+    const { taskId, folder } = entry.spool
+    entry.line.unwatch()
+    for (;;) {
+      const err = (await readAll(entry)) ?? (await countLast(entry))
+      if (err === null) break
+      logger.error({ err, taskId }, 'the last hook events could not be stored')
+      if (!(err instanceof CcmError) && !isPassing(err)) break
+      await sleep(STORE_RETRY_MS)
+    }
+    entries.delete(folder)
+  }
+
+  return {
+    add: (spool) => void add(spool),
+    async read({ folder }) {
+      const entry = entries.get(folder)
+      if (entry !== undefined) await readAll(entry)
+    },
+    async remove({ folder }) {
+      const entry = entries.get(folder)
+      if (entry !== undefined) await remove(entry)
+    },
+    async leftovers(attemptsFolder, spoolOf, around = (_, read) => read()) {
+      const left = spoolsIn(attemptsFolder)
+      for (const { folder, ...lease } of left) {
+        await around({ ...lease, folder }, async () => {
+          const entry = add({ ...spoolOf(lease), ...lease, folder })
+          entry.line.unwatch()
+          await readAll(entry)
+          entries.delete(folder)
+        })
+      }
+      return left.length
+    },
+    rescan() {
+      for (const entry of entries.values()) look(entry)
+    },
+    async close() {
+      closed = true
+      pulse?.close()
+      for (const { line } of entries.values()) line.close()
+      await running
+      // Nobody comes back to one that was held up.
+      for (const entry of entries.values()) settle(entry, null)
+      await removal
+      entries.clear()
+    },
+  }
+}
+
+/** No descriptors or memory now: others give theirs back. */
+function isPassing(err: unknown): boolean {
+  return ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes((err as NodeJS.ErrnoException).code ?? '')
+}

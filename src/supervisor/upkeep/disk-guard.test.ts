@@ -1,0 +1,55 @@
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { expect, onTestFinished, test } from 'vitest'
+import { mountSmall } from '../../../test/support/disk.ts'
+import { createDiskGuard } from './disk-guard.ts'
+
+const MB = 1024 * 1024
+
+test('claims stop on a disk that becomes full, the reserve makes room, and both come back by themselves', async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-disk-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const home = join(folder, 'home')
+  await using mounted = await mountSmall(home, '16m')
+  if (mounted === null) return context.skip()
+  const held = new Set<string>()
+  const turns: string[] = []
+  const guard = createDiskGuard({
+    home,
+    ballastBytes: 4 * MB,
+    hold: ({ kind }) => held.add(kind),
+    lift: (kind) => held.delete(kind),
+    turned: (state) => void turns.push(state),
+    logger: pino({ level: 'silent' }),
+    lookMs: 20,
+  })
+  const ballast = join(home, 'ballast')
+  const becomes = async (state: string) =>
+    await expect.poll(() => guard.state(), { timeout: 10_000, interval: 10 }).toBe(state)
+  await expect.poll(() => existsSync(ballast) && statSync(ballast).size, { timeout: 10_000 }).toBe(4 * MB)
+  expect(guard.state()).toBe('ok')
+
+  writeFileSync(join(home, 'other'), Buffer.alloc(9 * MB))
+  await becomes('low')
+  expect([...held]).toEqual(['disk'])
+  expect(existsSync(ballast)).toBe(true)
+
+  writeFileSync(join(home, 'more'), Buffer.alloc(3 * MB - 64 * 1024))
+  await becomes('full')
+  expect(existsSync(ballast)).toBe(false)
+  writeFileSync(join(home, 'what runs'), Buffer.alloc(2 * MB))
+
+  for (const name of ['other', 'what runs']) rmSync(join(home, name))
+  await becomes('ok')
+  expect([...held]).toEqual([])
+  expect(statSync(ballast).size).toBe(4 * MB)
+
+  // A write that failed says so before the next look.
+  guard.full()
+  expect([guard.state(), existsSync(ballast), held.has('disk')]).toEqual(['full', false, true])
+  await becomes('ok')
+  expect(turns).toEqual(['low', 'full', 'ok', 'full', 'ok'])
+  await guard.close()
+})

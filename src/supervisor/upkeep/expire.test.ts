@@ -1,0 +1,235 @@
+import { existsSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { pino } from 'pino'
+import { expect, test } from 'vitest'
+import type { Attempt } from '../../core/agent/attempt.ts'
+import { createAttempts } from '../../store/attempts.ts'
+import { createExpiry } from '../../store/expiry.ts'
+import { createHookEvents } from '../../store/hook-events.ts'
+import { createOutbox } from '../../store/outbox.ts'
+import { createSearch } from '../../store/search.ts'
+import { openForTest, temporaryHome } from '../../store/temporary-database.ts'
+import { createExpirer } from './expire.ts'
+
+const DAY = 86_400_000
+const NOW = 100 * DAY
+
+function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {}) {
+  const db = openForTest(file)
+  const home = dirname(file)
+  const attempts = createAttempts(db)
+  const hookEvents = createHookEvents(db)
+  const outbox = createOutbox(db)
+  let serial = 0
+  const task = db.prepare<{ id: string; status: string }>(
+    `INSERT INTO tasks (id, system, project, prompt, priority, allowed_tools, disallowed_tools, status, attempt,
+       failures, lost_leases, scheduled_at, cancel_requested, created_at)
+     VALUES (:id, 'local', 'a', 'x', 0, '[]', '[]', :status, 0, 0, 0, 1, 0, 1)`,
+  )
+  /** An attempt with events, a folder and a config folder of its own. */
+  const add = (
+    taskId: string,
+    settledAt: number | null,
+    more: { events?: number; delivered?: boolean; text?: (event: number) => string } = {},
+  ) => {
+    const folder = join(home, 'attempts', `${taskId}.1`)
+    const configDir = join(home, 'claude', taskId)
+    for (const made of [folder, configDir]) mkdirSync(made, { recursive: true })
+    writeFileSync(join(folder, 'screen.txt'), 'x')
+    const attempt: Attempt = {
+      taskId,
+      attempt: 1,
+      phase: 'claimed',
+      dir: '/',
+      folder,
+      claudeSessionId: 's',
+      configDir,
+      permissionMode: 'manual',
+      serverPid: null,
+      serverStartedAt: null,
+      windowId: null,
+      paneId: null,
+      windowName: null,
+      state: 'spawning',
+      waitKind: null,
+      stateReason: '',
+      stateAt: 1,
+      startedAt: 1,
+      settledAt: null,
+      resumed: false,
+      endKind: null,
+    }
+    attempts.open(attempt)
+    hookEvents.insertBatch(
+      Array.from({ length: more.events ?? 3 }, (_, event) => ({
+        fileName: `f${++serial}`,
+        taskId,
+        attempt: 1,
+        claudeSessionId: null,
+        hookEventName: 'Stop',
+        at: settledAt ?? NOW,
+        payload: { hook_event_name: 'Stop', last_assistant_message: more.text?.(event) ?? 'x'.repeat(2000) },
+      })),
+    )
+    attempts.recordState({
+      taskId,
+      attempt: 1,
+      at: 2,
+      from: 'spawning',
+      to: 'working',
+      cue: 'active',
+      reason: 'r',
+      source: 'hook',
+      evidence: '',
+      waitKind: null,
+    })
+    if (settledAt !== null) {
+      attempts.settle(
+        {
+          taskId,
+          attempt: 1,
+          outcome: 'succeeded',
+          result: null,
+          error: null,
+          retryAfterMs: null,
+          resume: null,
+        },
+        settledAt,
+      )
+      if (more.delivered !== false) db.prepare('UPDATE outbox SET delivered_at = 1').run({})
+    }
+    return { folder, configDir }
+  }
+  const search = createSearch(db)
+  /** The longest that any step of it kept the processor, in ms. */
+  const most = { tookMs: 0, strayCalls: 0 }
+  const timed =
+    <Given extends unknown[], Answer>(step: (...given: Given) => Answer) =>
+    (...given: Given): Answer => {
+      const before = process.cpuUsage()
+      const answer = step(...given)
+      const { user, system } = process.cpuUsage(before)
+      most.tookMs = Math.max(most.tookMs, (user + system) / 1000)
+      return answer
+    }
+  const expiry = createExpiry(db)
+  const removeStrays = timed(expiry.removeStrays)
+  const expirer = createExpirer({
+    db: { ...db, shrink: timed(db.shrink) },
+    expiry: {
+      ...expiry,
+      before: timed(expiry.before),
+      removeSome: timed(expiry.removeSome),
+      removeStrays: (...given) => {
+        most.strayCalls++
+        return removeStrays(...given)
+      },
+    },
+    tidy: timed(search.tidy),
+    attempts,
+    home,
+    keepMs: options.keepMs ?? 30 * DAY,
+    maxBytes: options.maxBytes ?? 0,
+    clock: () => NOW,
+    logger: pino({ level: 'silent' }),
+  })
+  const count = (table: string) =>
+    db.prepare<Record<string, never>, { n: number }>(`SELECT count(*) AS n FROM ${table}`).get({})?.n
+  const addTask = (id: string, status: string) => {
+    db.prepare('DROP TRIGGER IF EXISTS tasks_begin').run({})
+    task.run({ id, status })
+  }
+  return { db, home, attempts, hookEvents, outbox, add, addTask, expirer, count, search, most }
+}
+
+test('what is older goes with its folders; what is younger, alive or not yet reported stays', async () => {
+  using home = temporaryHome()
+  const { add, addTask, expirer, attempts, hookEvents, count } = stage(home.file)
+  const old = add('old', NOW - 31 * DAY, { events: 450 })
+  const young = add('young', NOW - 29 * DAY)
+  add('open', null)
+  add('retried', NOW - 60 * DAY)
+  addTask('retried', 'queued')
+  add('unreported', NOW - 60 * DAY, { delivered: false })
+  expect(await expirer.round()).toBe(1)
+  expect(attempts.get({ taskId: 'old', attempt: 1 })).toBeNull()
+  expect(hookEvents.ofTask('old', { limit: 9 })).toEqual([])
+  expect([existsSync(old.folder), existsSync(old.configDir)]).toEqual([false, false])
+  expect([existsSync(young.folder), existsSync(young.configDir)]).toEqual([true, true])
+  for (const taskId of ['young', 'open', 'retried', 'unreported']) {
+    expect(attempts.get({ taskId, attempt: 1 })).not.toBeNull()
+    expect(hookEvents.ofTask(taskId, { limit: 9 })).toHaveLength(3)
+  }
+  expect(count('state_changes')).toBe(4)
+  await expirer.close()
+})
+
+test('while the database is larger than it may be, the oldest go first, and the file becomes smaller', async () => {
+  using home = temporaryHome()
+  const { db, add, expirer, attempts } = stage(home.file, { maxBytes: 1_500_000 })
+  for (let age = 5; age > 0; age--) add(`t${age}`, NOW - age * DAY, { events: 200 })
+  expect(db.usedBytes()).toBeGreaterThan(1_500_000)
+  expect(await expirer.round()).toBeGreaterThan(0)
+  expect(db.usedBytes()).toBeLessThanOrEqual(1_500_000)
+  expect(attempts.get({ taskId: 't5', attempt: 1 })).toBeNull()
+  expect(attempts.get({ taskId: 't1', attempt: 1 })).not.toBeNull()
+  const free = db.prepare<Record<string, never>, { freelist_count: number }>('PRAGMA freelist_count').get({})
+  expect(free?.freelist_count).toBeLessThan(200)
+  await expirer.close()
+})
+
+test('events and folders that belong to no attempt go by their own age', async () => {
+  using home = temporaryHome()
+  const { hookEvents, expirer, home: folder, count } = stage(home.file)
+  const event = (fileName: string, at: number) => ({
+    fileName,
+    taskId: 'lost',
+    attempt: 1,
+    claudeSessionId: null,
+    hookEventName: 'Stop',
+    at,
+    payload: {},
+  })
+  hookEvents.insertBatch([event('a', NOW - 31 * DAY), event('b', NOW)])
+  const [old, young] = [join(folder, 'attempts', 'gone.1'), join(folder, 'attempts', 'gone.2')]
+  for (const made of [old, young]) mkdirSync(made, { recursive: true })
+  utimesSync(old, 0, (NOW - 31 * DAY) / 1000)
+  utimesSync(young, 0, NOW / 1000)
+  await expirer.round()
+  expect(count('hook_events')).toBe(1)
+  expect([existsSync(old), existsSync(young)]).toEqual([false, true])
+  await expirer.close()
+})
+
+test('events of attempts that stay are gone past in portions, to those that belong to nobody', async () => {
+  using home = temporaryHome()
+  const { add, hookEvents, expirer, count, most } = stage(home.file)
+  add('unreported', NOW - 60 * DAY, { events: 900, delivered: false })
+  const stray = { taskId: 'lost', attempt: 1, claudeSessionId: null, hookEventName: 'Stop', payload: {} }
+  hookEvents.insertBatch([{ ...stray, fileName: 'stray', at: NOW - 31 * DAY }])
+  await expirer.round()
+  expect(hookEvents.ofTask('lost', { limit: 9 })).toEqual([])
+  expect(count('hook_events')).toBe(900)
+  // 200 at a time, and fewer where they take long.
+  expect(most.strayCalls).toBeGreaterThan(5)
+  await expirer.close()
+})
+
+test('12,000 events that can be searched for go in steps that hold nobody up', async () => {
+  using home = temporaryHome()
+  const { add, expirer, count, search, most } = stage(home.file)
+  const words = Array.from({ length: 40 }, (_, index) => `word${index}`)
+  for (let task = 0; task < 4; task++)
+    add(`t${task}`, NOW - 40 * DAY, {
+      events: 3000,
+      text: (event) => words.map((word) => `${word}${(event * 7919 + task) % 997}`).join(' '),
+    })
+  while (search.index());
+  while (search.tidy());
+  const searchable = () => count('event_search_docsize')
+  expect(searchable()).toBe(12_000)
+  expect(await expirer.round()).toBe(4)
+  expect([count('hook_events'), searchable()]).toEqual([0, 0])
+  expect(most.tookMs, 'ms of processor').toBeLessThan(20)
+  await expirer.close()
+}, 120_000)
