@@ -1,3 +1,6 @@
+import type { AlertRules } from '../core/incident/alerts.ts'
+import type { BreakerRules } from '../core/incident/breaker.ts'
+import type { ClaudeSettings } from '../core/task/claude-settings.ts'
 import type { AlertRule } from '../core/outside/alert.ts'
 import type { Limits } from '../core/task/budget.ts'
 import type { GithubRule } from '../core/outside/github-event.ts'
@@ -24,18 +27,7 @@ export type Config = {
   http: { host: string; port: number; behindTls: boolean; names: string[]; rate: number }
   /** Whose tokens count beside the daemon's own and API keys; `supabaseUrl` null: no user's. */
   auth: { supabaseUrl: string | null; hs256Secret: SecretSource; users: Record<string, Membership> }
-  claude: {
-    /** Program to start; null: search for it. */
-    command: string | null
-    /** Further arguments for every agent. */
-    args: string[]
-    model: string | null
-    permissionMode: PermissionMode
-    allowedTools: string[]
-    disallowedTools: string[]
-    /** Added to every agent's environment; may hold secrets: never log it. */
-    env: Record<string, string>
-  }
+  claude: ClaudeSettings
   /** What tasks may do whose text came from outside. */
   outside: { permissionMode: PermissionMode; allowedTools: string[] }
   templates: Template[]
@@ -106,16 +98,9 @@ export type Config = {
   }
   /** `park`: a usage limit keeps its task until the reset instead of failing it. */
   limits: { park: boolean }
-  breaker: { failures: number; windowMs: number; pauseMs: number; maxPauseMs: number }
-  /** When people are told; `failureRate` in percent. */
-  alerts: {
-    daemonDownMs: number
-    failureRate: number
-    windowMs: number
-    startFailures: number
-    queueAgeMs: number
-    waitingMs: number
-  }
+  breaker: BreakerRules
+  /** When people are told. */
+  alerts: AlertRules
   /** Whom; URLs and tokens may be secrets: never log them. */
   notify: {
     command: string[]

@@ -24,3 +24,17 @@ export function allows({ scopes, projects }: Pick<Principal, 'scopes' | 'project
 export function mayEnter(principal: Principal, project: string): boolean {
   return principal.projects === null || principal.projects.includes(project)
 }
+
+/** A key as it is kept: never the key itself. Times are milliseconds since 1970. */
+export type ApiKey = {
+  id: string
+  name: string
+  scopes: Scope[]
+  /** Null: all projects. */
+  projects: string[] | null
+  createdAt: number
+  expiresAt: number | null
+  /** To the minute. */
+  lastUsedAt: number | null
+  revokedAt: number | null
+}

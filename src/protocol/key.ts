@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { SCOPES, type Scope } from '../core/principal.ts'
+import { SCOPES, type ApiKey } from '../core/principal.ts'
 import { paged } from './list.ts'
 import { at } from './time.ts'
 
@@ -44,16 +44,7 @@ export type KeyJson = z.output<typeof KeyJson>
 export const NewKeyJson = z.object({ ...KeyJson.shape, key: z.string() }).meta({ id: 'NewKey' })
 export type NewKeyJson = z.output<typeof NewKeyJson>
 
-export function toKeyJson(key: {
-  id: string
-  name: string
-  scopes: Scope[]
-  projects: string[] | null
-  createdAt: number
-  expiresAt: number | null
-  lastUsedAt: number | null
-  revokedAt: number | null
-}): KeyJson {
+export function toKeyJson(key: ApiKey): KeyJson {
   const iso = (at: number | null) => (at === null ? null : new Date(at).toISOString())
   return {
     id: key.id,

@@ -1,19 +1,5 @@
-import type { Scope } from '../core/principal.ts'
+import type { ApiKey, Scope } from '../core/principal.ts'
 import type { Database } from './database.ts'
-
-/** A key as it is kept: never the key itself. Times are milliseconds since 1970. */
-export type ApiKey = {
-  id: string
-  name: string
-  scopes: Scope[]
-  /** Null: all projects. */
-  projects: string[] | null
-  createdAt: number
-  expiresAt: number | null
-  /** To the minute. */
-  lastUsedAt: number | null
-  revokedAt: number | null
-}
 
 /** The API keys of this system, by the SHA-256 of their secret. */
 export type ApiKeys = {

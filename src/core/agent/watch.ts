@@ -173,27 +173,18 @@ function toolOf(payload: HookPayload): string {
   return describeAsk(askOf(payload))
 }
 
-/** The part of a payload that proves something, as one line of JSON of at most 600 characters. */
+/** What of a payload proves something. */
+const PROOF = [
+  'hook_event_name',
+  'tool_name',
+  'tool_input',
+  'error',
+  'last_assistant_message',
+  'background_tasks',
+  'prompt_id',
+]
+
+/** That part as one line of JSON of at most 600 characters. */
 function digestOf(payload: HookPayload): string {
-  const {
-    hook_event_name,
-    tool_name,
-    tool_input,
-    error,
-    last_assistant_message,
-    background_tasks,
-    prompt_id,
-  } = payload
-  return clip(
-    JSON.stringify({
-      hook_event_name,
-      tool_name,
-      tool_input,
-      error,
-      last_assistant_message,
-      background_tasks,
-      prompt_id,
-    }),
-    600,
-  )
+  return clip(JSON.stringify(Object.fromEntries(PROOF.map((key) => [key, payload[key]]))), 600)
 }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { CcmError } from '../../core/errors.ts'
-import type { Principal, Scope } from '../../core/principal.ts'
-import type { ApiKey, ApiKeys } from '../../store/api-keys.ts'
+import type { ApiKey, Principal, Scope } from '../../core/principal.ts'
+import type { ApiKeys } from '../../store/api-keys.ts'
 
 /** `ccmk_<id>_<secret>`: a secret scanner can know it, and its id finds the row without a search by secret. */
 const FORM = /^ccmk_([a-z2-7]{12})_([A-Za-z0-9_-]{43})$/

@@ -1,8 +1,8 @@
+import type { ClaudeSettings } from '../../core/task/claude-settings.ts'
 import type { Guard } from '../../agent/guard.ts'
 import type { Deadlines } from '../../core/agent/deadline.ts'
 import type { Markers } from '../../core/record/marker.ts'
 import type { OutsideLimit } from '../../core/task/restricted.ts'
-import type { PermissionMode } from '../../core/task/task.ts'
 import type { Attempt } from '../../core/agent/attempt.ts'
 
 /** What the supervisor was told by configuration and composition; plain data and one function. */
@@ -14,15 +14,7 @@ export type Settings = {
   hookScript: string
   /** What agents inherit of the daemon's environment. */
   inherited: Record<string, string>
-  claude: {
-    command: string | null
-    args: string[]
-    model: string | null
-    permissionMode: PermissionMode
-    allowedTools: string[]
-    disallowedTools: string[]
-    env: Record<string, string>
-  }
+  claude: ClaudeSettings
   /** What tasks from outside may do. */
   outside: OutsideLimit
   /** What runs an agent in a scope of its own, but for the scope's name; null where none can be had. */
