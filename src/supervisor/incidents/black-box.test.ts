@@ -69,7 +69,17 @@ test('of many at work none is ended in place of the one: after a death they go o
   }
   const box = next()
   expect(names.filter((name) => box.isDeadly(name))).toEqual(['bad'])
-  expect(served).toEqual(['a', 'b', 'a', 'b'])
+  // The second death was that of `bad` alone: `c` need not wait behind it any more.
+  expect(served).toEqual(['a', 'b', 'a', 'b', 'c'])
+})
+
+test('only deaths in a row count: one at another task, or at none, begins anew', () => {
+  const { next } = daemons()
+  for (const at of ['busy', 'busy', 'other', 'busy', 'busy', null, 'busy', 'busy']) {
+    const box = next()
+    if (at !== null) void box.meanwhile(lease(at), pending)
+  }
+  expect(next().isDeadly('busy')).toBe(false)
 })
 
 test('an end on purpose, or an unreadable file, is no death; a death counts once', async () => {

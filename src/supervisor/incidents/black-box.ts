@@ -35,7 +35,8 @@ type Deaths = { counted: string; tasks: Record<string, number> }
  * Invariant: the first line of `file` is this daemon's name and what it is at work on, written before the work begins
  * and again after it. It is written in place, 2 µs and no sync: what was written outlives the process, and the machine's
  * own death is nobody's fault. A death counts against what was alone at work, else against all that was there: those
- * are then done one at a time, so that each is blamed once at most for what another did.
+ * are then done one at a time, so that each is blamed once at most for what another did. Only deaths in a row count:
+ * one at other work, or at none, shows that this task can be survived, and a busy one meets many kills from outside.
  */
 export function createBlackBox(options: { file: string; notes: Notes; logger: Logger }): BlackBox {
   const { file, notes, logger } = options
@@ -49,12 +50,12 @@ export function createBlackBox(options: { file: string; notes: Notes; logger: Lo
   /** Counts the death of the daemon before, if it died at work. */
   function countLast(): Map<string, number> {
     const { counted, tasks } = readDeaths(notes.read(NOTE))
-    const known = new Map(Object.entries(tasks))
+    const before = new Map(Object.entries(tasks))
     const [last = '', ...leases] = readLine(file).split(' ')
-    if (last === counted || leases.length === 0) return known
+    if (last === '' || last === counted) return before
+    const known = new Map<string, number>()
     for (const taskId of leases) {
-      const count = (known.get(taskId) ?? 0) + 1
-      known.delete(taskId)
+      const count = (before.get(taskId) ?? 0) + 1
       known.set(taskId, count)
       logger.warn({ taskId, code: 'DAEMON_DIED_AT_WORK' }, `a daemon died at work on a task (${count})`)
     }
