@@ -4,6 +4,7 @@ import type { Template } from '../core/task/template.ts'
 import type { SharedTemplatesState } from '../core/task/worker.ts'
 import { readTemplateRow } from '../protocol/template.ts'
 import type { Notes } from '../store/notes.ts'
+import { inTime } from '../supervisor/loops/in-time.ts'
 
 /** The templates in Supabase, as they were read last: also by an earlier daemon of this home. */
 export type SharedTemplates = {
@@ -77,10 +78,7 @@ export function createSharedTemplates(deps: {
   return {
     async list() {
       if (deps.isDown()) return known.templates
-      let late: NodeJS.Timeout | undefined
-      const waited = new Promise<void>((resolve) => (late = setTimeout(resolve, WAIT_MS).unref()))
-      await Promise.race([refresh(), waited])
-      clearTimeout(late)
+      await inTime(WAIT_MS, refresh(), () => undefined)
       return known.templates
     },
     state: () => ({ readAt: known.readAt, usable: known.templates.length, faults: known.faults }),

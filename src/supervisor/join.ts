@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { isAway } from './shared/shared-queue.ts'
+import { isAway } from './shared/away.ts'
 
 /** Joins the queue, now or as soon as it answers. */
 export type Join = {

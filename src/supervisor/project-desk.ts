@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { CcmError } from '../core/errors.ts'
 import type { ProjectSettings } from '../core/task/project.ts'
@@ -6,7 +5,8 @@ import type { Queue } from '../core/task/queue.ts'
 import type { ListedTask } from '../core/task/task.ts'
 import type { Project, Projects } from '../store/projects.ts'
 import { createInOrder } from './loops/in-order.ts'
-import { isAway } from './shared/shared-queue.ts'
+import { inTime } from './loops/in-time.ts'
+import { isAway } from './shared/away.ts'
 import type { SharedDeps } from './supervisor-deps.ts'
 
 /** Changes of projects that the queue must hear of. The local row is the truth; the queue is told again at each start. */
@@ -70,10 +70,7 @@ export function createProjectDesk(deps: {
     changes += 1
     owed.set(name, changes)
     line.nudge()
-    const late = new AbortController()
-    const waited = sleep(ANSWER_MS, undefined, { ref: false, signal: late.signal }).catch(() => undefined)
-    await Promise.race([line.settled(), waited])
-    late.abort()
+    await inTime(ANSWER_MS, line.settled(), () => undefined)
   }
 
   return {

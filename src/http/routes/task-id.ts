@@ -1,7 +1,7 @@
 import { CcmError, messageOf } from '../../core/errors.ts'
 import { isWholeId } from '../../core/task/task.ts'
 import { mayEnter } from '../../core/principal.ts'
-import { isAway } from '../../supervisor/shared/shared-queue.ts'
+import { isAway } from '../../supervisor/shared/away.ts'
 import type { AppDeps, TaskView } from '../deps.ts'
 import type { HttpContext } from './route.ts'
 

@@ -4,11 +4,10 @@ import { readSnapshot, type Snapshot } from '../../agent/changes.ts'
 import type { Claude } from '../../agent/claude.ts'
 import { attemptFiles } from '../../agent/launch.ts'
 import { endedBy, type AgentEnd } from '../../agent/agent-end.ts'
-import type { Attempt, StateChange } from '../../core/agent/attempt.ts'
+import type { Attempt } from '../../core/agent/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import { CcmError, messageOf } from '../../core/errors.ts'
 import type { HookEvent } from '../../core/agent/hook-event.ts'
-import { isOwn, type RecordedEvent } from '../../core/record/hook-kind.ts'
 import type { WindowAnswer } from '../../core/permission/permission-request.ts'
 import type { Lease } from '../../core/task/queue.ts'
 import type { Redactor } from '../../core/redact.ts'
@@ -21,6 +20,7 @@ import type { TmuxServer } from '../../tmux/server.ts'
 import type { BlackBox } from '../incidents/black-box.ts'
 import type { Ingest } from '../ingest/ingest.ts'
 import { createOutcomes } from './outcome.ts'
+import { pastOf } from './past.ts'
 import { newAgent, spoolOf, transcriptOf, type RunningAgent } from './running-agent.ts'
 import { watchAgent } from './watch-agent.ts'
 import { conclude } from './resume.ts'
@@ -28,7 +28,9 @@ import type { Settings } from './settings.ts'
 import type { Workspaces } from '../workspaces/workspaces.ts'
 import { endHalfStarted, newAttempt, startFailure, startWindow } from './start-window.ts'
 
+/** Doubled each time, up to the second. */
 const END_AGAIN_MS = 1000
+const END_AGAIN_MOST_MS = 60_000
 
 /** Runs attempts from their claim to their outcome. */
 export type Runner = {
@@ -171,25 +173,18 @@ export function createRunner(deps: RunnerDeps): Runner {
     agent: RunningAgent,
     panePid: number | null,
   ): Promise<{ before: Snapshot | null; watched: Promise<AgentEnd> }> {
-    const { task, attempt } = agent
+    const { attempt } = agent
     const spool = spoolOf(attempt)
     // What it reported while no daemon ran may decide everything: that belongs to its past.
     deps.ingest().add(spool)
     await deps.ingest().read(spool)
-    const past = ownOf(deps.hookEvents.ofAttempt(attempt))
-    const waitedMs = waitedFor(
-      attempts.chain(task.id).filter((change) => change.attempt === attempt.attempt),
-      clock(),
-    )
-    const busyMs = Math.max(0, clock() - attempt.startedAt - waitedMs)
     const before = await readSnapshot(attemptFiles(attempt.folder).before)
     // Decided by the daemon of before, which ended before it could end the agent.
     if (attempt.state === 'timeout') {
       const end = { kind: 'timeout', error: attempt.stateReason, message: '', retryAfterMs: null }
       agent.endEarly = { outcome: 'failed_permanent', ...end }
     }
-    const stored = { state: attempt.state, waitKind: attempt.waitKind }
-    return { before, watched: watchAgent(deps, agent, panePid, { past, busyMs, stored }) }
+    return { before, watched: watchAgent(deps, agent, panePid, pastOf(attempt, deps)) }
   }
 
   async function settle(agent: RunningAgent, before: Snapshot | null, ended: AgentEnd): Promise<void> {
@@ -254,15 +249,13 @@ export function createRunner(deps: RunnerDeps): Runner {
    * by the next daemon where this one ends meanwhile.
    */
   async function untilEnded({ task, attempt }: RunningAgent): Promise<void> {
-    for (;;) {
+    for (let waitMs = END_AGAIN_MS; ; waitMs = Math.min(2 * waitMs, END_AGAIN_MOST_MS)) {
       try {
         return await endHalfStarted(tmux, attempt)
       } catch (err) {
-        deps.logger.error(
-          { err, taskId: task.id, attempt: task.attempt },
-          'an agent could not be ended; again',
-        )
-        await sleep(END_AGAIN_MS, undefined, { ref: false })
+        const about = { err, taskId: task.id, attempt: task.attempt }
+        deps.logger.error(about, `an agent could not be ended; it is tried again in ${waitMs / 1000} s`)
+        await sleep(waitMs, undefined, { ref: false })
       }
     }
   }
@@ -311,17 +304,4 @@ export function createRunner(deps: RunnerDeps): Runner {
       else agent.watcher.onHookEvents(events)
     },
   }
-}
-
-/** What others put into its spool moves nothing, also when the past is read again. */
-function* ownOf(events: Iterable<RecordedEvent>): Iterable<RecordedEvent> {
-  for (const event of events) if (isOwn(event.suspect)) yield event
-}
-
-/** How long an attempt waited for people in all, by its stored changes. */
-function waitedFor(changes: StateChange[], now: number): number {
-  return changes.reduce((sum, change, index) => {
-    const until = changes[index + 1]?.at ?? now
-    return change.to === 'waiting' ? sum + (until - change.at) : sum
-  }, 0)
 }

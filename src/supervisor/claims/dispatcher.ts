@@ -4,7 +4,7 @@ import { CcmError, messageOf } from '../../core/errors.ts'
 import type { ClaimFilter, Queue } from '../../core/task/queue.ts'
 import type { Task } from '../../core/task/task.ts'
 import type { StartPulse } from '../loops/beats.ts'
-import { isAway } from '../shared/shared-queue.ts'
+import { isAway } from '../shared/away.ts'
 
 /** Why nothing is claimed: a kind (`starting`, `replaced`, `slots`, `memory`, `claude`, `tmux`, `login`, `limit`, `breaker`) and a sentence. */
 export type Hold = {

@@ -4,7 +4,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Incidents } from '../../store/incidents.ts'
 import type { Notes } from '../../store/notes.ts'
 import type { Recorder } from './recorder.ts'
-import { isAway } from '../shared/shared-queue.ts'
+import { isAway } from '../shared/away.ts'
 
 /** Looks regularly at how the fleet fares and opens and closes alerts about it. */
 export type AlertWatch = {

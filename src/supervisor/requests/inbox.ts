@@ -8,6 +8,7 @@ import { isFinal, type ListedTask, type Task } from '../../core/task/task.ts'
 import type { InboxStore } from '../../store/inbox.ts'
 import type { StartPulse } from '../loops/beats.ts'
 import { createInOrder } from '../loops/in-order.ts'
+import { inTime } from '../loops/in-time.ts'
 
 /** Requests from outside on their way to the queue. */
 export type Inbox = {
@@ -37,6 +38,7 @@ const LOOK_BACK = 1000
 const PRUNE_MS = 3_600_000
 /** A webhook is answered within 10 s. */
 const ASK_MS = 2000
+const unknown = () => 'unknown' as const
 
 /**
  * One entry after the other, in the order of arrival: while the queue refuses the oldest, the others wait behind it. An
@@ -129,7 +131,7 @@ export function createInbox(deps: {
         entries.map(async ({ taskId }) => {
           if (taskId === null) return true
           // Whoever asks answers a webhook: while the queue is away its tasks count as open, and nothing waits for it.
-          const task = await inTime(queue.get(taskId)).catch(() => 'unknown' as const)
+          const task = await inTime(ASK_MS, queue.get(taskId), unknown).catch(unknown)
           return task === 'unknown' || (task !== null && !isFinal(task.status))
         }),
       )
@@ -161,16 +163,5 @@ export function createInbox(deps: {
       pulse?.close()
       await line.close()
     },
-  }
-}
-
-/** What does not answer within `ASK_MS` throws. */
-async function inTime<T>(answer: Promise<T>): Promise<T> {
-  const late = Promise.withResolvers<never>()
-  const timer = setTimeout(() => late.reject(new Error('no answer in time')), ASK_MS)
-  try {
-    return await Promise.race([answer, late.promise])
-  } finally {
-    clearTimeout(timer)
   }
 }

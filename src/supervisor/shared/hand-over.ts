@@ -9,7 +9,7 @@ import type { NotedCancel, NotedCancels } from '../../store/noted-cancels.ts'
 import type { Pulse, StartPulse } from '../loops/beats.ts'
 import { createInOrder } from '../loops/in-order.ts'
 import { watchLoop } from '../loops/patience.ts'
-import { isAway } from './shared-queue.ts'
+import { isAway } from './away.ts'
 
 /** Tasks and cancels that are accepted here while the shared queue does not answer, and brought there when it does. */
 export type HandOver = {

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { CcmError } from '../../core/errors.ts'
 import { checkNewTask } from '../../core/task/new-task.ts'
@@ -8,7 +7,6 @@ import { listTasks } from '../../core/task/task-list.ts'
 import { narrowed, type Rights } from '../../core/task/rights.ts'
 import {
   isFinal,
-  PLAIN_TASK,
   toListed,
   type ListedTask,
   type NewTask,
@@ -16,13 +14,14 @@ import {
   type Task,
   type TaskStatus,
 } from '../../core/task/task.ts'
-import type { NotedCancel } from '../../store/noted-cancels.ts'
 import type { SharedTasks } from '../../store/shared-tasks.ts'
 import type { Arrivals } from './arrivals.ts'
 import { createCached, type Cached } from '../loops/cached.ts'
+import { inTime } from '../loops/in-time.ts'
+import { isAway } from './away.ts'
 import type { Fence } from './fence.ts'
 import type { HandOver } from './hand-over.ts'
-import { createLastSeen } from './last-seen.ts'
+import { createKnownTasks } from './known-tasks.ts'
 
 /** What this machine allows the tasks of a project at most. */
 export type RightsLimit = Rights & { permissionMode: PermissionMode; inPlace: boolean }
@@ -66,8 +65,9 @@ export function createSharedQueue(deps: {
   logger: Logger
   insertMs?: number
 }): SharedQueue {
-  const lastSeen = createLastSeen()
   const { queue, kept, handOver, fence, arrivals, isDown, logger, insertMs = INSERT_MS } = deps
+  const known = createKnownTasks(kept, handOver)
+  const soon = <T>(answer: Promise<T>): Promise<T> => inTime(insertMs, answer, noAnswer)
   /** Prints of inserts under way: their tasks may be claimed before the answer is here. */
   const coming: string[] = []
   const counts = new Map<TaskStatus, Cached<number>>()
@@ -100,24 +100,14 @@ export function createSharedQueue(deps: {
     // Also where nobody waits for it any more: the task may come all the same.
     const note = answer.then((added) => {
       if (added.inserted) kept.putOwn(added.task.id, print)
-      lastSeen.note([added.task])
+      known.note([added.task])
       // Whoever inserts it here looks for it at once.
       arrivals.announce(added.task.id)
       return added
     })
     const over = () => void coming.splice(coming.indexOf(print), 1)
     note.then(over, over)
-    return within(insertMs, note)
-  }
-
-  /** What this machine knows of a task while the queue does not answer. */
-  const known = (id: string): Task | null => {
-    const claimed = kept.newest(id)
-    if (claimed !== null) return claimed
-    const noted = handOver.noted(id)
-    const listed = lastSeen.get(id) ?? noted?.task ?? null
-    if (listed !== null) return { ...listed, result: null }
-    return noted === null ? null : strangeTask(noted)
+    return soon(note)
   }
 
   /** Shows whoever looks what the queue does not know yet. */
@@ -125,25 +115,16 @@ export function createSharedQueue(deps: {
     isFinal(task.status) || handOver.noted(task.id) === null ? task : { ...task, cancelRequested: true }
 
   /** Asks the queue where it answers within 5 s; where it does not, and nothing is known here, its error stands. */
-  async function asked<T>(ask: () => Promise<T>, known: () => T | null): Promise<T> {
-    const before = isDown() ? known() : null
+  async function asked<T>(ask: () => Promise<T>, here: () => T | null): Promise<T> {
+    const before = isDown() ? here() : null
     if (before !== null) return before
     try {
-      return await (isDown() ? within(insertMs, ask()) : ask())
+      return await (isDown() ? soon(ask()) : ask())
     } catch (error) {
-      const found = isAway(error) ? known() : null
+      const found = isAway(error) ? here() : null
       if (found === null) throw error
       return found
     }
-  }
-
-  const knownTasks = (): Task[] => {
-    const tasks = new Map(kept.running().map((task) => [task.id, task]))
-    for (const { taskId } of handOver.allNoted()) {
-      const task = tasks.has(taskId) ? null : known(taskId)
-      if (task !== null) tasks.set(taskId, task)
-    }
-    return [...tasks.values()]
   }
 
   const countOf = (status: TaskStatus): Cached<number> => {
@@ -166,8 +147,7 @@ export function createSharedQueue(deps: {
       const requestKey = crypto.randomUUID()
       const held = (sent: boolean) => ({ ...handOver.accept(task, requestKey, sent), held: true })
       // Those that came before go before.
-      if (!isDown() && handOver.countQueued() > 0)
-        await within(insertMs, handOver.settled()).catch(() => undefined)
+      if (!isDown() && handOver.countQueued() > 0) await soon(handOver.settled()).catch(() => undefined)
       if (isDown() || task.dependsOn.some(handOver.waits)) return held(false)
       try {
         return await insertThere({ ...task, dependsOn: task.dependsOn.map(handOver.queueId) }, requestKey)
@@ -183,18 +163,18 @@ export function createSharedQueue(deps: {
       if (here !== null) return here
       const task = await asked(
         () => queue.get(there),
-        () => known(there),
+        () => known.get(there),
       )
       if (task === null) return null
-      if (!isDown()) lastSeen.note([task])
+      if (!isDown()) known.note([task])
       return withCancel(task)
     },
     async seen(query) {
       const there = await asked(
         () => queue.list(query),
-        () => knownTasks().map(toListed),
+        () => known.list().map(toListed),
       )
-      if (!isDown()) lastSeen.note(there)
+      if (!isDown()) known.note(there)
       const ids = new Set(there.map(({ id }) => id))
       const here = handOver.list().filter(({ id }) => !ids.has(id))
       return listTasks([...there, ...here.map(toListed)].map(withCancel), query)
@@ -204,11 +184,9 @@ export function createSharedQueue(deps: {
       const there = await asked(
         () => queue.idsByPrefix(prefix),
         () => {
-          const noted = handOver.allNoted().map(({ taskId }) => taskId)
-          const ids = [...kept.idsByPrefix(prefix), ...lastSeen.idsByPrefix(prefix)]
-          const all = [...ids, ...noted.filter((id) => id.startsWith(prefix))]
+          const ids = known.idsByPrefix(prefix)
           // That nothing is known here does not mean that there is nothing.
-          return all.length + here.length === 0 ? null : all
+          return ids.length + here.length === 0 ? null : ids
         },
       )
       return [...new Set([...there, ...here])].slice(0, 2)
@@ -220,18 +198,17 @@ export function createSharedQueue(deps: {
       if (here !== null) return here
       const there = handOver.queueId(id)
       try {
-        if (!isDown()) return await within(insertMs, queue.cancel(there, reason))
+        if (!isDown()) return await soon(queue.cancel(there, reason))
       } catch (error) {
         if (!isAway(error)) throw error
       }
-      handOver.cancelLater(there, reason, listedOf(known(there)))
+      handOver.cancelLater(there, reason, listedOf(known.get(there)))
       return 'requested'
     },
     cancelWaits: (id) => handOver.noted(handOver.queueId(id)) !== null,
     async retry(id) {
       // A cancel that was asked for before goes before.
-      if (!isDown() && handOver.noted(handOver.queueId(id)) !== null)
-        await within(insertMs, handOver.settled())
+      if (!isDown() && handOver.noted(handOver.queueId(id)) !== null) await soon(handOver.settled())
       return handOver.retry(id) ? 'queued' : queue.retry(handOver.queueId(id))
     },
     async count(status) {
@@ -273,35 +250,12 @@ export function createSharedQueue(deps: {
   }
 }
 
-function listedOf(task: Task | null): ListedTask | null {
-  return task === null ? null : toListed(task)
+function noAnswer(): never {
+  throw new CcmError('SUPABASE_UNREACHABLE', 'Supabase did not answer in time.')
 }
 
-/** A task of which this machine knows no more than that it is to be cancelled. */
-function strangeTask({ taskId, at }: NotedCancel): Task {
-  return {
-    ...PLAIN_TASK,
-    id: taskId,
-    project: '',
-    prompt: 'This machine does not know the task while Supabase does not answer.',
-    source: 'api',
-    status: 'queued',
-    attempt: 0,
-    worker: null,
-    failures: 0,
-    lostLeases: 0,
-    scheduledAt: at,
-    resumeWorker: null,
-    resumeUntil: null,
-    claudeSessionId: null,
-    cancelRequested: true,
-    leaseExpiresAt: null,
-    result: null,
-    error: null,
-    createdAt: at,
-    startedAt: null,
-    finishedAt: null,
-  }
+function listedOf(task: Task | null): ListedTask | null {
+  return task === null ? null : toListed(task)
 }
 
 /** Hands a task over as one of this daemon's own. */
@@ -312,34 +266,9 @@ export function ownTask(kept: SharedTasks, arrivals: Arrivals): (task: Task, ask
   }
 }
 
-async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
-  const late = new AbortController()
-  const error = new CcmError('SUPABASE_UNREACHABLE', 'Supabase did not answer in time.')
-  try {
-    return await Promise.race([
-      work,
-      sleep(limitMs, undefined, { ref: false, signal: late.signal }).then(() => {
-        throw error
-      }),
-    ])
-  } finally {
-    late.abort()
-  }
-}
-
 function unlessAway(error: unknown): number {
   if (!isAway(error)) throw error
   return 0
-}
-
-/** The shared queue does not answer, or refuses the key of this machine; both may be over again. */
-export function isAway(error: unknown): boolean {
-  return isKeyRefused(error) || (error instanceof CcmError && error.code === 'SUPABASE_UNREACHABLE')
-}
-
-/** The shared queue refuses the key: at a start that is a wrong configuration. */
-export function isKeyRefused(error: unknown): boolean {
-  return error instanceof CcmError && error.code === 'SUPABASE_KEY'
 }
 
 /** What rights rest on, and what they are used for. */

@@ -6,7 +6,7 @@ import type { Notes } from '../../store/notes.ts'
 import type { SharedLog, ToldIncidents } from '../../store/shared-log.ts'
 import type { StartPulse } from '../loops/beats.ts'
 import { watchLoop } from '../loops/patience.ts'
-import { isAway } from './shared-queue.ts'
+import { isAway } from './away.ts'
 
 /** Tells a shared queue what happened here: changes of states, summaries, incidents, and numbers of each minute. */
 export type Teller = { nudge: () => void; close: () => Promise<void> }
