@@ -26,6 +26,24 @@ export function createFakeInbox(entries: InboxEntry[] = []): AppDeps['inbox'] {
 
 export const GITHUB_SECRET = 'github-secret'
 
+/** Rules by which everything that is signed or has the token counts. */
+export function anyHooks(action: string[] = []): Pick<AppDeps['webhooks'], 'github' | 'prometheus'> {
+  const rule = { project: 'app', template: null }
+  const empty = { event: [], labels: [], authorAssociation: [], branch: [] }
+  return {
+    github: {
+      secret: GITHUB_SECRET,
+      rules: [{ ...rule, ...empty, repository: '*', action, approve: 'strangers' }],
+    },
+    prometheus: {
+      token: 'prometheus-token',
+      basic: null,
+      maxOpen: 10,
+      rules: [{ ...rule, match: {}, approve: 'never' }],
+    },
+  }
+}
+
 /** A template with two variables. */
 export const REVIEW: Template = {
   name: 'review',

@@ -1,9 +1,8 @@
 import { PLAIN_TASK } from '../../src/core/task/task.ts'
 import { createApiKey } from '../../src/http/identity/api-key.ts'
 import { createFakeDaemon } from './fake-daemon.ts'
-import { createFakeInbox, GITHUB_SECRET, REVIEW, fakeWebhooks } from './fake-inbox.ts'
+import { anyHooks, createFakeInbox, REVIEW, fakeWebhooks } from './fake-inbox.ts'
 
-const RULE = { project: 'app', template: null }
 const OUTCOME = { taskId: null, decidedBy: null, settledAt: null, told: null, toldRef: null }
 const COUNTS = { tries: 0, dueAt: 0, receivedAt: 0, tellTries: 0 }
 
@@ -12,27 +11,7 @@ export async function seeded() {
   const daemon = createFakeDaemon({
     heartbeatMs: 20,
     webhooks: fakeWebhooks({
-      github: {
-        secret: GITHUB_SECRET,
-        rules: [
-          {
-            ...RULE,
-            repository: '*',
-            event: [],
-            action: [],
-            labels: [],
-            authorAssociation: [],
-            branch: [],
-            approve: 'strangers',
-          },
-        ],
-      },
-      prometheus: {
-        token: 'prometheus-token',
-        basic: null,
-        rules: [{ ...RULE, match: {}, approve: 'never' }],
-        maxOpen: 10,
-      },
+      ...anyHooks(),
       accept: (entries) =>
         entries.map((entry, index) => ({
           entry: { ...entry, ...OUTCOME, ...COUNTS, id: index + 1 },

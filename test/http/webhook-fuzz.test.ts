@@ -15,34 +15,13 @@ import { expect, test } from 'vitest'
 import { GITHUB_EVENTS } from '../../src/core/outside/github-event.ts'
 import { createApp } from '../../src/http/app.ts'
 import { createFakeDaemon, PORT } from './fake-daemon.ts'
-import { GITHUB_SECRET, fakeWebhooks } from './fake-inbox.ts'
+import { anyHooks, GITHUB_SECRET, fakeWebhooks } from './fake-inbox.ts'
 
-const RULE = { project: 'app', template: null }
 const app = createApp(
   createFakeDaemon({
     rate: 100_000,
     webhooks: fakeWebhooks({
-      github: {
-        secret: GITHUB_SECRET,
-        rules: [
-          {
-            ...RULE,
-            repository: '*',
-            event: [],
-            action: ['x', 'opened', 'created', 'submitted', 'completed', ''],
-            labels: [],
-            authorAssociation: [],
-            branch: [],
-            approve: 'strangers',
-          },
-        ],
-      },
-      prometheus: {
-        token: 'prometheus-token',
-        basic: null,
-        maxOpen: 10,
-        rules: [{ ...RULE, match: {}, approve: 'never' }],
-      },
+      ...anyHooks(['x', 'opened', 'created', 'submitted', 'completed', '']),
     }),
   }).deps,
 )

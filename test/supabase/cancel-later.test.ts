@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { PLAIN_TASK } from '../../src/core/task/task.ts'
 import { createNotedCancels } from '../../src/store/noted-cancels.ts'
 import { eventually } from '../supervisor/fleet.ts'
 import { openGateway, type TestGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 import {
+  addTask,
   createSharedFleet,
+  goAway,
   insertTask,
   newSystem,
   type SharedDaemon,
@@ -13,8 +14,6 @@ import {
 } from './shared-fleet.ts'
 
 const TEST = { timeout: 90_000 }
-const TASK = { dir: null, trust: false, ...PLAIN_TASK, priority: null, source: 'api', labels: ['nobody'] }
-
 describeOnSupabase('cancels and dependencies while Supabase does not answer', (supabase) => {
   let gateway: TestGateway
   let system = ''
@@ -38,12 +37,10 @@ describeOnSupabase('cancels and dependencies while Supabase does not answer', (s
         [system, id],
       )
     )[0]
-  const add = ({ supervisor }: SharedDaemon, prompt: string, more: object = {}) =>
-    supervisor.insert({ ...TASK, prompt, project: 'work', ...more })
-  const away = async (daemon: SharedDaemon) => {
-    await gateway.down()
-    await eventually(() => daemon.chosen.supabase() === 'down', 20_000)
-  }
+  /** Nobody has its label, so that it waits. */
+  const add = (daemon: SharedDaemon, prompt: string, more: object = {}) =>
+    addTask(daemon, prompt, { labels: ['nobody'], ...more })
+  const away = (daemon: SharedDaemon) => goAway(gateway, daemon)
   const noted = ({ db }: SharedFleet) => createNotedCancels(db).list()
   const told = ({ deps }: SharedFleet) =>
     deps.incidents

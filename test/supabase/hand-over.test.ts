@@ -1,10 +1,11 @@
-import { PLAIN_TASK } from '../../src/core/task/task.ts'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { eventually } from '../supervisor/fleet.ts'
 import { openGateway, type RestFault, type TestGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 import {
+  addTask,
   createSharedFleet,
+  goAway,
   insertTask,
   newSystem,
   type SharedDaemon,
@@ -45,16 +46,11 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
       'SELECT id, prompt, status, error FROM tasks WHERE system_id = $1 ORDER BY created_at, id',
       [system],
     )
-  const add = ({ supervisor }: SharedDaemon, prompt: string, more: object = {}) =>
-    supervisor.insert({ ...TASK, prompt, project: 'work', ...more })
   const stored = ({ db }: SharedFleet) =>
     db
       .prepare<Record<string, never>, { id: string; state: string }>('SELECT id, state FROM accepted_tasks')
       .all({})
-  const away = async (daemon: SharedDaemon) => {
-    await gateway.down()
-    await eventually(() => daemon.chosen.supabase() === 'down')
-  }
+  const away = (daemon: SharedDaemon) => goAway(gateway, daemon)
 
   test(
     'they are accepted at once, seen, and handed over in their order under their ids, once',
@@ -67,7 +63,7 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
       const from = performance.now()
       const later = { scheduledAt: Date.now() + 3_600_000 }
       const added = []
-      for (const prompt of ['One', 'Two', 'Three']) added.push(await add(daemon, prompt, later))
+      for (const prompt of ['One', 'Two', 'Three']) added.push(await addTask(daemon, prompt, later))
       expect(performance.now() - from).toBeLessThan(1000)
       expect(added).toMatchObject([{ held: true }, { held: true, inserted: true }, { held: true }])
       expect(added[0]?.notices.join()).toContain('handed over when it does')
@@ -102,7 +98,7 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
     await using fleet = await fleetOf()
     const daemon = await fleet.start()
     await away(daemon)
-    const { task } = await add(daemon, 'Mine', { allowedTools: ['Bash'], inPlace: true })
+    const { task } = await addTask(daemon, 'Mine', { allowedTools: ['Bash'], inPlace: true })
     await gateway.up()
     await fleet.agentOf(task.id)
     const agent = daemon.supervisor.agents().find((one) => one.task.id === task.id)
@@ -118,7 +114,7 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
       await using fleet = await fleetOf()
       const daemon = await fleet.start()
       gateway.faultOf = (name) => (name === 'task_insert' ? lost : null)
-      const { task, held } = await add(daemon, 'Lost', { labels: ['nobody'] })
+      const { task, held } = await addTask(daemon, 'Lost', { labels: ['nobody'] })
       expect(held).toBe(true)
       await eventually(() => stored(fleet).every(({ state }) => state === 'handed'))
       const [row, ...more] = await rows()
@@ -135,7 +131,7 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
     const daemon = await fleet.start()
     gateway.faultOf = (name) => (name === 'task_insert' ? () => new Promise<void>(() => undefined) : null)
     const from = performance.now()
-    const { task, held } = await add(daemon, 'Silent', { labels: ['nobody'] })
+    const { task, held } = await addTask(daemon, 'Silent', { labels: ['nobody'] })
     expect(performance.now() - from).toBeLessThan(6500)
     expect(held).toBe(true)
     await eventually(() => stored(fleet).length === 0)
@@ -149,7 +145,7 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
     await using fleet = await fleetOf()
     const first = await fleet.start()
     await away(first)
-    const { task } = await add(first, 'Once', { labels: ['nobody'] })
+    const { task } = await addTask(first, 'Once', { labels: ['nobody'] })
     gateway.faultOf = (name) => (name === 'task_hand_over' ? lost : null)
     await gateway.up()
     await eventually(async () => (await rows()).length === 1)
@@ -172,9 +168,9 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
       const changed: string[] = []
       daemon.supervisor.subscribe(({ taskId }) => changed.push(taskId))
       await away(daemon)
-      const one = (await add(daemon, 'One', { labels: ['nobody'] })).task
-      const dependent = (await add(daemon, 'Then', { dependsOn: [one.id] })).task
-      const two = (await add(daemon, 'Two', { labels: ['nobody'] })).task
+      const one = (await addTask(daemon, 'One', { labels: ['nobody'] })).task
+      const dependent = (await addTask(daemon, 'Then', { dependsOn: [one.id] })).task
+      const two = (await addTask(daemon, 'Two', { labels: ['nobody'] })).task
       expect(await queue.cancel(one.id, 'Enough.')).toBe('cancelled')
       expect(await queue.cancel(one.id, 'Enough.')).toBe('already_final')
       expect(await queue.get(one.id)).toMatchObject({ status: 'cancelled', error: 'Enough.' })
@@ -207,8 +203,8 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
       .sql(`UPDATE tasks SET labels = '{nobody}' WHERE id = $1`, [before])
       .catch(() => undefined)
     await away(daemon)
-    const bad = (await add(daemon, 'Bad', { dependsOn: [before] })).task
-    const good = (await add(daemon, 'Good', { labels: ['nobody'] })).task
+    const bad = (await addTask(daemon, 'Bad', { dependsOn: [before] })).task
+    const good = (await addTask(daemon, 'Good', { labels: ['nobody'] })).task
     await supabase().asAdmin(`SELECT task_cancel($1, $2, 'enough')`, [system, before])
     await gateway.up()
     await eventually(async () => (await rows()).some(({ id }) => id === good.id))
@@ -223,11 +219,11 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
   test('a dedupe key holds among those that wait, and against what the queue has', TEST, async () => {
     await using fleet = await fleetOf()
     const daemon = await fleet.start()
-    const there = (await add(daemon, 'There', { dedupeKey: 'a', labels: ['nobody'] })).task
+    const there = (await addTask(daemon, 'There', { dedupeKey: 'a', labels: ['nobody'] })).task
     await away(daemon)
-    const a = await add(daemon, 'Again', { dedupeKey: 'a' })
-    const b = await add(daemon, 'New', { dedupeKey: 'b', labels: ['nobody'] })
-    const again = await add(daemon, 'New', { dedupeKey: 'b' })
+    const a = await addTask(daemon, 'Again', { dedupeKey: 'a' })
+    const b = await addTask(daemon, 'New', { dedupeKey: 'b', labels: ['nobody'] })
+    const again = await addTask(daemon, 'New', { dedupeKey: 'b' })
     expect(again).toMatchObject({ inserted: false, task: { id: b.task.id } })
     expect(a.task.id).not.toBe(there.id)
     await gateway.up()
@@ -241,8 +237,8 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
     await using fleet = await fleetOf('max_queued = 2')
     const daemon = await fleet.start()
     await away(daemon)
-    for (const prompt of ['One', 'Two']) await add(daemon, prompt, { labels: ['nobody'] })
-    await expect(add(daemon, 'Three')).rejects.toMatchObject({ code: 'QUEUE_FULL', retryAfterMs: 30_000 })
+    for (const prompt of ['One', 'Two']) await addTask(daemon, prompt, { labels: ['nobody'] })
+    await expect(addTask(daemon, 'Three')).rejects.toMatchObject({ code: 'QUEUE_FULL', retryAfterMs: 30_000 })
     await gateway.up()
     await eventually(async () => (await rows()).length === 2)
   })
@@ -266,11 +262,3 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
     expect(await insertTask(supabase(), system)).not.toMatch(/^z/)
   })
 })
-
-const TASK = {
-  dir: null,
-  trust: false,
-  ...PLAIN_TASK,
-  priority: null,
-  source: 'api',
-}

@@ -2,12 +2,14 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { loadConfig } from '../../src/config/load.ts'
+import { PLAIN_TASK } from '../../src/core/task/task.ts'
 import { createNotes } from '../../src/store/notes.ts'
 import type { ChosenQueue } from '../../src/daemon/chosen-queue.ts'
 import { chooseQueue } from '../../src/daemon/queue-choice.ts'
 import type { StartPulse } from '../../src/supervisor/loops/beats.ts'
 import { createSupervisor, type Supervisor } from '../../src/supervisor/supervisor.ts'
-import { createFleet, type Fleet } from '../supervisor/fleet.ts'
+import { createFleet, eventually, type Fleet } from '../supervisor/fleet.ts'
+import type { TestGateway } from '../support/gateway.ts'
 import type { TestSupabase } from '../support/supabase.ts'
 
 /** A daemon without HTTP: its queue in Supabase, its agents scripted, its tmux and its database real. */
@@ -96,6 +98,18 @@ export async function createSharedFleet(
       await fleet[Symbol.asyncDispose]()
     },
   }
+}
+
+/** Adds a task as the API does. */
+export const addTask = ({ supervisor }: SharedDaemon, prompt: string, more: object = {}) =>
+  supervisor.insert({ ...PLAIN, prompt, project: 'work', ...more })
+
+const PLAIN = { dir: null, trust: false, ...PLAIN_TASK, priority: null, source: 'api' }
+
+/** Supabase answers no more, and the daemon has noticed. */
+export async function goAway(gateway: TestGateway, daemon: SharedDaemon): Promise<void> {
+  await gateway.down()
+  await eventually(() => daemon.chosen.supabase() === 'down', 20_000)
 }
 
 let systems = 0

@@ -22,7 +22,7 @@ export type BlackBox = {
   close: () => void
 }
 
-/** As many deaths as a task may lose leases. A kill from outside hits the same task three times only by bad luck. */
+/** As many deaths as a task may lose leases. A kill from outside hits one task three times in a row only by bad luck. */
 export const DEATHS_MOST = 3
 const NOTE = 'deaths'
 /** Tasks of which nobody heard the end. */
