@@ -17,6 +17,8 @@ export type TurnJudge = {
   decide: () => Promise<void>
   /** Idle, and no hook said why: Escape was pressed in the window, or a Stop was lost. */
   decideQuietEnd: () => Promise<void>
+  /** No hook said that a new agent has its prompt: where its transcript has one, it works, and may be through. */
+  hearStart: () => Promise<void>
   /**
    * For an agent that is taken back: the daemon before this one was killed just after it had asked, and no event says
    * so. What ended is the turn before.
@@ -112,6 +114,16 @@ export function createTurnJudge(
     }
   }
 
+  async function hearStart(): Promise<void> {
+    const end = await options.readTranscript(null)
+    if (end.kind !== 'failure' && end.prompt === '') return
+    belief.correct({ prompts: 1 })
+    const reason = 'It has its prompt; no event told of it.'
+    belief.move('active', reason, end.kind === 'failure' ? end.message : end.prompt.slice(0, 600), {
+      source: 'transcript',
+    })
+  }
+
   async function hearUnheard(): Promise<void> {
     const { turnEnd } = view()
     if (turnEnd?.kind !== 'stop' || of.isAsked) return
@@ -130,6 +142,7 @@ export function createTurnJudge(
     },
     decide,
     decideQuietEnd,
+    hearStart,
     hearUnheard,
     told: () => told,
     lastMessage: () => lastMessage,

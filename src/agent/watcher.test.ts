@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import type { HookEvent, HookPayload } from '../core/agent/hook-event.ts'
@@ -411,6 +412,34 @@ describe('faults', () => {
       pass(10_000)
     }
     expect(await ended()).toMatchObject({ outcome: 'failed_permanent', kind: 'timeout' })
+  })
+
+  test('an agent whose events are all lost is not taken for one that never began: its transcript tells', async () => {
+    const through: TranscriptEnd = { kind: 'stop', message: 'All of it.\n[DONE]', prompt: 'go' }
+    const done = stage({ readTranscript: async () => through })
+    done.show(idle())
+    const works = stage({ readTranscript: async () => ({ kind: 'open', prompt: 'go' }) })
+    const never = stage()
+    never.show(idle())
+    const resumed = stage({ readTranscript: async () => through, resumed: true })
+    resumed.show(idle())
+    for (const one of [done, works, never, resumed]) {
+      for (let second = 0; second < 70; second++) {
+        one.pass(1000)
+        one.look()
+        await nextTurn()
+      }
+    }
+    expect(await done.ended()).toMatchObject({ outcome: 'succeeded', kind: 'done' })
+    expect(done.changes.map(({ to, source }) => [to, source])).toEqual([
+      ['initializing', 'supervisor'],
+      ['working', 'transcript'],
+      ['complete', 'transcript'],
+    ])
+    expect(await works.ended()).toBeNull()
+    expect(works.watcher.view().state).toBe('working')
+    for (const one of [never, resumed])
+      expect(await one.ended()).toMatchObject({ kind: 'timeout', error: expect.stringContaining('confirm') })
   })
 
   test('a window that is gone is judged by what the spool still holds', async () => {

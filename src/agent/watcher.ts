@@ -3,7 +3,7 @@ import { isOver, type Cue } from '../core/agent/agent-state.ts'
 import type { EvidenceSource } from '../core/agent/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { passedDeadline, type Deadlines } from '../core/agent/deadline.ts'
-import { isQuietlyIdle, onSeen } from '../core/agent/doubt.ts'
+import { isQuietlyIdle, isUnheardStart, onSeen } from '../core/agent/doubt.ts'
 import type { HookEvent } from '../core/agent/hook-event.ts'
 import type { WindowAnswer } from '../core/permission/permission-request.ts'
 import { readEnding, type Markers } from '../core/record/marker.ts'
@@ -169,6 +169,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
     }
     const isPast = options.resumed && view().prompts === 0 && seen.kind !== 'waiting'
     if (!isPast) belief.apply(onSeen(view(), seen, at.at))
+    // Of one that goes on with a session the transcript has older prompts.
+    if (!options.resumed && isUnheardStart(view(), at.at)) await judge.hearStart()
     if (isQuietlyIdle(view(), at.at)) await judge.decideQuietEnd()
   }
 

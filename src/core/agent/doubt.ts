@@ -57,12 +57,20 @@ export function isQuietlyIdle(view: View, at: number): boolean {
   return (doubt.seen === 'idle' || doubt.seen === 'error') && at - doubt.since >= DOUBT_MS
 }
 
+/**
+ * True when an agent that was started so long ago has its prompt for all that hooks say: where their events are lost,
+ * only the transcript tells whether it has.
+ */
+export function isUnheardStart(view: View, at: number): boolean {
+  return view.state === 'initializing' && view.prompts === 0 && at - view.stateAt >= 4 * DOUBT_MS
+}
+
 function agrees(view: View, seen: Seen): boolean {
   switch (view.state) {
     case 'spawning':
       return true
     case 'initializing':
-      // A prompt that was accepted is confirmed by its hook only; idle is where a start passes through.
+      // No screen says that a prompt was accepted; idle is where a start passes through.
       return seen.kind !== 'waiting' && seen.kind !== 'unknown'
     case 'working':
       return seen.kind === 'working' || (seen.kind === 'idle' && view.turnEnd !== null)
