@@ -1,7 +1,8 @@
 #!/bin/sh
 # Claude Code runs this for hook events: record-event.sh [--early] SPOOL-FOLDER [LOST-FILE…], the event as JSON on
 # stdin. Invariant: a file named *.json in the spool is complete, because a rename within one folder is atomic; and
-# its .part file was there before the client went on, so that who reads can tell the order of events.
+# its .part file was there before the client went on, so that who reads can tell the order of events. Where the disk
+# hung and the client went on without it, the time in the name tells.
 # It always exits 0 and is over within a second even where the disk hangs or stdin never ends: whatever happens to
 # the record, the agent goes on. A Stop hook that failed would keep the agent awake. What is not written by then is
 # written behind its back, within some seconds.
@@ -24,10 +25,13 @@ if [ "$1" = --early ]; then
 fi
 spool=$1
 shift
-# No process is started for a name that never comes again. The pid orders events of one tick of the clock.
+# No process is started for a name that never comes again. It begins with when this began, in seconds since the
+# machine was started, by a clock nobody sets; and the pid orders events of one tick of it.
+read -r began rest </proc/uptime
 read -r id </proc/sys/kernel/random/uuid || id=$(mktemp -u XXXXXXXXXXXXXXXX)
-part=$spool/.part.$$.$id
-file=$spool/$$.$id.json
+name=${began:+$began-}$$.$id
+part=$spool/.part.$name
+file=$spool/$name.json
 
 lost() {
   for place; do
@@ -48,7 +52,8 @@ trap 'lost "$@"; exit 0' EXIT
   exec 4>&-
   cat <&3 >"$part" &
   cat=$!
-  wait "$cat" && mv -f "$part" "$file" && trap - EXIT
+  # From here on only the disk decides: what gets its name late is not lost.
+  wait "$cat" && trap '' USR1 && mv -f "$part" "$file" && trap - EXIT
 ) &
 writer=$!
 exec 3<&- 4>&-

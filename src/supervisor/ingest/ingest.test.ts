@@ -10,6 +10,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
+import { uptime } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
@@ -93,11 +94,34 @@ test('events of one tick of a coarse clock keep the order the kernel announced',
 
 test('events of one tick that nobody announced go by the pids of their writers, which begin anew at their end', async () => {
   const { ingest, spool, folder, names } = prepare()
-  const wanted = ['32760.a', '32766.b', '301.c', '305.d']
+  const wanted = ['1.00-32760.a', '1.00-32766.b', '1.00-301.c', '1.00-305.d']
   for (const name of wanted.toReversed()) put(folder, name, event(name), 500)
   ingest.add(spool)
   await ingest.remove(spool)
   expect(names()).toEqual(wanted)
+})
+
+test('what waited for a disk that hung comes in any order, and is stored as it began', async () => {
+  const { ingest, spool, folder, names } = prepare()
+  ingest.add(spool)
+  put(folder, `${uptime().toFixed(2)}-100.a`, event('E0'))
+  await expect.poll(names).toEqual(['E0'])
+  const began = uptime() - 6
+  const stems = Array.from(
+    { length: 7 },
+    (_, place) => `${(began + place * 0.8).toFixed(2)}-${200 + place}.x`,
+  )
+  // One whose file had begun, and six that had not; their client goes on meanwhile.
+  const [first = '', ...blocked] = stems
+  writeFileSync(join(folder, `.part.${first}`), '')
+  for (const stem of blocked.toReversed()) {
+    put(folder, stem, event(`E${stems.indexOf(stem) + 1}`))
+    await sleep(5)
+  }
+  put(folder, `${uptime().toFixed(2)}-300.y`, event('E8'))
+  put(folder, first, event('E1'))
+  await expect.poll(() => names().length).toBe(9)
+  expect(names()).toEqual(Array.from({ length: 9 }, (_, number) => `E${number}`))
 })
 
 test('more than one batch comes in order', async () => {

@@ -1,8 +1,9 @@
 import { watch, type FSWatcher } from 'node:fs'
+import { uptime } from 'node:os'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Clock } from '../../core/clock.ts'
-import { eventOf, inOrder, lookAt, stemOf, waitingIn, type Waiting } from './spool.ts'
+import { beganOf, eventOf, inOrder, lookAt, stemOf, waitingIn, type Waiting } from './spool.ts'
 
 /** How much of a spool is known at once, whatever waits in it: 10,000 names take 3 MB. */
 const KNOWN_MAX = 10_000
@@ -10,6 +11,10 @@ const KNOWN_MAX = 10_000
 const ANNOUNCED_MAX = 1000
 /** What holds an event up may have been killed, of which the kernel says nothing. */
 const HELD_LOOK_MS = 50
+/** The client has gone on without an event that was not on the disk 800 ms after its script began. */
+const LATE_MS = 750
+/** Within so long the disk lets all of those through that waited for it. */
+const LATE_SETTLED_MS = 200
 /** Longer than a tick of the clock that dates files. */
 const SETTLED_MS = 20
 /** A clock that was set back leaves files of the future: those came long ago. */
@@ -36,6 +41,19 @@ export type SpoolLine = {
   close: () => void
 }
 
+/** What the machine's uptime was when `performance.now()` was 0: asking for it at each event took 9 us of 100. */
+let upAtZero = Number.NaN
+
+/** Its script began long before it could begin its file. */
+function isLate(stem: string): boolean {
+  const began = beganOf(stem)
+  if (began === null) return false
+  const age = () => upAtZero + performance.now() - began
+  // Unknown yet; or the machine slept, of which only the uptime knows.
+  if (!(age() >= -LATE_MS && age() < LATE_MS)) upAtZero = uptime() * 1000 - performance.now()
+  return age() >= LATE_MS
+}
+
 /** Watches the folder from now on; `wake` hears of what comes. */
 export function createSpoolLine(options: {
   folder: string
@@ -57,6 +75,8 @@ export function createSpoolLine(options: {
   let at = 0
   let scan = true
   let held: NodeJS.Timeout | null = null
+  /** The disk hung: what comes now comes in any order, and is looked at together. */
+  let gathers = false
   let closed = false
   const watcher = watchFolder()
 
@@ -76,10 +96,13 @@ export function createSpoolLine(options: {
     if (closed || stem === null) return
     if (name?.startsWith('.') === true) taken.delete(stem)
     else if (taken.has(stem)) return
-    if (!announced.has(stem)) {
+    const isNew = !announced.has(stem)
+    if (isNew) {
       if (announced.size <= ANNOUNCED_MAX) announced.set(stem, serial++)
       else scan = true
-    } else if (held === null) return
+      if (isLate(stem)) return gather()
+    }
+    if (gathers || (!isNew && held === null)) return
     release()
     wake()
   }
@@ -89,16 +112,25 @@ export function createSpoolLine(options: {
     if (taken.size > ANNOUNCED_MAX) for (const oldest of taken) return void taken.delete(oldest)
   }
 
-  function hold(): void {
+  function hold(ms = HELD_LOOK_MS): void {
     held ??= setTimeout(() => {
       release()
       wake()
-    }, HELD_LOOK_MS)
+    }, ms)
+  }
+
+  function gather(): void {
+    if (gathers) return
+    release()
+    gathers = true
+    scan = true
+    hold(LATE_SETTLED_MS)
   }
 
   function release(): void {
     if (held !== null) clearTimeout(held)
     held = null
+    gathers = false
   }
 
   function know(files: Waiting[]): void {

@@ -20,6 +20,8 @@ export type Waiting = {
   name: string
   /** See `stemOf`. */
   stem: string
+  /** See `beganOf`. */
+  beganMs: number | null
   /** When its writing began, ms since 1970; where the file system keeps no such time, when it was written. */
   begunAt: number
   /** When it was written, ms since 1970. */
@@ -57,6 +59,16 @@ export function stemOf(name: string | null): string | null {
   return name?.endsWith(WHOLE) === true ? name.slice(0, -WHOLE.length) : null
 }
 
+/**
+ * When the event's script began, ms since the machine was started, by its name; null where the system tells it no such
+ * time. The same as the order of the files' own times but where the disk hung: there the client had gone on, and those
+ * that waited for the disk began their files together and in any order (measured: 8 hooks of 4 agents, 6 s).
+ */
+export function beganOf(stem: string): number | null {
+  const [, seconds] = /^(\d+\.\d+)-/.exec(stem) ?? []
+  return seconds === undefined ? null : Math.round(Number(seconds) * 1000)
+}
+
 /** An event by the stem of its name: complete, still being written, or null: there is none, or it was given up. */
 export function eventOf(folder: string, stem: string, now: number): Waiting | 'in flight' | null {
   const whole = lookAt(folder, stem + WHOLE)
@@ -73,7 +85,7 @@ function isInFlight(part: Waiting | null, now: number): part is Waiting {
 /**
  * The oldest `max` of the events that wait in a folder, oldest first, and whether there are more; `inFlight` is the
  * first that is being written. Reads the folder once, in steps that let others run; memory is bounded by `max`. Those
- * of one tick of the clock are ordered as the kernel announced their stems, else by the pid their name begins with.
+ * of one tick of the clock are ordered as the kernel announced their stems, else by the pid in their names.
  * [] where there is no folder.
  */
 export async function waitingIn(
@@ -126,20 +138,26 @@ export function lookAt(folder: string, name: string): Waiting | null {
   if (stat === undefined) return null
   const { mtimeMs: at, birthtimeMs, ctimeMs: cameAt, size } = stat
   const begunAt = birthtimeMs > 0 ? Math.min(birthtimeMs, at) : at
-  return { name, stem: stemOf(name) ?? name, begunAt, at, cameAt, size, regular: stat.isFile() }
+  const stem = stemOf(name) ?? name
+  return { name, stem, beganMs: beganOf(stem), begunAt, at, cameAt, size, regular: stat.isFile() }
 }
 
 /** The order in which events began, whether they are complete or not; see `waitingIn`. */
 export function inOrder(announced: ReadonlyMap<string, number>): (a: Waiting, b: Waiting) => number {
   return (a, b) => {
+    if (a.beganMs !== null && b.beganMs !== null && a.beganMs !== b.beganMs) return a.beganMs - b.beganMs
     if (a.begunAt !== b.begunAt) return a.begunAt - b.begunAt
     const [first, second] = [announced.get(a.stem), announced.get(b.stem)]
     if (first !== undefined && second !== undefined) return first - second
     // Hooks of one session start one after another, so their pids rise, until they begin anew.
-    const pids = Number.parseInt(a.stem, 10) - Number.parseInt(b.stem, 10)
+    const pids = pidOf(a.stem) - pidOf(b.stem)
     if (pids !== 0 && !Number.isNaN(pids)) return Math.abs(pids) < PIDS_A_TICK ? pids : -pids
     return a.stem < b.stem ? -1 : 1
   }
+}
+
+function pidOf(stem: string): number {
+  return Number.parseInt(stem.slice(stem.indexOf('-') + 1), 10)
 }
 
 // A file may have been exchanged since it was seen: reading it neither follows a link nor waits for a pipe.
