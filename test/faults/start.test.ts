@@ -101,7 +101,7 @@ test('a hang is an incident also when the daemon that first read of it could not
   expect(await hangs()).toHaveLength(1)
 })
 
-test('a home that cannot be made or written is said with the way out', async () => {
+test('a home that cannot be made or written is said with the way out', async ({ skip }) => {
   await using stage = await createStage(silent, { claude: sleeper() })
   writeFileSync(stage.home, 'a file')
   const asFile = await stage.ccm(['daemon'])
@@ -110,7 +110,7 @@ test('a home that cannot be made or written is said with the way out', async () 
   rmSync(stage.home)
 
   await using mounted = await mountSmall(stage.home, '4m')
-  if (mounted === null) return
+  if (mounted === null) return skip('nothing may be mounted here')
   await execa('mount', ['-o', 'remount,ro', stage.home])
   const readOnly = await stage.ccm(['daemon'])
   expect(readOnly.code).toBe(69)
@@ -122,10 +122,10 @@ test('a home that cannot be made or written is said with the way out', async () 
   expect(await tmuxServers(stage)).toEqual([])
 })
 
-test('a full disk refuses new tasks in words and keeps every task it accepted', async () => {
+test('a full disk refuses new tasks in words and keeps every task it accepted', async ({ skip }) => {
   await using stage = await createStage(silent, { claude: program('claude', 'exit 1') })
   await using mounted = await mountSmall(stage.home, '6m')
-  if (mounted === null) return
+  if (mounted === null) return skip('nothing may be mounted here')
   const accepted = [(await stage.add('The first')).id]
   const filler = join(stage.home, 'filler')
   // To the last block: dd writes until the disk takes no more.
