@@ -128,9 +128,10 @@ async function resumeByHand(stage: Stage, command: string): Promise<Stage['model
   }
   const { PATH = '', HOME = '' } = stage.env
   const seen = stage.model.requests.length
-  await stage.tmux(
+  const pane = await stage.tmux(
     'new-window',
-    '-d',
+    '-dPF',
+    '#{pane_id}',
     'env',
     '-i',
     `PATH=${bin}:${PATH}`,
@@ -141,10 +142,17 @@ async function resumeByHand(stage: Stage, command: string): Promise<Stage['model
     '-c',
     `${command} 'And what else?'`,
   )
-  for (let tries = 0; tries < 300; tries++) {
+  for (let tries = 0; tries < 100; tries++) {
     const request = stage.model.requests[seen]
     if (request !== undefined) return request
-    await sleep(100)
+    // Their own key, which Claude Code has not seen in this folder: an agent gets its key by a pipe.
+    const screen = await stage.tmux('capture-pane', '-pt', pane)
+    if (screen.includes('Detected a custom API key')) {
+      await stage.tmux('send-keys', '-t', pane, 'Up')
+      await sleep(300)
+      await stage.tmux('send-keys', '-t', pane, 'Enter')
+    }
+    await sleep(300)
   }
   throw new Error(`nothing came of: ${command}`)
 }
