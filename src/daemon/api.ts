@@ -92,7 +92,7 @@ export function createApiDeps(of: Parts): AppDeps {
       },
       row: (id) => queue.get(id),
       viewOf,
-      idsByPrefix: (prefix) => queue.idsByPrefix(prefix),
+      idsByPrefix: (prefix, projects) => queue.idsByPrefix(prefix, projects),
       list: async (query) => {
         const tasks = await chosen.seen(query)
         const agents = await supervisor.factsOfAll(tasks)

@@ -48,7 +48,7 @@ export async function createTelegramDesk(options: {
 
   function portsOf(): TelegramPorts {
     const find = async (given: string): Promise<TaskView> => {
-      const ids = await deps.tasks.idsByPrefix(given.toLowerCase())
+      const ids = await deps.tasks.idsByPrefix(given.toLowerCase(), null)
       const [id, other] = ids
       if (other !== undefined) throw new CcmError('CONFLICT', `More than one task begins with ${given}.`)
       const view = id === undefined ? null : await deps.tasks.get(id)

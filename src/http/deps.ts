@@ -98,8 +98,8 @@ export type AppDeps = {
     /** `get` in two steps, for whoever has to look at the row before more is asked about it. */
     row: (id: string) => Promise<Task | null>
     viewOf: (task: Task) => Promise<TaskView>
-    /** At most 2 ids that start with the prefix. */
-    idsByPrefix: (prefix: string) => Promise<string[]>
+    /** At most 2 ids that start with the prefix, of tasks of these projects; null: of all. */
+    idsByPrefix: (prefix: string, projects: readonly string[] | null) => Promise<string[]>
     list: (query: TaskQuery) => Promise<ListedView[]>
     /** Idempotent. `requested` also where the queue hears of it later: `cancelWaits`. */
     cancel: (id: string, reason: string) => Promise<CancelReply>

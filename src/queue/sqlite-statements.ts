@@ -72,6 +72,12 @@ export function prepareStatements(db: QueueDatabase) {
       `SELECT id FROM tasks
        WHERE id >= :prefix AND id < :prefix || char(1114111) AND +system = :system ORDER BY id LIMIT 2`,
     ),
+    // One look for each project: all in one would read whatever others begin like this.
+    idsByPrefixOf: db.prepare<{ system: string; project: string; prefix: string }, Id>(
+      `SELECT id FROM tasks INDEXED BY tasks_by_project
+       WHERE project = :project AND id >= :prefix AND id < :prefix || char(1114111) AND system = :system
+       ORDER BY id LIMIT 2`,
+    ),
     count: (status: TaskStatus) =>
       db.prepare<{ system: string }, { n: number }>(
         `SELECT count(*) AS n FROM tasks WHERE system = :system AND ${WITH_STATUS[status]}`,

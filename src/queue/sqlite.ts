@@ -112,7 +112,14 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
 
     list: async (query) => lists(query),
 
-    idsByPrefix: async (prefix) => sql.idsByPrefix.all({ system, prefix }).map(({ id }) => id),
+    idsByPrefix: async (prefix, projects) => {
+      const found =
+        projects === null
+          ? sql.idsByPrefix.all({ system, prefix })
+          : projects.flatMap((project) => sql.idsByPrefixOf.all({ system, project, prefix }))
+      const ids = found.map(({ id }) => id).toSorted()
+      return ids.slice(0, 2)
+    },
 
     count: async (status) => countOf(status),
 

@@ -35,7 +35,7 @@ export type AcceptedTasks = {
   /** Newest first, those that are no task of the queue. */
   outside: () => AcceptedTask[]
   newestId: () => string | null
-  idsByPrefix: (prefix: string) => string[]
+  idsByPrefix: (prefix: string, projects: readonly string[] | null) => string[]
   /** Before each time it is sent. */
   setSent: (id: string) => void
   /** `told`: the cancel the queue has heard of. False where one was asked for meanwhile: it is to hear of that first. */
@@ -90,8 +90,11 @@ export function createAcceptedTasks(db: Database, now: number): AcceptedTasks {
   const newest = db.prepare<Record<string, never>, { id: string | null }>(
     'SELECT max(id) AS id FROM accepted_tasks',
   )
-  const prefixed = db.prepare<{ from: string; to: string }, Id>(
-    'SELECT id FROM accepted_tasks WHERE id >= :from AND id < :to LIMIT 2',
+  const prefixed = db.prepare<{ from: string; to: string; projects: string | null }, Id>(
+    `SELECT id FROM accepted_tasks
+     WHERE id >= :from AND id < :to
+       AND (:projects IS NULL OR task ->> 'project' IN (SELECT value FROM json_each(:projects)))
+     LIMIT 2`,
   )
   const setSent = db.prepare<Id>('UPDATE accepted_tasks SET sent = 1 WHERE id = :id')
   const forget = db.prepare<Id & { told: string | null }>(
@@ -141,7 +144,14 @@ export function createAcceptedTasks(db: Database, now: number): AcceptedTasks {
     countWaiting: () => count.get({})?.n ?? 0,
     outside: () => outside.all({}).map(toEntry),
     newestId: () => newest.get({})?.id ?? null,
-    idsByPrefix: (prefix) => prefixed.all({ from: prefix, to: `${prefix}~` }).map(({ id }) => id),
+    idsByPrefix: (prefix, projects) =>
+      prefixed
+        .all({
+          from: prefix,
+          to: `${prefix}~`,
+          projects: projects === null ? null : JSON.stringify(projects),
+        })
+        .map(({ id }) => id),
     setSent: (id) => void setSent.run({ id }),
     setHanded: (id, taskId, told, at) =>
       (taskId === id ? forget.run({ id, told }) : become.run({ id, taskId, told, at })) > 0,

@@ -12,8 +12,8 @@ export type SharedTasks = {
   newest: (taskId: string) => Task | null
   /** Those whose attempt is under way here, newest first. */
   running: () => Task[]
-  /** At most 2. */
-  idsByPrefix: (prefix: string) => string[]
+  /** At most 2 of these projects; null: of all. */
+  idsByPrefix: (prefix: string, projects: readonly string[] | null) => string[]
   /** Notes that this daemon put the task into the queue, and what it asked for. */
   putOwn: (taskId: string, print: string) => void
   /** What was noted with `putOwn`; null: somebody else put it there, or it is long over. */
@@ -38,8 +38,11 @@ export function createSharedTasks(db: Database, clock: Clock): SharedTasks {
     `SELECT s.task FROM shared_tasks AS s JOIN attempts AS a ON a.task_id = s.task_id AND a.attempt = s.attempt
      WHERE a.phase IN ('claimed', 'starting', 'started') ORDER BY s.task_id DESC`,
   )
-  const prefixed = db.prepare<{ from: string; to: string }, { id: string }>(
-    'SELECT DISTINCT task_id AS id FROM shared_tasks WHERE task_id >= :from AND task_id < :to LIMIT 2',
+  const prefixed = db.prepare<{ from: string; to: string; projects: string | null }, { id: string }>(
+    `SELECT DISTINCT task_id AS id FROM shared_tasks
+     WHERE task_id >= :from AND task_id < :to
+       AND (:projects IS NULL OR task ->> 'project' IN (SELECT value FROM json_each(:projects)))
+     LIMIT 2`,
   )
   const putOwn = db.prepare<{ taskId: string; print: string; at: number }>(
     `INSERT INTO shared_own (task_id, print, at) VALUES (:taskId, :print, :at) ON CONFLICT (task_id) DO NOTHING`,
@@ -62,7 +65,14 @@ export function createSharedTasks(db: Database, clock: Clock): SharedTasks {
     claimed: ({ taskId, attempt }) => parse(one.get({ taskId, attempt })),
     newest: (taskId) => parse(newest.get({ taskId })),
     running: () => running.all({}).map(({ task }) => JSON.parse(task) as Task),
-    idsByPrefix: (prefix) => prefixed.all({ from: prefix, to: `${prefix}~` }).map(({ id }) => id),
+    idsByPrefix: (prefix, projects) =>
+      prefixed
+        .all({
+          from: prefix,
+          to: `${prefix}~`,
+          projects: projects === null ? null : JSON.stringify(projects),
+        })
+        .map(({ id }) => id),
     putOwn: (taskId, print) => void putOwn.run({ taskId, print, at: clock() }),
     ownPrint: (taskId) => own.get({ taskId })?.print ?? null,
   }

@@ -137,7 +137,11 @@ export async function serveDaemon(
       get: async (id) => tasks.get(id) ?? null,
       row: async (id) => tasks.get(id)?.task ?? null,
       viewOf: async (task) => tasks.get(task.id) ?? { ...newView(task.id), task },
-      idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
+      idsByPrefix: async (prefix, projects) =>
+        [...tasks.values()]
+          .filter(({ task }) => task.id.startsWith(prefix) && (projects?.includes(task.project) ?? true))
+          .map(({ task }) => task.id)
+          .slice(0, 2),
       list: async (query) => listedOf([...tasks.values()], query),
       async cancel(id, reason) {
         calls.push(['cancel', id, reason])

@@ -244,6 +244,15 @@ test('a task is found by its id, by a prefix only it has, and by its whole id wh
   expect(await ask('GET', '/api/tasks/%25_')).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } })
 })
 
+test('for a key of some projects a prefix means its own task, however many of others begin alike', async () => {
+  const { app, addTask } = start()
+  for (const id of ['ab1', 'ab2', 'ab3']) addTask(id, { project: 'other' })
+  addTask('ab4', { project: 'app' })
+  const headers = rightful({ authorization: 'Bearer read-key' })
+  expect(await (await app.request('/api/tasks/ab', { headers })).json()).toMatchObject({ id: 'ab4' })
+  expect((await app.request('/api/tasks/ab1', { headers })).status).toBe(404)
+})
+
 test('tasks are listed newest first, and a bad filter is refused', async () => {
   const { ask, addTask } = start()
   for (const id of ['a', 'b', 'c']) addTask(id)

@@ -71,7 +71,11 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       get: async (id) => tasks.get(id) ?? null,
       row: async (id) => tasks.get(id)?.task ?? null,
       viewOf: async (task) => tasks.get(task.id) ?? taskView(task.id, task),
-      idsByPrefix: async (prefix) => [...tasks.keys()].filter((id) => id.startsWith(prefix)).slice(0, 2),
+      idsByPrefix: async (prefix, projects) =>
+        [...tasks.values()]
+          .filter(({ task }) => task.id.startsWith(prefix) && (projects?.includes(task.project) ?? true))
+          .map(({ task }) => task.id)
+          .slice(0, 2),
       list: async (query) => listedOf([...tasks.values()], query),
       cancel: note('cancel', 'cancelled'),
       retry: note('retry', 'queued'),

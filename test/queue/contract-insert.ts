@@ -182,9 +182,26 @@ export function insertContract(bench: BenchRunner): void {
         const ids: string[] = []
         for (let count = 0; count < 3; count += 1) ids.push((await queue.insert(newTask())).task.id)
         const [first = ''] = ids
-        expect(await queue.idsByPrefix(first)).toEqual([first])
-        expect(await queue.idsByPrefix(first.slice(0, 2))).toHaveLength(2)
-        for (const odd of ['%', '_', '*', `${first}x`, "'"]) expect(await queue.idsByPrefix(odd)).toEqual([])
+        expect(await queue.idsByPrefix(first, null)).toEqual([first])
+        expect(await queue.idsByPrefix(first.slice(0, 2), null)).toHaveLength(2)
+        for (const odd of ['%', '_', '*', `${first}x`, "'"])
+          expect(await queue.idsByPrefix(odd, null)).toEqual([])
+      }),
+    )
+
+    test(
+      'finds the ids of some projects behind any number of others that begin alike',
+      bench(async ({ queue }) => {
+        const add = async (project: string) => (await queue.insert(newTask({ project }))).task.id
+        for (let count = 0; count < 3; count += 1) await add('foreign')
+        const own = await add('own')
+        await add('foreign')
+        const second = await add('second')
+        const prefix = own.slice(0, 2)
+        expect(await queue.idsByPrefix(prefix, ['own'])).toEqual([own])
+        expect(await queue.idsByPrefix(prefix, ['second', 'own'])).toEqual([own, second])
+        expect(await queue.idsByPrefix(prefix, ['none'])).toEqual([])
+        expect(await queue.idsByPrefix(prefix, [])).toEqual([])
       }),
     )
 

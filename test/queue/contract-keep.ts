@@ -218,7 +218,7 @@ export function keepContract(bench: BenchRunner): void {
         const lease = { taskId: task.id, attempt: 1 }
         expect(await elsewhere.get(task.id)).toBeNull()
         expect(await elsewhere.list({ limit: 9 })).toEqual([])
-        expect(await elsewhere.idsByPrefix(queued.id)).toEqual([])
+        expect(await elsewhere.idsByPrefix(queued.id, null)).toEqual([])
         expect(await elsewhere.count('queued')).toBe(0)
         expect(await elsewhere.claim(9, from(['app', 'run']))).toEqual([])
         expect(await elsewhere.cancel(queued.id, '')).toBe('unknown')

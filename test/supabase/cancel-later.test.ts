@@ -71,12 +71,15 @@ describeOnSupabase('cancels and dependencies while Supabase does not answer', (s
             [strange, true],
           ]),
         )
-        expect(await chosen.queue.idsByPrefix(task.id.slice(0, 11))).toContain(task.id)
+        const prefix = task.id.slice(0, 11)
+        expect(await chosen.queue.idsByPrefix(prefix, null)).toContain(task.id)
+        expect(await chosen.queue.idsByPrefix(prefix, ['work'])).toContain(task.id)
+        await expect(chosen.queue.idsByPrefix(prefix, ['others'])).rejects.toThrow(/did not answer/)
         expect(chosen.shared?.cancelWaits(task.id)).toBe(true)
       }
       await look(first)
       // That nothing is known of it does not mean that there is none.
-      await expect(first.chosen.queue.idsByPrefix('zzzz')).rejects.toThrow(/did not answer/)
+      await expect(first.chosen.queue.idsByPrefix('zzzz', null)).rejects.toThrow(/did not answer/)
       await first.close()
       const second = await fleet.start()
       await look(second)

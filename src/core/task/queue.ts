@@ -77,8 +77,8 @@ export type Queue = {
   insert: (task: NewTask) => Promise<{ task: Task; inserted: boolean; held?: boolean }>
   get: (id: string) => Promise<Task | null>
   list: (filter: TaskQuery) => Promise<ListedTask[]>
-  /** Ids that start with `prefix`, at most 2: for ids by unique prefix. */
-  idsByPrefix: (prefix: string) => Promise<string[]>
+  /** Ids that start with `prefix`, at most 2, of tasks of these projects; null: of all. */
+  idsByPrefix: (prefix: string, projects: readonly string[] | null) => Promise<string[]>
   count: (status: TaskStatus) => Promise<number>
   /** What a task waits for or waited for; [] for an unknown task. */
   dependencies: (id: string) => Promise<{ id: string; status: TaskStatus }[]>

@@ -46,7 +46,7 @@ async function find(deps: AppDeps, context: HttpContext, given: string): Promise
   }
   const exact = await visible(given)
   if (exact !== null) return exact
-  const longer = (await deps.tasks.idsByPrefix(given)).filter((id) => id !== given)
+  const longer = (await deps.tasks.idsByPrefix(given, principal.projects)).filter((id) => id !== given)
   const found = (await Promise.all(longer.map(visible))).filter((view) => view !== null)
   const [view, other] = found
   if (other !== undefined) {

@@ -117,8 +117,10 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
       return call('tasks_listed', parameters, read.parseList(read.parseListedTask))
     },
 
-    idsByPrefix: async (prefix) =>
-      call('tasks_by_prefix', { p_system, p_prefix: prefix }, read.parseList(read.parseText)),
+    idsByPrefix: async (prefix, projects) => {
+      const parameters = { p_system, p_prefix: prefix, p_projects: projects }
+      return call('tasks_by_prefix', parameters, read.parseList(read.parseText))
+    },
 
     count: async (status) => call('tasks_count', { p_system, p_status: status }, read.parseCount),
 

@@ -20,7 +20,7 @@ export type HandOver = {
   /** Newest first. */
   list: () => Task[]
   countQueued: () => number
-  idsByPrefix: (prefix: string) => string[]
+  idsByPrefix: (prefix: string, projects: readonly string[] | null) => string[]
   /** What was asked for by those that wait: they may be claimed before it is known here that the queue has them. */
   asked: () => NewTask[]
   waits: (id: string) => boolean
@@ -211,7 +211,7 @@ export function createHandOver(deps: {
     },
     list: () => store.outside().map(taskOf),
     countQueued: () => store.countWaiting(),
-    idsByPrefix: (prefix) => store.idsByPrefix(prefix),
+    idsByPrefix: (prefix, projects) => store.idsByPrefix(prefix, projects),
     asked: () => store.waiting().map(({ task }) => task),
     waits: (id) => outside(id)?.state === 'waiting',
     queueId,

@@ -11,7 +11,7 @@ export type KnownTasks = {
   get: (id: string) => Task | null
   /** Those that run here, and those that are to be cancelled. */
   list: () => Task[]
-  idsByPrefix: (prefix: string) => string[]
+  idsByPrefix: (prefix: string, projects: readonly string[] | null) => string[]
 }
 
 /** From what was claimed here, what was answered last, and the cancels that wait. */
@@ -41,10 +41,14 @@ export function createKnownTasks(
       }
       return [...tasks.values()]
     },
-    idsByPrefix(prefix) {
-      const noted = handOver.allNoted().map(({ taskId }) => taskId)
-      const ids = [...kept.idsByPrefix(prefix), ...lastSeen.idsByPrefix(prefix)]
-      return [...ids, ...noted.filter((id) => id.startsWith(prefix))]
+    idsByPrefix(prefix, projects) {
+      const noted = handOver
+        .allNoted()
+        .map(({ taskId }) => taskId)
+        .filter((id) => id.startsWith(prefix))
+        // Of one that is not known no project is.
+        .filter((id) => projects?.includes(get(id)?.project ?? '') ?? true)
+      return [...kept.idsByPrefix(prefix, projects), ...lastSeen.idsByPrefix(prefix, projects), ...noted]
     },
   }
 }

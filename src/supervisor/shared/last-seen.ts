@@ -4,7 +4,7 @@ import { toListed, type ListedTask, type Task } from '../../core/task/task.ts'
 export type LastSeen = {
   note: (tasks: readonly (Task | ListedTask)[]) => void
   get: (id: string) => ListedTask | null
-  idsByPrefix: (prefix: string) => string[]
+  idsByPrefix: (prefix: string, projects: readonly string[] | null) => string[]
 }
 
 /** About 1.5 kB each. */
@@ -25,6 +25,9 @@ export function createLastSeen(): LastSeen {
       }
     },
     get: (id) => seen.get(id) ?? null,
-    idsByPrefix: (prefix) => [...seen.keys()].filter((id) => id.startsWith(prefix)),
+    idsByPrefix: (prefix, projects) =>
+      [...seen.values()]
+        .filter(({ id, project }) => id.startsWith(prefix) && (projects?.includes(project) ?? true))
+        .map(({ id }) => id),
   }
 }

@@ -179,12 +179,12 @@ export function createSharedQueue(deps: {
       const here = handOver.list().filter(({ id }) => !ids.has(id))
       return listTasks([...there, ...here.map(toListed)].map(withCancel), query)
     },
-    async idsByPrefix(prefix) {
-      const here = handOver.idsByPrefix(prefix)
+    async idsByPrefix(prefix, projects) {
+      const here = handOver.idsByPrefix(prefix, projects)
       const there = await asked(
-        () => queue.idsByPrefix(prefix),
+        () => queue.idsByPrefix(prefix, projects),
         () => {
-          const ids = known.idsByPrefix(prefix)
+          const ids = known.idsByPrefix(prefix, projects)
           // That nothing is known here does not mean that there is nothing.
           return ids.length + here.length === 0 ? null : ids
         },
