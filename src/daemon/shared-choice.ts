@@ -42,7 +42,7 @@ export async function chooseShared(
   const { createSubscription } = await import('../queue/supabase/subscription.ts')
   const { createSharedRecords } = await import('../queue/supabase/records.ts')
   const { listTemplateRows, TEMPLATES_MAX } = await import('../queue/supabase/templates.ts')
-  const { listWorkers } = await import('../queue/supabase/workers.ts')
+  const { listProjectLimits, listWorkers } = await import('../queue/supabase/workers.ts')
   const { call, client, connect } = createSupabase({ url: settings.url, secretKey })
   const link = createLink(call, (word, err) => {
     if (word === 'ok') {
@@ -136,6 +136,7 @@ export async function chooseShared(
     shared: {
       register,
       describe: () => remote.describe(),
+      limits: () => listProjectLimits(link.call, system),
       waitsHere: handOver.waits,
       cancelWaits: (taskId) => queue.cancelWaits(taskId),
       claimed: (lease) => kept.claimed(lease),

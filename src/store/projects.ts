@@ -1,5 +1,6 @@
 import { CcmError } from '../core/errors.ts'
 import type { ProjectSettings } from '../core/task/project.ts'
+import type { ProjectLimits } from '../core/task/queue.ts'
 import type { PermissionMode } from '../core/task/task.ts'
 import type { Database } from './database.ts'
 
@@ -19,18 +20,28 @@ export type Projects = {
   add: (project: Project) => void
   byName: (name: string) => Project | null
   byDir: (dir: string) => Project | null
-  /** Changes the settings that are given, all at once; null: there is no such project. Values must be valid. */
+  /**
+   * Changes the settings that are given, all at once; null: there is no such project. Values must be valid. Limits
+   * among them are owed to the queue from now on.
+   */
   update: (name: string, changes: Partial<ProjectSettings>) => Project | null
   /** Forgets the project; null: there was none. Its tasks and its directory stay. */
   remove: (name: string) => Project | null
   /** False when there is no such project. */
   setTrusted: (name: string, trusted: boolean) => boolean
+  /** Limits that were set here and that the queue has not heard of, by name. */
+  owedLimits: () => ProjectLimits[]
+  /** The queue has heard of these; what was set meanwhile is still owed. */
+  toldLimits: (limits: ProjectLimits) => void
+  /** Takes limits over that were set elsewhere, unless they were changed here since `seen`; true: they are new. */
+  takeLimits: (seen: ProjectLimits, limits: ProjectLimits) => boolean
   /** By name. */
   list: () => Project[]
   /** Names of those whose tasks may be claimed. */
   trustedNames: () => string[]
 }
 
+type Limits = { name: string; max_running: number | null; paused: number }
 type Row = Record<(typeof COLUMNS)[number], string | number | null> & { name: string; dir: string }
 
 const COLUMNS = [
@@ -65,6 +76,18 @@ export function createProjects(db: Database): Projects {
   const update = db.prepare<Row>(
     `UPDATE projects SET ${COLUMNS.map((name) => `${name} = :${name}`).join(', ')} WHERE name = :name`,
   )
+  const owe = db.prepare<{ name: string }>('UPDATE projects SET limits_owed = 1 WHERE name = :name')
+  const owed = db.prepare<Record<string, never>, Row>(
+    'SELECT * FROM projects WHERE limits_owed = 1 ORDER BY name',
+  )
+  const told = db.prepare<Limits>(
+    'UPDATE projects SET limits_owed = 0 WHERE name = :name AND max_running IS :max_running AND paused = :paused',
+  )
+  const take = db.prepare<Limits & { new_max_running: number | null; new_paused: number }>(
+    `UPDATE projects SET max_running = :new_max_running, paused = :new_paused
+     WHERE name = :name AND limits_owed = 0 AND max_running IS :max_running AND paused = :paused
+       AND (max_running IS NOT :new_max_running OR paused <> :new_paused)`,
+  )
   const remove = db.prepare<{ name: string }>('DELETE FROM projects WHERE name = :name')
   const byName = db.prepare<{ name: string }, Row>('SELECT * FROM projects WHERE name = :name')
   const byDir = db.prepare<{ dir: string }, Row>('SELECT * FROM projects WHERE dir = :dir')
@@ -97,6 +120,7 @@ export function createProjects(db: Database): Projects {
         if (before === null) return null
         const after = { ...before, ...changes }
         update.run(toRow(after))
+        if ('maxRunning' in changes || 'paused' in changes) owe.run({ name })
         return after
       }),
     remove: (name) =>
@@ -106,9 +130,22 @@ export function createProjects(db: Database): Projects {
         return before
       }),
     setTrusted: (name, trusted) => trust.run({ name, trusted: Number(trusted) }) > 0,
+    owedLimits: () => owed.all({}).map(fromRow).map(limitsOf),
+    toldLimits: (limits) => void told.run(toLimits(limits)),
+    takeLimits: (seen, { maxRunning, paused }) =>
+      take.run({ ...toLimits(seen), new_max_running: maxRunning, new_paused: Number(paused) }) > 0,
     list: () => list.all({}).map(fromRow),
     trustedNames: () => trusted.all({}).map((row) => row.name),
   }
+}
+
+/** What the queue itself must know of a project. */
+export function limitsOf({ name, maxRunning, paused }: ProjectLimits): ProjectLimits {
+  return { name, maxRunning, paused }
+}
+
+function toLimits({ name, maxRunning, paused }: ProjectLimits): Limits {
+  return { name, max_running: maxRunning, paused: Number(paused) }
 }
 
 function toRow(project: Project): Row {

@@ -1,18 +1,26 @@
 import type { Logger } from 'pino'
 import { CcmError } from '../core/errors.ts'
 import type { ProjectSettings } from '../core/task/project.ts'
-import type { Queue } from '../core/task/queue.ts'
+import type { Lease, Queue } from '../core/task/queue.ts'
 import type { ListedTask } from '../core/task/task.ts'
-import type { Project, Projects } from '../store/projects.ts'
+import type { Attempts } from '../store/attempts.ts'
+import { limitsOf, type Project, type Projects } from '../store/projects.ts'
+import { tellLimits } from './claims/claim-filter.ts'
 import { createInOrder } from './loops/in-order.ts'
 import { inTime } from './loops/in-time.ts'
 import { isAway } from './shared/away.ts'
 import type { SharedDeps } from './supervisor-deps.ts'
 
-/** Changes of projects that the queue must hear of. The local row is the truth; the queue is told again at each start. */
+/**
+ * Changes of projects that the queue must hear of. The limits of a project are those of this machine, and a queue that
+ * is shared has them for all machines: there they change by what somebody sets, here or elsewhere, and by nothing else.
+ */
 export type ProjectDesk = {
-  /** Tells the queue of every project: a daemon may have died between a change and its telling. */
-  tellAll: () => Promise<void>
+  /**
+   * Tells the queue what it has not heard: a daemon may have died between a change and its telling. Limits that were
+   * set elsewhere are taken over, now and every minute.
+   */
+  begin: () => Promise<void>
   /**
    * Tells the queue of one that was added, changed or removed, and others who share it which projects this machine has:
    * where they ask for work, they must find it. Resolves once that is done, and after 5 s at the latest; then it is
@@ -23,39 +31,42 @@ export type ProjectDesk = {
   isTold: (name: string) => boolean
   /** Null: there is no such project. */
   update: (name: string, changes: Partial<ProjectSettings>) => Promise<Project | null>
-  /** Throws CONFLICT while tasks of it are queued or running, because no agent could start for them again. */
+  /**
+   * Throws CONFLICT while tasks of it are queued or running, because no agent could start for them again; of a shared
+   * queue, whose other machines may have it too, only while they run here.
+   */
   remove: (name: string) => Promise<Project | null>
   close: () => Promise<void>
 }
 
 const ANSWER_MS = 5000
 const AGAIN_MS = 10_000
+const LIMITS_MS = 60_000
 /** How many living tasks a refusal names. */
 const NAMED = 3
 
 export function createProjectDesk(deps: {
   queue: Pick<Queue, 'list' | 'configureProject'>
   projects: Projects
-  shared?: Pick<SharedDeps, 'describe'> | undefined
+  attempts: Pick<Attempts, 'openOnes'>
+  shared?: Pick<SharedDeps, 'describe' | 'limits' | 'claimed'> | undefined
   logger: Logger
 }): ProjectDesk {
   const { queue, projects, shared, logger } = deps
-  const configure = ({ name, maxRunning, paused }: Project) =>
-    queue.configureProject({ name, maxRunning, paused })
   /** What the queue has to hear of, each with the number of its newest change. */
   const owed = new Map<string, number>()
   let changes = 0
   /** What an earlier daemon did not tell is told when this one joins. */
   let hasJoined = shared === undefined
   const line = createInOrder(step, logger)
+  let timer: NodeJS.Timeout | null = null
 
   async function step(): Promise<number | null> {
     const [next] = owed
     if (next === undefined) return null
     const [name, change] = next
     try {
-      const project = projects.byName(name)
-      if (project !== null) await configure(project)
+      await meet(name)
       await shared?.describe()
     } catch (err) {
       if (!isAway(err)) logger.warn({ err }, 'the queue could not be told of the projects of this machine')
@@ -66,6 +77,40 @@ export function createProjectDesk(deps: {
     return 0
   }
 
+  /** What is set here and elsewhere meets: afterwards the queue has each project, and this machine its limits. */
+  async function meet(name?: string): Promise<void> {
+    await tellLimits(deps)
+    const before = projects.list().filter((project) => name === undefined || project.name === name)
+    const known = new Map((await shared?.limits())?.map((limits) => [limits.name, limits]))
+    for (const seen of before) {
+      const limits = known.get(seen.name)
+      if (limits === undefined) await queue.configureProject(limitsOf(seen))
+      else if (projects.takeLimits(seen, limits))
+        logger.info(limits, 'limits of a project were set elsewhere')
+    }
+  }
+
+  function meetAgain(): void {
+    meet().catch((err: unknown) => {
+      if (!isAway(err)) logger.warn({ err }, 'the limits of projects could not be read')
+    })
+  }
+
+  /** Ids of tasks that would be left behind, the first few. */
+  async function livingOf(name: string): Promise<string[]> {
+    if (shared !== undefined) {
+      const isOwn = (lease: Lease) => shared.claimed(lease)?.project === name
+      return deps.attempts
+        .openOnes()
+        .filter(isOwn)
+        .map(({ taskId }) => taskId)
+    }
+    const alive: ListedTask[] = []
+    for (const status of ['running', 'queued'] as const)
+      alive.push(...(await queue.list({ status, projects: [name], limit: NAMED + 1 })))
+    return alive.map(({ id }) => id)
+  }
+
   async function tell(name: string): Promise<void> {
     changes += 1
     owed.set(name, changes)
@@ -74,24 +119,25 @@ export function createProjectDesk(deps: {
   }
 
   return {
-    async tellAll() {
-      for (const project of projects.list()) await configure(project)
+    async begin() {
+      await meet()
       hasJoined = true
+      if (shared !== undefined) timer ??= setInterval(meetAgain, LIMITS_MS).unref()
     },
     tell,
     isTold: (name) => hasJoined && !owed.has(name),
     async update(name, changes) {
+      // Both limits are told together: the one that is not changed here may have been set elsewhere.
+      if ('maxRunning' in changes || 'paused' in changes)
+        await inTime(ANSWER_MS, meet(name), () => undefined).catch(() => undefined)
       const project = projects.update(name, changes)
       if (project !== null) await tell(name)
       return project
     },
     async remove(name) {
-      const alive: ListedTask[] = []
-      for (const status of ['running', 'queued'] as const) {
-        alive.push(...(await queue.list({ status, projects: [name], limit: NAMED + 1 })))
-      }
+      const alive = await livingOf(name)
       if (alive.length > 0) {
-        const ids = alive.slice(0, NAMED).map(({ id }) => id)
+        const ids = alive.slice(0, NAMED)
         const more = alive.length > NAMED ? ', …' : ''
         throw new CcmError(
           'CONFLICT',
@@ -100,13 +146,16 @@ export function createProjectDesk(deps: {
         )
       }
       const project = projects.remove(name)
-      // A project that gets this name later starts without limits.
       if (project !== null) {
-        await queue.configureProject({ name, maxRunning: null, paused: false })
+        // A project that gets this name later starts without limits.
+        if (shared === undefined) await queue.configureProject({ name, maxRunning: null, paused: false })
         await tell(name)
       }
       return project
     },
-    close: line.close,
+    async close() {
+      if (timer !== null) clearInterval(timer)
+      await line.close()
+    },
   }
 }

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { Clock } from '../core/clock.ts'
 import type { Meters } from '../core/incident/meters.ts'
-import type { Lease, Queue } from '../core/task/queue.ts'
+import type { Lease, ProjectLimits, Queue } from '../core/task/queue.ts'
 import type { Redactor } from '../core/redact.ts'
 import type { Task } from '../core/task/task.ts'
 import type { Attempts } from '../store/attempts.ts'
@@ -54,6 +54,8 @@ export type SharedDeps = {
   register: () => Promise<void>
   /** The projects of this machine have changed. */
   describe: () => Promise<void>
+  /** What is set for the projects of all machines, by whomever. */
+  limits: () => Promise<ProjectLimits[]>
   /** The task as it was claimed; null: not by this home. */
   claimed: (lease: Lease) => Task | null
   /** It was accepted here, and the queue does not have it yet. */

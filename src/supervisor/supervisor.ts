@@ -72,7 +72,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     command: settings.claude.command ?? '',
     path: settings.claude.env['PATH'] ?? settings.inherited['PATH'] ?? '',
   })
-  const desk = createProjectDesk({ queue, projects, shared, logger })
+  const desk = createProjectDesk({ queue, projects, attempts, shared, logger })
   const places = createPlaces()
   const workspaces = createWorkspaces({ home: settings.home, worktrees, places, clock, logger })
 

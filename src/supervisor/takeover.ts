@@ -66,7 +66,7 @@ export function createTakeover(
   const joining = createJoin({
     async join() {
       await shared?.register()
-      await desk.tellAll()
+      await desk.begin()
       const stray = (what: string) =>
         recovery.recorder.note({ kind: 'stray_ended', what, action: 'Nothing is left of it.' })
       const { home } = settings

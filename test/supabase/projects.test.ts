@@ -85,4 +85,30 @@ describeOnSupabase('what Supabase is told of projects', (supabase) => {
       await second.close()
     },
   )
+
+  test(
+    'limits set in the dashboard count on each machine and outlive its daemons; so do those set here',
+    TEST,
+    async () => {
+      await using bench = await open()
+      const first = await bench.fleet.start()
+      const here = () => bench.fleet.deps.projects.byName('work')
+      const limits = async () =>
+        supabase().sql('SELECT max_running, paused FROM projects WHERE system_id = $1', [bench.system])
+      await first.close()
+      await supabase().sql('UPDATE projects SET max_running = 3, paused = true WHERE system_id = $1', [
+        bench.system,
+      ])
+      const second = await bench.fleet.start()
+      await eventually(() => here()?.paused === true)
+      expect(here()).toMatchObject({ maxRunning: 3 })
+      expect(await limits()).toEqual([{ max_running: 3, paused: true }])
+      await second.supervisor.updateProject('work', { paused: false })
+      expect(await limits()).toEqual([{ max_running: 3, paused: false }])
+      // Whoever leaves it leaves it as it is for the others.
+      expect((await second.supervisor.removeProject('work'))?.name).toBe('work')
+      expect(await limits()).toEqual([{ max_running: 3, paused: false }])
+      await second.close()
+    },
+  )
 })

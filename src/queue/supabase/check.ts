@@ -13,7 +13,7 @@ export type SupabaseCheck = { name: string; state: 'ok' | 'failed'; detail: stri
 export type SupabaseAccess = { url: string; secretKey: string; system: string }
 
 /** Of migrations/postgres; what a database answers that has them all. */
-export const NEWEST_MIGRATION = '20261120000017'
+export const NEWEST_MIGRATION = '20261120000018'
 
 const READY_MS = 12_000
 const ANSWER_MS = 5000

@@ -28,6 +28,7 @@ const REPEATABLE = new Set([
   'task_get',
   'tasks_listed',
   'workers_listed',
+  'projects_listed',
   'records_prune',
   'tasks_count',
   'tasks_by_prefix',

@@ -1,4 +1,4 @@
-import type { FinishReply, LeaseReply } from '../../core/task/queue.ts'
+import type { FinishReply, LeaseReply, ProjectLimits } from '../../core/task/queue.ts'
 import { PERMISSION_MODES, TASK_STATUSES } from '../../core/task/task.ts'
 import type { ListedTask, Task, TaskResult, TaskStatus } from '../../core/task/task.ts'
 import type { Worker } from '../../core/task/worker.ts'
@@ -100,6 +100,16 @@ export function parseWorker(value: unknown): Worker {
     projects: Object.fromEntries(Object.keys(projects).map((name) => [name, text(projects, name)])),
     draining: flag(row, 'draining'),
     seenAt: time(row, 'seen_at'),
+  }
+}
+
+/** Reads the limits of one project. */
+export function parseLimits(value: unknown): ProjectLimits {
+  const row = parseRow(value)
+  return {
+    name: text(row, 'name'),
+    maxRunning: maybe(row, 'max_running', number),
+    paused: flag(row, 'paused'),
   }
 }
 
