@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, mkdirSync, rmdirSync, rmSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 
@@ -81,9 +81,17 @@ export async function mountDisk(folder: string, megabytes = 16): Promise<Disk | 
       for (const file of fillers) rmSync(file, { force: true })
     },
     async protect(inside) {
-      await execa('mount', ['--bind', inside, inside])
-      await execa('mount', ['-o', 'remount,bind,ro', inside])
-      return async () => void (await execa('umount', ['-l', inside]))
+      // Made read-only where nobody works: not even for a moment may somebody write through what is to be so.
+      const spare = `${inside}.read-only`
+      mkdirSync(spare)
+      await execa('mount', ['--bind', inside, spare])
+      await execa('mount', ['-o', 'remount,bind,ro', spare])
+      await execa('mount', ['--bind', spare, inside])
+      return async () => {
+        await execa('umount', ['-l', inside])
+        await execa('umount', ['-l', spare])
+        rmdirSync(spare)
+      }
     },
     async [Symbol.asyncDispose]() {
       if (frozen) turn('-u')
