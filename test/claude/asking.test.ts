@@ -469,7 +469,7 @@ test(
   async () => {
     await using stage = await createStage(
       ({ turn, userText }) => (userText.includes('second') || turn > 0 ? say('[DONE]') : bash('touch one')),
-      { config: '[agents]\nmax_concurrent = 1\n[timeouts]\nno_activity = "3s"\nwaiting = "25s"\n' },
+      { config: '[agents]\nmax_concurrent = 1\n[timeouts]\nno_activity = "8s"\nwaiting = "25s"\n' },
     )
     const { id } = await stage.add('first', '--permission-mode', 'manual')
     await stage.until(id, isWaiting, WAIT_MS)
