@@ -124,7 +124,7 @@ export function createAnswers(options: {
         answered(ask, `Approved by a person: ${ask === null ? waitKind : describeAsk(ask)}`)
         return 'done'
       }
-      if (await pane.isAttached()) return { refused: SOMEBODY_IS_THERE }
+      if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
       if (await pressYes(pane)) {
         answered(ask, 'Approved by a person, by key.')
         return 'done'
@@ -142,7 +142,7 @@ export function createAnswers(options: {
         answered(ask, `Denied by a person: ${ask === null ? waitKind : describeAsk(ask)}`)
         return 'done'
       }
-      if (await pane.isAttached()) return { refused: SOMEBODY_IS_THERE }
+      if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
       const { dialog } = readScreen(await pane.capture())
       if (dialog === null || !['permission', 'plan', 'question'].includes(dialog.kind)) {
         return { refused: 'It shows no dialog that can be denied from here: use `ccm attach`.' }
@@ -164,7 +164,7 @@ export function createAnswers(options: {
           answered(ask, 'Answered by a person.')
           return 'done'
         }
-        if (await pane.isAttached()) return { refused: SOMEBODY_IS_THERE }
+        if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
         const wanted = Object.values(reply.answers)[0] ?? ''
         if (await pressOption(pane, ['question'], (label) => label === wanted)) {
           answered(ask, 'Answered by a person, by key.')

@@ -34,7 +34,7 @@ function stage(happens: { onPaste?: () => void; onEnter?: () => boolean } = {}) 
       sent.push(box.text)
       box.text = ''
     },
-    isAttached: async () => attached,
+    isAttended: async () => attached,
     close: async () => undefined,
   }
   let prompts = 0

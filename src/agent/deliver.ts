@@ -60,7 +60,7 @@ export async function deliverText(options: {
   if (signal.aborted) return { undelivered: 'it is out of date' }
   if (box !== '' && !isOurs(box)) {
     if (box !== null) return { undelivered: 'the input box holds other text' }
-    const why = (await pane.isAttached()) ? 'a person has its window open' : 'no input box is free'
+    const why = (await pane.isAttended()) ? 'a person has its window open' : 'no input box is free'
     return { undelivered: why }
   }
   if (box !== '' && !isText(box, text) && typed.left !== null && typed.left.text !== text) {
@@ -91,7 +91,7 @@ export async function deliverText(options: {
     const shown = await boxOf(pane)
     if (isStillThere(shown, left)) left.entered = false
     if (!left.entered) {
-      if (await pane.isAttached())
+      if (await pane.isAttended())
         return { undelivered: 'a person took over while the text was in the input box' }
       // Only a box that still holds text gets an Enter; a dialog has no box.
       if (shown) {
@@ -166,7 +166,7 @@ async function boxWhenFree(
   let box: string | null = null
   await until(
     async () => {
-      box = (await pane.isAttached()) ? null : await boxOf(pane)
+      box = (await pane.isAttended()) ? null : await boxOf(pane)
       return box === '' || isOurs(box)
     },
     10_000,
@@ -181,7 +181,7 @@ async function clearBox(pane: Pane, left: Left): Promise<boolean> {
     const box = await boxOf(pane)
     if (box === '') return true
     const isRest = box !== null && withoutBlanks(left.text).startsWith(withoutBlanks(box))
-    if (!(isLeft(box, left) || isRest) || (await pane.isAttached())) return false
+    if (!(isLeft(box, left) || isRest) || (await pane.isAttended())) return false
     await pane.press('C-u')
     await sleep(150)
   }

@@ -39,7 +39,7 @@ export async function endAgent(options: {
 }
 
 async function typeExit(pane: Pane, exited: () => Promise<boolean>): Promise<void> {
-  if ((await pane.isAttached()) || readScreen(await pane.capture()).composer !== '') return
+  if ((await pane.isAttended()) || readScreen(await pane.capture()).composer !== '') return
   await pane.paste('/exit')
   await sleep(SLASH_MENU_MS)
   if (!readScreen(await pane.capture()).composer?.startsWith('/exit')) return

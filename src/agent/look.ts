@@ -13,8 +13,8 @@ export type Look = {
   dead: boolean
   title: string
   screen: string | null
-  /** A person looks at this window through a terminal of their own. */
-  attached: boolean
+  /** A person is at this window, with a terminal of their own. */
+  attended: boolean
 }
 
 /** Looks come at most this far apart; a longer gap means that the machine slept or this process was stopped. */

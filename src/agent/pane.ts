@@ -8,7 +8,7 @@ export type Pane = {
   /** Bracketed paste, byte for byte but for control characters; no Enter. */
   paste: (text: string) => Promise<void>
   press: (key: Key) => Promise<void>
-  /** True while a person looks at this window. */
-  isAttached: () => Promise<boolean>
+  /** True while a person is at this window, with a terminal of their own. */
+  isAttended: () => Promise<boolean>
   close: () => Promise<void>
 }

@@ -43,7 +43,7 @@ function stage(more: Partial<WatcherOptions> = {}, box: 'keeps' | 'submits' | 's
       typed.push(key)
       if (box === 'submits' && key === 'Enter') screen = idle()
     },
-    isAttached: async () => false,
+    isAttended: async () => false,
     close: async () => undefined,
   }
   const watcher = createWatcher({
@@ -87,7 +87,7 @@ function stage(more: Partial<WatcherOptions> = {}, box: 'keeps' | 'submits' | 's
       dead: false,
       title: '',
       screen,
-      attached: false,
+      attended: false,
       ...more,
     })
   /** Everything said so far has been worked off. */

@@ -145,25 +145,25 @@ export function createWatcher(options: WatcherOptions): Watcher {
     await readShown(at).catch((err: unknown) =>
       logger.error({ err }, 'what an agent shows could not be read'),
     )
-    if (view().turnEnd !== null && !at.attached) sayer.say()
+    if (view().turnEnd !== null && !at.attended) sayer.say()
   }
 
   function passTime(at: Look): void {
     const { ranMs, stoodStillMs } = sinceLook(at.at)
     const { activeAt, stateAt, doubt } = view()
     belief.correct({
-      activeAt: at.attached ? at.at : activeAt + stoodStillMs,
+      activeAt: at.attended ? at.at : activeAt + stoodStillMs,
       // People may answer while this machine sleeps: only a clock that was set back moves it.
       stateAt: stateAt + Math.min(0, stoodStillMs),
       doubt: doubt === null ? null : { ...doubt, since: doubt.since + stoodStillMs },
     })
-    const paused = at.attached || view().state === 'waiting'
+    const paused = at.attended || view().state === 'waiting'
     if (!paused) busyMs += ranMs
   }
 
   async function readShown(at: Look): Promise<void> {
     const { seen, dialog } = atWork(() => shown.read(options.readSession(), at.title))
-    if (dialog?.kind === 'trust' && !at.attached) {
+    if (dialog?.kind === 'trust' && !at.attended) {
       // The project is trusted, or its task would not run; Claude Code itself keeps that answer.
       await chooseOption(pane, ['trust'], (label) => /^yes\b/i.test(label))
     }
@@ -266,7 +266,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
           await understand(() => look(at))
         } finally {
           // Its time is up all the same where news of it cannot be stored now.
-          if (!stop.signal.aborted && at.exists && !at.dead && !at.attached) checkDeadlines(at.at)
+          if (!stop.signal.aborted && at.exists && !at.dead && !at.attended) checkDeadlines(at.at)
         }
       }),
     requestOf: inWindow.requestOf,

@@ -77,6 +77,7 @@ test('without a file and variables every value is its default', () => {
       noActivityMs: 300_000,
       taskMs: 1_800_000,
       waitingMs: 86_400_000,
+      attendedMs: 900_000,
       askMs: 86_400_000,
       startMs: 60_000,
       exitMs: 5000,

@@ -57,6 +57,8 @@ export type Config = {
     noActivityMs: number
     taskMs: number
     waitingMs: number
+    /** How long after the last key somebody with a terminal counts as being at an agent's window. */
+    attendedMs: number
     /** How long a permission request is held for an answer before only its dialog is left. */
     askMs: number
     /** From the launch until the prompt is confirmed. */

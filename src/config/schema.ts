@@ -93,6 +93,7 @@ export const SECTIONS = {
     no_activity: duration('5m'),
     task: duration('30m'),
     waiting: duration('24h'),
+    attended: duration('15m'),
     ask: duration('24h'),
     start: duration('60s'),
     exit: duration('5s'),

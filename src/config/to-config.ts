@@ -86,6 +86,7 @@ export function toConfig(
       noActivityMs: timeouts.no_activity,
       taskMs: timeouts.task,
       waitingMs: timeouts.waiting,
+      attendedMs: timeouts.attended,
       askMs: timeouts.ask,
       startMs: timeouts.start,
       exitMs: timeouts.exit,

@@ -49,6 +49,7 @@ export function toSettings(
       waitingMs: timeouts.waitingMs,
     },
     exitMs: timeouts.exitMs,
+    attendedMs: timeouts.attendedMs,
     askMs: timeouts.askMs,
     heartbeatMs: config.queue.heartbeatMs,
     sweepMs: config.queue.sweepMs,

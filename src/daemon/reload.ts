@@ -14,6 +14,7 @@ const RELOADED = [
   'timeouts.waitingMs',
   'timeouts.startMs',
   'timeouts.exitMs',
+  'timeouts.attendedMs',
   'timeouts.shutdownMs',
   'claude.args',
   'claude.model',
@@ -47,6 +48,7 @@ export function takeOver(settings: Settings, config: Config): void {
   settings.maxConcurrent = agents.maxConcurrent
   settings.minFreeMemoryMb = agents.minFreeMemoryMb
   settings.exitMs = timeouts.exitMs
+  settings.attendedMs = timeouts.attendedMs
   settings.deadlines = {
     startMs: timeouts.startMs,
     noActivityMs: timeouts.noActivityMs,

@@ -219,6 +219,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     tmux,
     agents: runner.agents,
     look: settings.look,
+    attendedMs: () => settings.attendedMs,
     clock,
     logger,
     took: (ms) => meters.sweep.observe({}, ms / 1000),

@@ -89,7 +89,7 @@ function paneOf(stage: Stage): { pane: Pane; person: { comes: boolean; isThere: 
       person.isThere = person.comes
     },
     press: async (key) => stage.keys(key),
-    isAttached: async () => person.isThere,
+    isAttended: async () => person.isThere,
     close: async () => undefined,
   }
   return { pane, person }

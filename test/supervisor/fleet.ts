@@ -102,6 +102,7 @@ export async function createFleet(): Promise<Fleet> {
       markers: { done: '[DONE]', error: '[ERROR]', unmarked: 'fail', nudges: 0 },
       deadlines: { startMs: 60_000, noActivityMs: 300_000, totalMs: 1_800_000, waitingMs: 86_400_000 },
       exitMs: 300,
+      attendedMs: 900_000,
       askMs: 86_400_000,
       heartbeatMs: 60_000,
       worker: 'local',

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { attachedWindows } from '../../src/tmux/attached.ts'
+import { attendedWindows } from '../../src/tmux/attended.ts'
 import { capture, listPanes, type Pane } from '../../src/tmux/pane.ts'
 import type { TmuxServer } from '../../src/tmux/server.ts'
 import { createSweep } from '../../src/tmux/sweep.ts'
@@ -167,27 +167,35 @@ test('a sweep notices new panes, their marks, their death and their end', async 
   expect((await sweep()).panes.map((pane) => pane.paneId)).toEqual(['%0'])
 })
 
-test('people are counted, control clients are not, and nobody changes the size of a window', async () => {
+test('people are counted while they type, control clients are not, and nobody changes the size of a window', async () => {
   await using tmux = await openTestTmux()
   const { windowId, paneId } = await openWindow(tmux.server, { name: 'a', argv: ['sleep', '100'] })
-  expect((await attachedWindows(tmux.server)).size).toBe(0)
+  const people = async (withinMs: number) => (await attendedWindows(tmux.server, Date.now(), withinMs)).size
+  expect(await people(900_000)).toBe(0)
   const attach = tmux.server.attachArgv(windowId).map((word) => `'${word}'`)
   const person = spawn('script', ['-qc', `stty cols 80 rows 24; exec ${attach.join(' ')}`, '/dev/null'], {
     env: { ...testEnvironment(tmux.folder), TERM: 'xterm-256color' },
     stdio: ['pipe', 'ignore', 'ignore'],
   })
   try {
-    await until(async () => (await attachedWindows(tmux.server)).size === 1)
+    await until(async () => (await people(900_000)) === 1)
     const opened = await openWindow(tmux.server, { name: 'b', argv: ['sleep', '100'] })
     expect(await paneOf(tmux.server, paneId)).toMatchObject({ width: 200, height: 50 })
     expect(await paneOf(tmux.server, opened.paneId)).toMatchObject({ width: 200, height: 50 })
     const [shown] = await tmux.server.run([['display-message', '-p', '-t', '=ccm:', '#{window_id}']])
     expect(shown).toEqual({ ok: true, text: windowId })
+    // Attached and left alone, until a key is pressed.
+    await until(async () => (await people(500)) === 0)
+    expect(await people(900_000)).toBe(1)
+    person.stdin.write('x')
+    await until(async () => (await people(500)) === 1)
+    // The clock of the machine was set back by a day.
+    expect((await attendedWindows(tmux.server, Date.now() - 86_400_000, 900_000)).size).toBe(0)
   } finally {
     person.kill()
     await once(person, 'exit')
   }
-  await until(async () => (await attachedWindows(tmux.server)).size === 0)
+  await until(async () => (await people(900_000)) === 0)
 })
 
 test('a pane id that is none is refused', async () => {

@@ -5,7 +5,7 @@ export type Deadlines = { startMs: number; noActivityMs: number; totalMs: number
 
 /**
  * Which deadline has passed, as a sentence, or null. `busyMs` is the attempt's age without the time it
- * waited for a person or a person was attached. A running tool is activity: a silent test run of twenty
+ * waited for a person or a person was at its window. A running tool is activity: a silent test run of twenty
  * minutes is work, and the total deadline bounds it.
  */
 export function passedDeadline(

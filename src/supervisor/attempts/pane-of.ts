@@ -1,6 +1,7 @@
 import type { Pane } from '../../agent/pane.ts'
 import type { Attempt } from '../../core/agent/attempt.ts'
-import { attachedWindows } from '../../tmux/attached.ts'
+import type { Clock } from '../../core/clock.ts'
+import { attendedWindows } from '../../tmux/attended.ts'
 import type { ServerIdentity } from '../../tmux/command.ts'
 import { capture, type Pane as TmuxPane } from '../../tmux/pane.ts'
 import type { TmuxServer } from '../../tmux/server.ts'
@@ -31,8 +32,9 @@ export function rootOf({ dead, panePid }: TmuxPane): number | null {
 /**
  * One attempt's pane as its watcher needs it. Ids start at 0 again in a new server: once the server is not
  * the one that the attempt was started in, every call does nothing, so that no other agent's window is touched.
+ * `attendedMs`: how long after their last key somebody counts as being there.
  */
-export function paneOf(tmux: TmuxServer, attempt: Attempt): Pane {
+export function paneOf(tmux: TmuxServer, attempt: Attempt, clock: Clock, attendedMs: number): Pane {
   const { windowId, paneId } = attempt
   const ifOurs = async <T>(
     otherwise: T,
@@ -45,7 +47,8 @@ export function paneOf(tmux: TmuxServer, attempt: Attempt): Pane {
     capture: () => ifOurs('', async (_, pane) => (await capture(tmux, [pane])).get(pane) ?? ''),
     paste: (text) => ifOurs(undefined, (_, pane) => pasteText(tmux, pane, text)),
     press: (key) => ifOurs(undefined, (_, pane) => pressKey(tmux, pane, key)),
-    isAttached: () => ifOurs(false, async (window) => (await attachedWindows(tmux)).has(window)),
+    isAttended: () =>
+      ifOurs(false, async (window) => (await attendedWindows(tmux, clock(), attendedMs)).has(window)),
     close: () => ifOurs(undefined, (window) => killWindow(tmux, window)),
   }
 }

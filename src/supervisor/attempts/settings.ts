@@ -28,6 +28,8 @@ export type Settings = {
   markers: Markers & { unmarked: 'fail' | 'succeed'; nudges: number }
   deadlines: Deadlines
   exitMs: number
+  /** How long after their last key somebody counts as being at an agent's window. */
+  attendedMs: number
   /** How long a permission request is held for a person before only its dialog is left. */
   askMs: number
   heartbeatMs: number

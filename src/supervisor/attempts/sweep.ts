@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Clock } from '../../core/clock.ts'
-import { attachedWindows } from '../../tmux/attached.ts'
+import { attendedWindows } from '../../tmux/attended.ts'
 import type { TmuxServer } from '../../tmux/server.ts'
 import { createSweep, type SweepResult } from '../../tmux/sweep.ts'
 import type { StartPulse } from '../loops/beats.ts'
@@ -18,6 +18,8 @@ export function createScreenSweep(options: {
   tmux: TmuxServer
   agents: Map<string, RunningAgent>
   look: { busyMs: number; quietMs: number }
+  /** How long after their last key somebody counts as being at a window. */
+  attendedMs: () => number
   clock: Clock
   logger: Logger
   /** Agents whose server was replaced: how many, and 0 once all of them are settled. */
@@ -48,7 +50,7 @@ export function createScreenSweep(options: {
       sweep = createSweep(tmux, clock)
       result = await sweep({ all: true, only: (pane) => pane.marks.task !== undefined })
     }
-    const attached = await attachedWindows(tmux)
+    const attended = await attendedWindows(tmux, clock(), options.attendedMs())
     const panes = new Map(result.panes.map((pane) => [pane.paneId, pane]))
     for (const { attempt, watcher } of watched) {
       const serverGone = !isServerOf(attempt, tmux.identity())
@@ -60,7 +62,7 @@ export function createScreenSweep(options: {
         dead: pane?.dead ?? true,
         title: pane?.title ?? '',
         screen: pane === undefined ? null : (result.screens.get(pane.paneId) ?? null),
-        attached: attached.has(attempt.windowId ?? ''),
+        attended: attended.has(attempt.windowId ?? ''),
       })
     }
     options.took?.(performance.now() - from)

@@ -59,7 +59,7 @@ export async function watchAgent(
     attempt.configDir,
     () => agent.watcher?.view().claudeSessionId ?? attempt.claudeSessionId,
   )
-  const pane = paneOf(tmux, attempt)
+  const pane = paneOf(tmux, attempt, clock, settings.attendedMs)
   const atWork = <T>(work: () => T): T => deps.blackBox.during(attempt, work)
   let claudePid: number | null = null
   let hasWorked = taken !== null
@@ -111,7 +111,7 @@ export async function watchAgent(
       dead: true,
       title: '',
       screen: null,
-      attached: false,
+      attended: false,
     })
   const end = await watcher.over
   agent.ended = end
