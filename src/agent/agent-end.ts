@@ -21,10 +21,10 @@ export type AgentEnd = {
 
 /**
  * How a turn ended, as the transcript has it: read where a hook is missing or does not say enough. `prompt` is the
- * newest text that the agent was sent, '' where none is found.
+ * newest text that the agent was sent, '' where none is found; it was written at `promptAt` (ms since 1970, 0: unknown).
  */
-export type TranscriptEnd =
-  | { kind: 'stop'; message: string; prompt: string }
+export type TranscriptEnd = { prompt: string; promptAt: number } & (
+  | { kind: 'stop'; message: string }
   | {
       kind: 'failure'
       error: string
@@ -33,7 +33,8 @@ export type TranscriptEnd =
       limitedUntil: number | null
       limitType: string | null
     }
-  | { kind: 'open'; prompt: string }
+  | { kind: 'open' }
+)
 
 /** An end that was read from what an agent left: the move it makes, and what the attempt comes to. */
 export type ReadEnd<Cue> = { cue: Cue; reason: string; evidence: string; end: AgentEnd }

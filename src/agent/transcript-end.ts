@@ -38,7 +38,8 @@ export async function readTranscriptEnd(
     lines = await tailOf(place)
     newest = newestOf(lines)
   }
-  if (failure === null && newest.kind !== 'failure') return { ...newest, prompt: newestPrompt(lines) }
+  const sent = newestPrompt(lines)
+  if (failure === null && newest.kind !== 'failure') return { ...newest, ...sent }
   const reader = createTranscriptReader()
   // An error further up belongs to an earlier turn.
   if (newest.kind === 'failure') for (const line of lines) reader.add(line)
@@ -49,6 +50,7 @@ export async function readTranscriptEnd(
     limit !== null ? 'usage_limit' : (recorded?.kind ?? apiErrorKind({ error: failure?.error, message }))
   const { outcome } = API_ERROR_POLICIES[kind]
   return {
+    ...sent,
     kind: 'failure',
     error: kind,
     message,
@@ -74,6 +76,7 @@ async function tailOf(place: TranscriptPlace): Promise<string[]> {
 
 type Entry = {
   type?: string
+  timestamp?: string
   isSidechain?: boolean
   isMeta?: boolean
   isApiErrorMessage?: boolean
@@ -112,7 +115,7 @@ function newestOf(lines: string[]): Newest {
 }
 
 /** Tool results are written as the user's own entries, too, but hold no text. */
-function newestPrompt(lines: string[]): string {
+function newestPrompt(lines: string[]): Pick<TranscriptEnd, 'prompt' | 'promptAt'> {
   for (const line of lines.toReversed()) {
     const entry = parse(line)
     if (entry === null || entry.type !== 'user' || entry.isSidechain === true || entry.isMeta === true)
@@ -120,9 +123,9 @@ function newestPrompt(lines: string[]): string {
     const content = entry.message?.content ?? ''
     const texts = typeof content === 'string' ? [content] : content.map((block) => block.text ?? '')
     const text = texts.filter((part) => part !== '').join('\n')
-    if (text !== '') return text
+    if (text !== '') return { prompt: text, promptAt: Date.parse(entry.timestamp ?? '') || 0 }
   }
-  return ''
+  return { prompt: '', promptAt: 0 }
 }
 
 function parse(line: string): Entry | null {

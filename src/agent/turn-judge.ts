@@ -17,7 +17,7 @@ export type TurnJudge = {
   decide: () => Promise<void>
   /** Idle, and no hook said why: Escape was pressed in the window, or a Stop was lost. */
   decideQuietEnd: () => Promise<void>
-  /** No hook said that a new agent has its prompt: where its transcript has one, it works, and may be through. */
+  /** No hook said that an agent has its prompt: where its transcript has one, it works, and may be through. */
   hearStart: () => Promise<void>
   /**
    * For an agent that is taken back: the daemon before this one was killed just after it had asked, and no event says
@@ -35,6 +35,8 @@ export function createTurnJudge(
     readSession: () => SessionStatus | null
     readTranscript: (failure: { error: string; message: string } | null) => Promise<TranscriptEnd>
     clock: Clock
+    startedAt: number
+    resumed: boolean
   },
   of: {
     belief: Belief
@@ -116,7 +118,11 @@ export function createTurnJudge(
 
   async function hearStart(): Promise<void> {
     const end = await options.readTranscript(null)
-    if (end.kind !== 'failure' && end.prompt === '') return
+    // Of one that goes on with a session the transcript has older prompts.
+    const hasBegun = options.resumed
+      ? end.promptAt >= options.startedAt
+      : end.kind === 'failure' || end.prompt !== ''
+    if (!hasBegun) return
     belief.correct({ prompts: 1 })
     const reason = 'It has its prompt; no event told of it.'
     belief.move('active', reason, end.kind === 'failure' ? end.message : end.prompt.slice(0, 600), {

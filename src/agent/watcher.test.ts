@@ -16,6 +16,7 @@ const MODE = '  ⏵⏵ accept edits on (shift+tab to cycle)'
 const idle = (box = '') =>
   `● All of it.\n\n✻ Worked for 1s · done 1:00 PM\n\n${RULE}\n❯ ${box}\n${RULE}\n${MODE}`
 const busy = `✻ Thinking… (3s)\n\n${RULE}\n❯ \n${RULE}\n${MODE} · esc to interrupt`
+const STARTED_AT = 1_000_000
 const MARKERS = { done: '[DONE]', error: '[ERROR]', unmarked: 'fail', nudges: 1 } as const
 const PROMPT = { hook_event_name: 'UserPromptSubmit', prompt: 'go' }
 const stop = (message: string, more: HookPayload = {}): HookPayload => ({
@@ -26,7 +27,7 @@ const stop = (message: string, more: HookPayload = {}): HookPayload => ({
 
 /** A watcher over a pane that only remembers; its clock moves by hand. `box` tells what an Enter or a paste does. */
 function stage(more: Partial<WatcherOptions> = {}, box: 'keeps' | 'submits' | 'stays empty' = 'keeps') {
-  let now = 1_000_000
+  let now = STARTED_AT
   let serial = 0
   let screen = busy
   const typed: string[] = []
@@ -57,7 +58,7 @@ function stage(more: Partial<WatcherOptions> = {}, box: 'keeps' | 'submits' | 's
     record: (change) => void changes.push(change),
     answeredInWindow: ({ request, decision }) => void answers.push([request.id, decision]),
     readSession: () => session,
-    readTranscript: async (): Promise<TranscriptEnd> => ({ kind: 'open', prompt: '' }),
+    readTranscript: async (): Promise<TranscriptEnd> => ({ kind: 'open', prompt: '', promptAt: 0 }),
     readExit: async () => null,
     readSpool: async () => undefined,
     resumed: false,
@@ -205,7 +206,14 @@ describe('where no event tells that a prompt was accepted', () => {
     'the question is sent once, and the transcript decides',
     async () => {
       const lost = stage(
-        { readTranscript: async () => ({ kind: 'stop', message: 'Yes.\n[DONE]', prompt: QUESTION }) },
+        {
+          readTranscript: async () => ({
+            kind: 'stop',
+            message: 'Yes.\n[DONE]',
+            prompt: QUESTION,
+            promptAt: 0,
+          }),
+        },
         'submits',
       )
       lost.show(idle())
@@ -237,7 +245,7 @@ describe('where no event tells that a prompt was accepted', () => {
     'a paste that never shows is tried three times, and then the transcript decides',
     async () => {
       const deaf = stage(
-        { readTranscript: async () => ({ kind: 'stop', message: 'I did it.', prompt: 'go' }) },
+        { readTranscript: async () => ({ kind: 'stop', message: 'I did it.', prompt: 'go', promptAt: 0 }) },
         'stays empty',
       )
       deaf.show(idle())
@@ -415,31 +423,64 @@ describe('faults', () => {
   })
 
   test('an agent whose events are all lost is not taken for one that never began: its transcript tells', async () => {
-    const through: TranscriptEnd = { kind: 'stop', message: 'All of it.\n[DONE]', prompt: 'go' }
+    const sent = { prompt: 'go', promptAt: STARTED_AT + 100 }
+    const through: TranscriptEnd = { ...sent, kind: 'stop', message: 'All of it.\n[DONE]' }
     const done = stage({ readTranscript: async () => through })
-    done.show(idle())
-    const works = stage({ readTranscript: async () => ({ kind: 'open', prompt: 'go' }) })
+    const works = stage({ readTranscript: async () => ({ ...sent, kind: 'open' }) })
     const never = stage()
-    never.show(idle())
+    // The transcript of one that goes on with a session has older prompts, and older ends.
+    const refused = {
+      error: 'server',
+      message: 'Down.',
+      outcome: 'failed',
+      limitedUntil: null,
+      limitType: null,
+    }
+    const past = { prompt: 'before', promptAt: STARTED_AT - 100 }
+    const notResumed = stage({ readTranscript: async () => ({ ...through, ...past }), resumed: true })
+    const notAgain = stage({
+      readTranscript: async () => ({ ...refused, ...past, kind: 'failure' }) as TranscriptEnd,
+      resumed: true,
+    })
     const resumed = stage({ readTranscript: async () => through, resumed: true })
-    resumed.show(idle())
-    for (const one of [done, works, never, resumed]) {
+    for (const one of [done, never, notResumed, notAgain, resumed]) one.show(idle())
+    for (const one of [done, works, never, notResumed, notAgain, resumed]) {
       for (let second = 0; second < 70; second++) {
         one.pass(1000)
         one.look()
         await nextTurn()
       }
     }
-    expect(await done.ended()).toMatchObject({ outcome: 'succeeded', kind: 'done' })
-    expect(done.changes.map(({ to, source }) => [to, source])).toEqual([
-      ['initializing', 'supervisor'],
-      ['working', 'transcript'],
-      ['complete', 'transcript'],
-    ])
+    for (const one of [done, resumed]) {
+      expect(await one.ended()).toMatchObject({ outcome: 'succeeded', kind: 'done' })
+      expect(one.changes.map(({ to, source }) => [to, source])).toEqual([
+        ['initializing', 'supervisor'],
+        ['working', 'transcript'],
+        ['complete', 'transcript'],
+      ])
+    }
     expect(await works.ended()).toBeNull()
     expect(works.watcher.view().state).toBe('working')
-    for (const one of [never, resumed])
+    for (const one of [never, notResumed, notAgain])
       expect(await one.ended()).toMatchObject({ kind: 'timeout', error: expect.stringContaining('confirm') })
+  })
+
+  test('a resumed agent whose prompt and end are lost is known by what it did between them', async () => {
+    const sent = { prompt: 'go on', promptAt: STARTED_AT + 100 }
+    const resumed = stage({
+      readTranscript: async () => ({ ...sent, kind: 'stop', message: '[DONE]' }),
+      resumed: true,
+    })
+    const tool = { tool_name: 'Bash', tool_use_id: 'a' }
+    resumed.hear({ hook_event_name: 'PreToolUse', ...tool }, { hook_event_name: 'PostToolUse', ...tool })
+    await resumed.settled()
+    resumed.show(idle())
+    for (let second = 0; second < 10; second++) {
+      resumed.pass(1000)
+      resumed.look()
+      await nextTurn()
+    }
+    expect(await resumed.ended()).toMatchObject({ outcome: 'succeeded', kind: 'done' })
   })
 
   test('a window that is gone is judged by what the spool still holds', async () => {
@@ -482,7 +523,12 @@ describe('faults', () => {
     const unheard = stage(
       {
         taken: { past: past(PROMPT, stop('Well.')), busyMs: 0, stored: STORED },
-        readTranscript: async () => ({ kind: 'stop', message: '[DONE]', prompt: neutralQuestion(MARKERS) }),
+        readTranscript: async () => ({
+          kind: 'stop',
+          message: '[DONE]',
+          prompt: neutralQuestion(MARKERS),
+          promptAt: 0,
+        }),
       },
       'submits',
     )

@@ -169,8 +169,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     }
     const isPast = options.resumed && view().prompts === 0 && seen.kind !== 'waiting'
     if (!isPast) belief.apply(onSeen(view(), seen, at.at))
-    // Of one that goes on with a session the transcript has older prompts.
-    if (!options.resumed && isUnheardStart(view(), at.at)) await judge.hearStart()
+    if (isUnheardStart(view(), at.at)) await judge.hearStart()
     if (isQuietlyIdle(view(), at.at)) await judge.decideQuietEnd()
   }
 

@@ -48,6 +48,25 @@ test('agents that are killed cost their own attempt; a child that is killed cost
   expect(failures).toEqual([{ id: first?.task }])
 })
 
+test('an agent that goes on in its session is not taken for one that never began where all of its events are lost', async () => {
+  await using fleet = await createScriptedFleet({
+    dirs: 1,
+    config: '[timeouts]\nstart = "15s"\n[queue]\nsweep = "1s"',
+  })
+  await fleet.up()
+  const id = await fleet.add('unheard', { ends: ['crash', 'done'], workMs: 25_000, muteFrom: 2 })
+  const isAtWork = () => fleet.ledger().some((entry) => entry.kind === 'sent' && entry.name === 'PreToolUse')
+  await eventually('it works', isAtWork, 30_000)
+  signal(fleet.living()[0]?.pid, 'SIGKILL')
+  await fleet.over(90_000)
+  expect(await fleet.faults()).toEqual([])
+  expect(await fleet.stage.task(id)).toMatchObject({ status: 'succeeded', attempt: 2 })
+  expect(fleet.ledger().flatMap((entry) => (entry.kind === 'start' ? [entry.resumed] : []))).toEqual([
+    false,
+    true,
+  ])
+})
+
 test('garbage in hooks, screens, transcripts and session files harms nobody but its own task', async () => {
   await using fleet = await createScriptedFleet({
     dirs: 6,

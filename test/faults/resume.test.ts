@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { readTranscriptEnd } from '../../src/agent/transcript-end.ts'
 import type { IncidentJson } from '../../src/protocol/incident.ts'
 import type { ModelRequest, ModelScript, ScriptedReply } from '../../src/demo/model.ts'
 import { refuses, runs, says } from '../e2e/replies.ts'
@@ -51,6 +52,13 @@ test('an agent killed with -9 goes on in its session: same history, a short prom
   )
   // Two answers, each counted once although the second attempt reads both.
   expect(Object.values(task.result?.usage ?? {})).toMatchObject([{ input_tokens: 2400 }])
+  // What tells a prompt of this attempt from older ones, where its event is lost.
+  const began = (await stage.chain(id)).find(({ attempt }) => attempt === 2)
+  const configDir = join(stage.home, 'claude', id)
+  const place = { path: null, configDir, sessionId: session ?? '', earlier: [] }
+  const { prompt, promptAt } = await readTranscriptEnd(place, null)
+  expect(prompt).toContain('You were interrupted')
+  expect(promptAt).toBeGreaterThan(Date.parse(began?.at ?? ''))
   const sources = (await stage.events(id)).filter((event) => event.hook_event_name === 'SessionStart')
   expect(sources.map((event) => [event.attempt, event['source']])).toEqual([
     [1, 'startup'],

@@ -128,6 +128,7 @@ async function work(ms: number): Promise<void> {
 
 /** Runs the event's hooks as the client does: one after the other, and goes on when they have ended. */
 async function hook(name: string, more: Record<string, unknown>, sentToo?: () => void): Promise<void> {
+  if (attempt >= (script.muteFrom ?? Infinity)) return sentToo?.()
   const number = ++seq
   const whole = {
     session_id: sessionId,

@@ -19,6 +19,8 @@ export type Script = {
   ask?: boolean
   /** Garbage in place of hook payloads, transcript and session file; the same for the same number. */
   garbage?: number
+  /** From this attempt on it runs no hook: what it does is told by its transcript alone. */
+  muteFrom?: number
   /** Stands on its screen while it works. */
   shows?: string
   /** The turn waits until this file is gone. */

@@ -10,7 +10,7 @@ export type View = {
   stateAt: number
   /** The last sign that the agent gets somewhere: a hook event, or new text on its screen. */
   activeAt: number
-  /** Prompts that Claude Code said it accepted. */
+  /** Prompts that Claude Code said it accepted, or that what followed proves. */
   prompts: number
   /** How the last turn ended; null while a turn runs. */
   turnEnd: TurnEnd | null

@@ -4,6 +4,17 @@ import { clip } from '../clip.ts'
 import { PERMISSION_DECIDED, type HookPayload } from './hook-event.ts'
 import { move, type Step, type TurnEnd, type View } from './view.ts'
 
+/** What proves that a prompt was accepted, also where the event that says so is lost. */
+const OF_A_TURN = new Set([
+  'PreToolUse',
+  'PostToolUse',
+  'PostToolUseFailure',
+  'PermissionRequest',
+  'PermissionDenied',
+  'Stop',
+  'StopFailure',
+])
+
 /** Takes one hook event in. Total: an unknown or incomplete event only counts as activity. */
 export function onHook(before: View, payload: HookPayload, at: number): Step {
   if (isOver(before.state)) return { view: before, change: null }
@@ -12,6 +23,7 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
     ...before,
     activeAt: at,
     doubt: null,
+    prompts: Math.max(before.prompts, OF_A_TURN.has(name) ? 1 : 0),
     ...sessionIn(before, payload),
   }
   const evidence = digestOf(payload)
