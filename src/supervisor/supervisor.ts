@@ -154,11 +154,15 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     everyMs: settings.sweepMs,
     logger,
   })
+  let hasTakenOver = false
   const recovery = createRecovery({
     settings: deps.recovery,
     incidents: deps.incidents,
     notes: deps.notes,
-    facts: () => fleetFacts({ queue, attempts, agents: runner.agents, clock }, deps.recovery.alerts.windowMs),
+    facts: () => {
+      const agents = hasTakenOver ? runner.agents : null
+      return fleetFacts({ queue, attempts, agents, clock }, deps.recovery.alerts.windowMs)
+    },
     isRunning: (id) => runner.agents.has(id),
     clock,
     random: Math.random,
@@ -291,7 +295,10 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   })
 
   return {
-    begin: takeover.begin,
+    async begin() {
+      await takeover.begin()
+      hasTakenOver = true
+    },
     ...api,
     claude,
     foundAtStart: takeover.found,

@@ -9,6 +9,14 @@ import { createNoticeDelivery } from '../../src/supervisor/incidents/notices.ts'
 import { createRecorder } from '../../src/supervisor/incidents/recorder.ts'
 
 const logger = pino({ level: 'silent' })
+const WELL = {
+  now: 1_000_000,
+  ended: 0,
+  failed: 0,
+  startFailures: 0,
+  oldestQueued: null,
+  agents: [],
+}
 const RULES = {
   daemonDownMs: 300_000,
   failureRate: 10,
@@ -141,7 +149,7 @@ test('what cannot be delivered is given up in the end, and that is an incident i
 test('a fleet alert opens and closes with its fact', async () => {
   await using made = prepare(() => 'sent')
   const { recorder, delivery } = made.make()
-  const facts = { now: 1_000_000, ended: 20, failed: 19, startFailures: 0, oldestQueued: null, waiting: [] }
+  const facts = { ...WELL, ended: 20, failed: 19 }
   const watch = createAlertWatch({
     rules: RULES,
     incidents: made.incidents,
@@ -170,14 +178,7 @@ test('a daemon that was away too long says so; one that a person stopped does no
       incidents: made.incidents,
       recorder,
       notes: made.notes,
-      facts: async () => ({
-        now: 0,
-        ended: 0,
-        failed: 0,
-        startFailures: 0,
-        oldestQueued: null,
-        waiting: [],
-      }),
+      facts: async () => WELL,
       clock: made.clock,
       logger,
     })

@@ -80,7 +80,8 @@ async function turn(text: string): Promise<void> {
   draw(FRAMES.working)
   write({ type: 'user', message: { role: 'user', content: text } })
   await hook('UserPromptSubmit', { prompt: text })
-  if (script.child === true) leaveChild()
+  if (script.child === true) leaveChild('trap "" HUP TERM INT; while :; do sleep 1; done')
+  if (script.childWrites !== undefined) leaveChild(`echo x >'${script.childWrites}'`)
   if (script.ask === true && !(await askPermission()))
     return endTurn('It was refused.\n[ERROR] refused', 'error')
   if (script.floodBytes !== undefined) await flood(script.floodBytes)
@@ -229,8 +230,8 @@ async function leave(code: number): Promise<void> {
   process.exit(code)
 }
 
-function leaveChild(): void {
-  const child = spawn('/bin/sh', ['-c', 'trap "" HUP TERM INT; while :; do sleep 1; done'], {
+function leaveChild(program: string): void {
+  const child = spawn('/bin/sh', ['-c', program], {
     detached: true,
     stdio: 'ignore',
   })

@@ -11,6 +11,8 @@ export type Script = {
   tools?: number
   /** Leaves a child in a session of its own that ignores HUP and TERM. */
   child?: boolean
+  /** Leaves a child in a session of its own that writes this file. */
+  childWrites?: string
   /** Repaints its screen ten times a second. */
   chatter?: boolean
   /** Prints that many bytes before it goes on. */

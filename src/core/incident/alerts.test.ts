@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { alertsOf, type FleetFacts, isFleetAlert } from './alerts.ts'
+import { type AgentFacts, alertsOf, type FleetFacts, isOver } from './alerts.ts'
 
 const RULES = {
   daemonDownMs: 300_000,
@@ -15,8 +15,9 @@ const WELL: FleetFacts = {
   failed: 0,
   startFailures: 0,
   oldestQueued: null,
-  waiting: [],
+  agents: [],
 }
+const KEYS = ['start_failures', 'queue_old', 'waiting_long:a', 'agent_left:c.1']
 const kinds = (facts: Partial<FleetFacts>) => alertsOf({ ...WELL, ...facts }, RULES).map(({ kind }) => kind)
 
 test('a failure rate is one above its limit over enough attempts', () => {
@@ -25,17 +26,40 @@ test('a failure rate is one above its limit over enough attempts', () => {
   expect(kinds({ ended: 9, failed: 9 })).toEqual([])
 })
 
-test('starts that fail, an old queue and a long wait for a person are told, each under its own key', () => {
-  const waiting = [
-    { taskId: 'a', since: 939_999, reason: 'It asks.' },
-    { taskId: 'b', since: 940_000, reason: 'It asks.' },
+const agent = (taskId: string, more: Partial<AgentFacts>): AgentFacts => ({
+  taskId,
+  attempt: 1,
+  waiting: null,
+  left: null,
+  ...more,
+})
+
+test('starts that fail, an old queue, a long wait for a person and what does not die are told, each under its own key', () => {
+  const agents = [
+    agent('a', { waiting: { since: 939_999, reason: 'It asks.' } }),
+    agent('b', { waiting: { since: 940_000, reason: 'It asks.' } }),
+    agent('c', { left: 'These do not die: 7.' }),
   ]
   const alerts = alertsOf(
-    { ...WELL, startFailures: 3, oldestQueued: { taskId: 'q', since: 939_999 }, waiting },
+    { ...WELL, startFailures: 3, oldestQueued: { taskId: 'q', since: 939_999 }, agents },
     RULES,
   )
-  expect(alerts.map(({ key }) => key)).toEqual(['start_failures', 'queue_old', 'waiting_long:a'])
-  expect(alerts.every(({ key }) => isFleetAlert(key))).toBe(true)
-  expect(isFleetAlert('task:a')).toBe(false)
+  expect(alerts.map(({ key }) => key)).toEqual(KEYS)
   expect(kinds({ startFailures: 2, oldestQueued: { taskId: 'q', since: 940_000 } })).toEqual([])
+})
+
+test('an alert is over when its fact is, and not where nobody knows', () => {
+  const over = (facts: Partial<FleetFacts>, holding: string[] = []) =>
+    [...KEYS, 'task:a'].filter((key) => isOver(key, { ...WELL, ...facts }, new Set(holding)))
+  expect(over({})).toEqual(KEYS)
+  expect(over({}, KEYS)).toEqual([])
+  expect(over({ oldestQueued: undefined })).toEqual(KEYS.filter((key) => key !== 'queue_old'))
+  // Those of before a restart: not taken back yet, or just being.
+  expect(over({ agents: undefined })).toEqual(['start_failures', 'queue_old'])
+  expect(over({ agents: [agent('a', { waiting: undefined }), agent('c', {})] })).toEqual([
+    'start_failures',
+    'queue_old',
+  ])
+  // The next attempt of its task is another agent.
+  expect(over({ agents: [agent('a', {}), agent('c', { attempt: 2 })] })).toEqual(KEYS)
 })

@@ -18,10 +18,19 @@ export type FleetFacts = {
   ended: number
   failed: number
   startFailures: number
-  /** Since when the longest waiting task could have been started; null: none could. */
-  oldestQueued: { taskId: string; since: number } | null
-  /** Agents that wait for a person. */
-  waiting: { taskId: string; since: number; reason: string }[]
+  /** Since when the longest waiting task could have been started; null: none could, undefined: nobody knows. */
+  oldestQueued: { taskId: string; since: number } | null | undefined
+  /** Undefined: those of an earlier daemon are not taken back yet. */
+  agents: AgentFacts[] | undefined
+}
+
+export type AgentFacts = {
+  taskId: string
+  attempt: number
+  /** It waits for a person; undefined: nobody knows yet. */
+  waiting: { since: number; reason: string } | null | undefined
+  /** It ended, and why processes of it are still there: a sentence. */
+  left: string | null
 }
 
 /** Something that people are told as long as it lasts. */
@@ -39,7 +48,7 @@ const RATE_LEAST = 10
 
 /** Every alert that holds now; the same fact always has the same key. */
 export function alertsOf(facts: FleetFacts, rules: AlertRules): Alert[] {
-  const { now, ended, failed, startFailures, oldestQueued, waiting } = facts
+  const { now, ended, failed, startFailures, oldestQueued, agents = [] } = facts
   const minutes = (ms: number) => `${Math.round(ms / 60_000)} min`
   const alerts: Alert[] = []
   const rate = ended === 0 ? 0 : (failed / ended) * 100
@@ -61,7 +70,7 @@ export function alertsOf(facts: FleetFacts, rules: AlertRules): Alert[] {
       action: 'See: ccm incidents, and ccm status',
     })
   }
-  if (oldestQueued !== null && now - oldestQueued.since > rules.queueAgeMs) {
+  if (oldestQueued != null && now - oldestQueued.since > rules.queueAgeMs) {
     alerts.push({
       key: 'queue_old',
       kind: 'queue_old',
@@ -71,21 +80,51 @@ export function alertsOf(facts: FleetFacts, rules: AlertRules): Alert[] {
       taskId: oldestQueued.taskId,
     })
   }
-  for (const { taskId, since, reason } of waiting) {
-    if (now - since <= rules.waitingMs) continue
+  for (const { taskId, waiting } of agents) {
+    if (waiting == null || now - waiting.since <= rules.waitingMs) continue
     alerts.push({
       key: `waiting_long:${taskId}`,
       kind: 'waiting_long',
       what: `An agent has waited for a person for more than ${minutes(rules.waitingMs)}.`,
-      evidence: reason,
+      evidence: waiting.reason,
       action: `See: ccm show ${taskId}`,
+      taskId,
+    })
+  }
+  for (const { taskId, attempt, left } of agents) {
+    if (left === null) continue
+    alerts.push({
+      key: `agent_left:${taskId}.${attempt}`,
+      kind: 'agent_left',
+      what: 'An agent ended, and processes of it are still there.',
+      evidence: left,
+      action: 'Its task goes on once they are gone, which is tried again and again. See: ccm logs',
       taskId,
     })
   }
   return alerts
 }
 
-/** Keys of the alerts that `alertsOf` can hold: such an incident is over when its alert is. */
-export function isFleetAlert(key: string): boolean {
-  return /^(?:failure_rate|start_failures|queue_old|waiting_long:.*)$/.test(key)
+/**
+ * Whether an incident of that key is over by these facts. Where they do not tell it lasts: after a restart, or while the
+ * queue is away, nobody is told of an end that is none.
+ */
+export function isOver(key: string, facts: FleetFacts, holding: ReadonlySet<string>): boolean {
+  const { agents, oldestQueued } = facts
+  if (holding.has(key)) return false
+  const [kind = '', id] = key.split(':')
+  switch (kind) {
+    case 'failure_rate':
+    case 'start_failures':
+      return true
+    case 'queue_old':
+      return oldestQueued !== undefined
+    case 'waiting_long':
+      return agents?.every(({ taskId, waiting }) => taskId !== id || waiting !== undefined) === true
+    case 'agent_left':
+      // An attempt that is over is no agent any more.
+      return agents?.every(({ taskId, attempt }) => `${taskId}.${attempt}` !== id) === true
+    default:
+      return false
+  }
 }

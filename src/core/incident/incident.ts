@@ -5,6 +5,8 @@ export const INCIDENT_KINDS = [
   /** An agent ended without a result; its task goes on. */
   'agent_failed',
   'agent_lost',
+  /** Processes of an agent that ended are still there. */
+  'agent_left',
   'tmux_died',
   /** The daemon was started again and found agents or tasks of before. */
   'adopted',

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { readSnapshot, type Snapshot } from '../../agent/changes.ts'
 import type { Claude } from '../../agent/claude.ts'
@@ -26,11 +25,8 @@ import { watchAgent } from './watch-agent.ts'
 import { conclude } from './resume.ts'
 import type { Settings } from './settings.ts'
 import type { Workspaces } from '../workspaces/workspaces.ts'
-import { endHalfStarted, newAttempt, startFailure, startWindow } from './start-window.ts'
-
-/** Doubled each time, up to the second. */
-const END_AGAIN_MS = 1000
-const END_AGAIN_MOST_MS = 60_000
+import { newAttempt, startFailure, startWindow } from './start-window.ts'
+import { untilEnded } from './until-ended.ts'
 
 /** Runs attempts from their claim to their outcome. */
 export type Runner = {
@@ -135,7 +131,7 @@ export function createRunner(deps: RunnerDeps): Runner {
         'an agent could not be started',
       )
       agent.ended = agent.endEarly ?? startFailure(err)
-      await endHalfStarted(tmux, attempt)
+      await untilEnded(deps, agent)
       await deps.ingest().remove(spoolOf(attempt))
       return settle(agent, null, agent.ended)
     }
@@ -223,7 +219,7 @@ export function createRunner(deps: RunnerDeps): Runner {
       await work()
     } catch (err) {
       deps.logger.error({ err, taskId: task.id, attempt: task.attempt }, 'an attempt broke')
-      await untilEnded(agent)
+      await untilEnded(deps, agent)
       await deps
         .ingest()
         .remove(spoolOf(attempt))
@@ -240,22 +236,6 @@ export function createRunner(deps: RunnerDeps): Runner {
         deps.settled(task, attempt, end)
       } catch (again) {
         log(again)
-      }
-    }
-  }
-
-  /**
-   * An attempt is not over before its processes are: what failed here, for lack of descriptors say, is tried again, and
-   * by the next daemon where this one ends meanwhile.
-   */
-  async function untilEnded({ task, attempt }: RunningAgent): Promise<void> {
-    for (let waitMs = END_AGAIN_MS; ; waitMs = Math.min(2 * waitMs, END_AGAIN_MOST_MS)) {
-      try {
-        return await endHalfStarted(tmux, attempt)
-      } catch (err) {
-        const about = { err, taskId: task.id, attempt: task.attempt }
-        deps.logger.error(about, `an agent could not be ended; it is tried again in ${waitMs / 1000} s`)
-        await sleep(waitMs, undefined, { ref: false })
       }
     }
   }

@@ -20,6 +20,8 @@ export type RunningAgent = {
   endEarly: AgentEnd | null
   /** How the attempt ended, once that is decided. */
   ended: AgentEnd | null
+  /** Why processes of it are still there although it ended; null: none are, as far as is known. */
+  left: string | null
   usage: LiveUsage | null
   /** Hook events that came before there was a watcher. */
   early: HookEvent[]
@@ -37,6 +39,7 @@ export function newAgent(task: Task, attempt: Attempt): RunningAgent {
     watcher: null,
     endEarly: null,
     ended: null,
+    left: null,
     usage: null,
     early: [],
     startedAt,

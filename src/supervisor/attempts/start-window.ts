@@ -226,14 +226,17 @@ export function startFailure(error: unknown): AgentEnd {
 /** It is not claimed again while the directory is taken; this is for whoever took it in the same moment. */
 const BUSY_MS = 5000
 
-/** A launch that failed may have opened its window all the same: tmux answered too late, or not at all. */
-export async function endHalfStarted(tmux: TmuxServer, { taskId, attempt }: Attempt): Promise<void> {
+/**
+ * A launch that failed may have opened its window all the same: tmux answered too late, or not at all. Returns and
+ * throws as `killTree` does.
+ */
+export async function endHalfStarted(tmux: TmuxServer, { taskId, attempt }: Attempt): Promise<number[]> {
   const panes = await listPanes(tmux).catch(() => [])
   for (const { marks, windowId } of panes) {
     if (marks.task !== taskId || marks.attempt !== String(attempt)) continue
     await killWindow(tmux, windowId).catch(() => undefined)
   }
-  await killTree({ rootPid: null, taskId, attempt })
+  return killTree({ rootPid: null, taskId, attempt })
 }
 
 /** Claude Code itself refuses it, and would only be started to say so; ccm never sets the variable. */

@@ -25,6 +25,7 @@ import { bestEffort } from './outcome.ts'
 import { isPaneOf, isServerOf, paneOf, rootOf } from './pane-of.ts'
 import { type RunningAgent, spoolOf, transcriptOf } from './running-agent.ts'
 import type { Settings } from './settings.ts'
+import { untilEnded } from './until-ended.ts'
 
 type WatchDeps = {
   settings: Settings
@@ -143,9 +144,12 @@ async function close(
     exitFile: files.exit,
     politely: end.kind === 'done' || end.kind === 'unmarked' || end.kind === 'agent_error',
     exitMs: deps.settings.exitMs,
+  }).catch((err: unknown) => {
+    // What it came to is known, and not lost by this.
+    deps.logger.error({ err, taskId: task.id, attempt: attempt.attempt }, 'an agent could not be ended')
+    return null
   })
-  if (left.length > 0)
-    deps.logger.error({ taskId: task.id, pids: left }, 'processes of an agent would not die')
+  if (left?.length !== 0) await untilEnded(deps, agent)
   await deps.ingest().remove(spoolOf(attempt))
 }
 

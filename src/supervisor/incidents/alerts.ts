@@ -1,10 +1,9 @@
 import type { Logger } from 'pino'
-import { alertsOf, type AlertRules, type FleetFacts, isFleetAlert } from '../../core/incident/alerts.ts'
+import { alertsOf, type AlertRules, type FleetFacts, isOver } from '../../core/incident/alerts.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Incidents } from '../../store/incidents.ts'
 import type { Notes } from '../../store/notes.ts'
 import type { Recorder } from './recorder.ts'
-import { isAway } from '../shared/away.ts'
 
 /** Looks regularly at how the fleet fares and opens and closes alerts about it. */
 export type AlertWatch = {
@@ -47,17 +46,16 @@ export function createAlertWatch(deps: {
 
   async function look(): Promise<void> {
     notes.write('alive', { at: clock(), onPurpose: false })
-    const alerts = alertsOf(await deps.facts(), rules)
+    const facts = await deps.facts()
+    const alerts = alertsOf(facts, rules)
     for (const alert of alerts) recorder.open({ ...alert, alert: true })
     const holding = new Set(alerts.map(({ key }) => key))
-    for (const { key } of deps.incidents.openOnes())
-      if (isFleetAlert(key) && !holding.has(key)) recorder.close(key)
+    for (const { key } of deps.incidents.openOnes()) if (isOver(key, facts, holding)) recorder.close(key)
   }
 
   const safely = (): Promise<void> =>
     (running = running.then(look).catch((err: unknown) => {
-      // That the queue is away is told once, by whoever watches it.
-      deps.logger[isAway(err) ? 'debug' : 'error']({ err }, 'a look for alerts failed')
+      deps.logger.error({ err }, 'a look for alerts failed')
     }))
 
   try {
