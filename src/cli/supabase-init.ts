@@ -12,13 +12,9 @@ import type { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { parse as parseToml } from 'smol-toml'
 import { CcmError } from '../core/errors.ts'
-import {
-  checkSupabase,
-  keyFault,
-  tryTask,
-  type SupabaseAccess,
-  type SupabaseCheck,
-} from '../queue/supabase/check.ts'
+import { checkSupabase, keyFault, type SupabaseCheck } from '../queue/supabase/check.ts'
+import type { SupabaseAccess } from '../queue/supabase/client.ts'
+import { tryTask } from '../queue/supabase/trial.ts'
 import { migratePostgres, printMigrations, readPostgresMigrations } from '../queue/supabase/migrate.ts'
 import { printJson, type CliContext } from './context.ts'
 import { findPackageRoot } from './package-root.ts'

@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
-import { checkSupabase, tryTask } from '../../src/queue/supabase/check.ts'
+import { checkSupabase } from '../../src/queue/supabase/check.ts'
+import { tryTask } from '../../src/queue/supabase/trial.ts'
 import { createSupabase } from '../../src/queue/supabase/client.ts'
 import { createSupabaseQueue } from '../../src/queue/supabase/queue.ts'
 import { from, newTask, reportOf } from '../queue/bench.ts'

@@ -22,6 +22,9 @@ export type SupabaseOptions = {
   timeoutMs?: number
 }
 
+/** A system in a Supabase project, and the key of the project. */
+export type SupabaseAccess = { url: string; secretKey: string; system: string }
+
 /** One client for everything a daemon asks of its Supabase project: its HTTP calls share Node's pool of connections. */
 export type Supabase = {
   client: SupabaseClient

@@ -1,0 +1,114 @@
+import type { SupabaseClient } from '@supabase/supabase-js'
+import type { Logger } from 'pino'
+import { CcmError } from '../../core/errors.ts'
+import { PLAIN_TASK } from '../../core/task/task.ts'
+import { createSupabase, type Supabase, type SupabaseAccess } from './client.ts'
+import { createSupabaseQueue } from './queue.ts'
+import { createSubscription } from './subscription.ts'
+
+const READY_MS = 12_000
+/** Its worker and project in the database: always the same, so that trials leave one row and no more. */
+const TRIAL = 'ccm-check'
+
+/**
+ * Inserts a task, hears of it, claims it and finishes it, all as a worker of its own, and removes it again. Throws
+ * CcmError for what does not work; answers how long it took from the insert to the claim, and by what it was found.
+ */
+export async function tryTask(
+  access: SupabaseAccess,
+  logger: Logger,
+): Promise<{ claimedMs: number; by: 'event' | 'looking' }> {
+  const { url, secretKey, system } = access
+  const supabase = createSupabase({ url, secretKey })
+  const queue = createSupabaseQueue({
+    call: supabase.call,
+    system,
+    worker: TRIAL,
+    info: () => ({ host: '', version: '', capacity: 0, roles: null, labels: [], projects: { [TRIAL]: '/' } }),
+    newKey: () => crypto.randomUUID(),
+  })
+  await queue.register()
+  await using subscription = await subscribe(supabase, system, logger, () => undefined)
+  await subscription.ready
+  const insertedAt = performance.now()
+  const heard = subscription.next()
+  const { task } = await queue.insert({ ...NOTHING, project: TRIAL, onlyWorker: TRIAL })
+  const by = await Promise.race([
+    heard.then(() => 'event' as const),
+    new Promise<'looking'>((resolve) => setTimeout(resolve, 2000, 'looking')),
+  ])
+  const claimed = await queue.claim(100, { projects: [TRIAL], roles: null, labels: [] })
+  const claimedMs = performance.now() - insertedAt
+  for (const { id, attempt } of claimed)
+    await queue.finish({
+      taskId: id,
+      attempt,
+      outcome: 'succeeded',
+      result: null,
+      error: null,
+      retryAfterMs: null,
+      resume: null,
+    })
+  const ended = await queue.get(task.id)
+  if (ended?.status !== 'succeeded') {
+    throw new CcmError(
+      'SUPABASE_REFUSED',
+      `The task of the trial is ${ended?.status ?? 'gone'} and not succeeded.`,
+      {
+        remedy: 'Look at its row in the table tasks.',
+      },
+    )
+  }
+  await removeTrial(supabase.client, system)
+  return { claimedMs, by }
+}
+
+/** What stays behind is one worker. */
+async function removeTrial(client: SupabaseClient, system: string): Promise<void> {
+  await client.from('tasks').delete().eq('system_id', system).eq('project', TRIAL)
+  await client.from('projects').delete().eq('system_id', system).eq('name', TRIAL)
+}
+
+/** Listens for tasks of a system: `ready` tells whether it works, within 12 s; `next` resolves with the next one. */
+export async function subscribe(
+  supabase: Supabase,
+  system: string,
+  logger: Logger,
+  onTrouble: (why: string) => void,
+) {
+  const ready = Promise.withResolvers<boolean>()
+  let next = Promise.withResolvers<void>()
+  const limit = setTimeout(() => ready.resolve(false), READY_MS)
+  const subscription = createSubscription({
+    connect: supabase.connect,
+    system,
+    onReady: () => ready.resolve(true),
+    onTask: () => {
+      next.resolve()
+      next = Promise.withResolvers<void>()
+    },
+    onTrouble(why) {
+      onTrouble(why)
+      // The database's own refusal will be the same the next time.
+      if (why.startsWith('system:') || why.includes('RealtimeDisabled')) ready.resolve(false)
+    },
+    clock: () => performance.now(),
+    random: Math.random,
+    logger,
+  })
+  return {
+    ready: ready.promise,
+    next: async () => next.promise,
+    [Symbol.asyncDispose]: async () => {
+      clearTimeout(limit)
+      await subscription.close()
+    },
+  }
+}
+
+const NOTHING = {
+  prompt: 'A trial of ccm supabase init.',
+  ...PLAIN_TASK,
+  priority: 100,
+  source: 'cli',
+}
