@@ -189,6 +189,7 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
     config,
     secrets: secrets.outside,
     store: stores.inbox,
+    alertEnds: stores.alertEnds,
     queue,
     insert: ({ project, task, key }) => insert(project, task, key),
     supervisor,

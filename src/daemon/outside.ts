@@ -11,6 +11,7 @@ import type { AppDeps } from '../http/deps.ts'
 import type { TelegramHook } from '../http/webhooks/telegram.ts'
 import { createGithubComments } from '../notify/github.ts'
 import { readSecret } from '../config/secrets.ts'
+import type { AlertEnds } from '../store/alert-ends.ts'
 import type { InboxStore } from '../store/inbox.ts'
 import type { StartPulse } from '../supervisor/loops/beats.ts'
 import { createInbox, type Inbox } from '../supervisor/requests/inbox.ts'
@@ -64,6 +65,7 @@ export function createOutside(deps: {
   config: Config
   secrets: OutsideSecrets
   store: InboxStore
+  alertEnds: AlertEnds
   queue: Pick<Queue, 'get' | 'list'>
   insert: (entry: InboxEntry) => Promise<Task>
   supervisor: Pick<Supervisor, 'cancel' | 'subscribe'>
@@ -111,9 +113,12 @@ export function createOutside(deps: {
       for (const { entry, isNew } of accepted) if (isNew && entry.state === 'waiting') onWaiting(entry)
       return accepted
     },
-    isKnown: (key) => store.byKey(key) !== null,
+    byKey: store.byKey,
+    alertEnds: deps.alertEnds,
     originOf: (taskId) => store.ofTask(taskId)?.origin ?? null,
-    openOf: (source) => inbox.openOf(source),
+    openOf: (repository, number) => inbox.openOf(repository, number),
+    noteOver: (source) => inbox.noteOver(source),
+    countOpen: store.countOpen,
     end: (entry, reason, running) => inbox.end(entry, reason, running),
     boundary: () => randomBytes(16).toString('hex'),
   }

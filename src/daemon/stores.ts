@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import type { Redactor } from '../core/redact.ts'
+import { createAlertEnds } from '../store/alert-ends.ts'
 import { createApiKeys } from '../store/api-keys.ts'
 import { createAttempts } from '../store/attempts.ts'
 import { createAuditLog } from '../store/audit.ts'
@@ -33,6 +34,7 @@ export function createStores(db: Database, redactor: Redactor, clock: Clock) {
     outbox: createOutbox(db),
     schedules: createSchedules(db),
     inbox: createInboxStore(db),
+    alertEnds: createAlertEnds(db),
     incidents: createIncidents(db, redactor),
     auditLog: createAuditLog(db, clock),
     keys: createApiKeys(db),

@@ -22,6 +22,7 @@ import type { Audit, AuditEntry } from '../core/audit.ts'
 import type { AuditQuery } from '../store/audit.ts'
 import type { StoredTemplates } from '../store/templates.ts'
 import type { IncidentQuery } from '../store/incidents.ts'
+import type { AlertEnds } from '../store/alert-ends.ts'
 import type { InboxQuery } from '../store/inbox.ts'
 import type { Idempotency } from '../store/idempotency.ts'
 import type { Worker } from '../core/task/worker.ts'
@@ -171,11 +172,16 @@ export type AppDeps = {
     telegram: TelegramHook | null
     /** Stores all or none, durably, before it returns. */
     accept: (entries: NewInboxEntry[]) => { entry: InboxEntry; isNew: boolean }[]
-    isKnown: (key: string) => boolean
+    byKey: (key: string) => InboxEntry | null
+    alertEnds: AlertEnds
     /** Where the answer about a task goes to; null for one that came from nowhere outside. */
     originOf: (taskId: string) => Origin | null
-    /** Requests of a source that wait, or whose task is not over. */
-    openOf: (source: string) => Promise<InboxEntry[]>
+    /** Requests from this issue that wait, or whose task is not over as far as the queue answers at once. */
+    openOf: (repository: string, number: number) => Promise<InboxEntry[]>
+    /** Looks which requests of a source have a task that is over, for `countOpen`. */
+    noteOver: (source: string) => Promise<void>
+    /** Requests of a source that wait, or whose task was not seen to be over. */
+    countOpen: (source: string) => number
     /** Ends a request; one whose task runs only where `running` says so. False: nothing was ended. */
     end: (entry: InboxEntry, reason: string, running: boolean) => Promise<boolean>
     /** 128 random bits as hex: see outsideBlock. */

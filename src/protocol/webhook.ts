@@ -11,6 +11,7 @@ export const HookReply = z
     resolved: z.int().optional(),
     cancelled: z.int().optional(),
     unmatched: z.int().optional(),
+    late: z.int().optional(),
     over: z.int().optional(),
     odd: z.int().optional(),
     ok: z.boolean().optional(),

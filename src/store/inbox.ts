@@ -3,7 +3,6 @@ import type { Database } from './database.ts'
 
 /** A delivery may be repeated for days; its key is kept longer than that. */
 const KEPT_MS = 8 * 86_400_000
-const OPEN_MAX = 1000
 const NEWEST = Number.MAX_SAFE_INTEGER
 
 /** Null: any state, any project, from the newest on; `before`: only those with a smaller id. */
@@ -25,8 +24,13 @@ export type InboxStore = {
   list: (filter: InboxQuery) => InboxEntry[]
   /** The oldest one for the queue, due or not. */
   nextPending: () => InboxEntry | null
-  /** Those of a source that may still become or be a task. */
-  openOf: (source: string) => InboxEntry[]
+  /** Those from an issue on GitHub that are not refused, newest first. */
+  ofIssue: (repository: string, number: number) => InboxEntry[]
+  /** Those of a source that are not refused, and whose task was not seen to be over. */
+  countOpen: (source: string) => number
+  /** Of these, those that have a task. */
+  openTasks: (source: string) => { id: number; taskId: string }[]
+  setOver: (id: number, at: number) => void
   setInserted: (id: number, taskId: string, at: number) => void
   setLater: (id: number, dueAt: number, reason: string) => void
   /** Moves one from `waiting` or `pending`; false where it is neither any more. */
@@ -96,9 +100,17 @@ export function createInboxStore(db: Database): InboxStore {
   const nextPending = db.prepare<Record<string, never>, Row>(
     `SELECT * FROM inbox WHERE state = 'pending' ORDER BY id LIMIT 1`,
   )
-  const openOf = db.prepare<{ source: string; limit: number }, Row>(
-    `SELECT * FROM inbox WHERE source = :source AND state <> 'refused' ORDER BY id DESC LIMIT :limit`,
+  const ofIssue = db.prepare<{ repository: string; number: number }, Row>(
+    `SELECT * FROM inbox INDEXED BY inbox_issue
+     WHERE source = 'github' AND origin ->> 'repository' = :repository AND origin ->> 'number' = :number
+       AND state <> 'refused' ORDER BY id DESC`,
   )
+  const OPEN = `inbox INDEXED BY inbox_open WHERE source = :source AND state <> 'refused' AND over_at IS NULL`
+  const countOpen = db.prepare<{ source: string }, { n: number }>(`SELECT count(*) AS n FROM ${OPEN}`)
+  const openTasks = db.prepare<{ source: string }, { id: number; taskId: string }>(
+    `SELECT id, task_id AS taskId FROM ${OPEN} AND task_id IS NOT NULL`,
+  )
+  const over = db.prepare<{ id: number; at: number }>('UPDATE inbox SET over_at = :at WHERE id = :id')
   const inserted = db.prepare<{ id: number; taskId: string; at: number }>(
     `UPDATE inbox SET state = 'inserted', task_id = :taskId, reason = NULL, settled_at = :at, tell_due_at = :at
      WHERE id = :id AND state = 'pending'`,
@@ -157,7 +169,10 @@ export function createInboxStore(db: Database): InboxStore {
         .all({ state: state ?? '', projects: listOf(projects), before: before ?? NEWEST, limit })
         .map(toEntry),
     nextPending: () => maybe(nextPending.get({})),
-    openOf: (source) => openOf.all({ source, limit: OPEN_MAX }).map(toEntry),
+    ofIssue: (repository, number) => ofIssue.all({ repository, number }).map(toEntry),
+    countOpen: (source) => countOpen.get({ source })?.n ?? 0,
+    openTasks: (source) => openTasks.all({ source }),
+    setOver: (id, at) => void over.run({ id, at }),
     setInserted: (id, taskId, at) => void inserted.run({ id, taskId, at }),
     setLater: (id, dueAt, reason) => void later.run({ id, dueAt, reason }),
     approve: (id, by, at) => approve.run({ id, by, at }) > 0,

@@ -81,7 +81,7 @@ function stage(rules: GithubRule[] = [ANY], supabase: Template[] = []) {
     webhooks: fakeWebhooks({
       github: { secret: GITHUB_SECRET, rules },
       accept: (entries) => inbox.accept(entries),
-      openOf: (source) => inbox.openOf(source),
+      openOf: (...issue) => inbox.openOf(...issue),
       end: (...args) => inbox.end(...args),
     }),
   })

@@ -10,18 +10,23 @@ import { createApp } from '../../src/http/app.ts'
 import { listen } from '../../src/http/listen.ts'
 import { CcmError } from '../../src/core/errors.ts'
 import { createSqliteQueue } from '../../src/queue/sqlite.ts'
+import { createAlertEnds } from '../../src/store/alert-ends.ts'
 import { createInboxStore } from '../../src/store/inbox.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
 import { createInbox } from '../../src/supervisor/requests/inbox.ts'
 import { createFakeDaemon, PORT } from './fake-daemon.ts'
-import { fakeWebhooks } from './fake-inbox.ts'
+import { fakeTemplates, fakeWebhooks, REVIEW } from './fake-inbox.ts'
 
 const RULE: AlertRule = { match: {}, project: 'app', template: null, approve: 'never' }
 const START = '2026-11-20T10:00:00.000Z'
 
-function stage(options: { rules?: AlertRule[]; maxOpen?: number } = {}) {
-  const home = temporaryHome()
-  const db = openForTest(home.file)
+type Options = { rules?: AlertRule[]; maxOpen?: number; clock?: () => number; templates?: Templates }
+type Templates = ReturnType<typeof fakeTemplates>
+
+/** `file`: the database of a daemon that has ended. */
+function stage(options: Options = {}, file?: string) {
+  const home = file === undefined ? temporaryHome() : null
+  const db = openForTest(file ?? home?.file ?? '')
   const store = createInboxStore(db)
   const queue = createSqliteQueue({ db, system: 's', worker: 'w', clock: Date.now, random: () => 0.5 })
   const inbox = createInbox({
@@ -36,14 +41,19 @@ function stage(options: { rules?: AlertRule[]; maxOpen?: number } = {}) {
     random: () => 0.5,
     logger: pino({ level: 'silent' }),
   })
-  onTestFinished(async () => {
+  const close = async () => {
     await inbox.close()
     db.close()
-    home[Symbol.dispose]()
+  }
+  onTestFinished(async () => {
+    await close()
+    home?.[Symbol.dispose]()
   })
   let port = PORT
   const { deps, audits } = createFakeDaemon({
     names: { port: () => port, public: [] },
+    clock: options.clock ?? Date.now,
+    ...(options.templates === undefined ? {} : { templates: options.templates }),
     webhooks: fakeWebhooks({
       prometheus: {
         token: 'prometheus-token',
@@ -52,8 +62,10 @@ function stage(options: { rules?: AlertRule[]; maxOpen?: number } = {}) {
         maxOpen: options.maxOpen ?? 10,
       },
       accept: (entries) => inbox.accept(entries),
-      isKnown: (key) => store.byKey(key) !== null,
-      openOf: (source) => inbox.openOf(source),
+      byKey: store.byKey,
+      alertEnds: createAlertEnds(db),
+      noteOver: (source) => inbox.noteOver(source),
+      countOpen: store.countOpen,
       end: (...args) => inbox.end(...args),
     }),
   })
@@ -66,7 +78,17 @@ function stage(options: { rules?: AlertRule[]; maxOpen?: number } = {}) {
     })
     return { status: reply.status, body: (await reply.json()) as Record<string, unknown> }
   }
-  return { post, app, store, queue, inbox, audits, serveAt: (given: number) => (port = given) }
+  return {
+    post,
+    app,
+    store,
+    queue,
+    inbox,
+    audits,
+    close,
+    file: file ?? home?.file,
+    serveAt: (given: number) => (port = given),
+  }
 }
 
 const alert = (fingerprint: string, changes: object = {}) => ({
@@ -159,6 +181,100 @@ test('resolved cancels what has not started and leaves what runs', async () => {
   expect(await queue.get(other?.taskId ?? '')).toMatchObject({
     status: 'cancelled',
     error: 'The alert is resolved.',
+  })
+})
+
+test('what fires is late where its end was heard before, also by an earlier daemon; what begins after it is not', async () => {
+  let now = Date.parse('2026-11-20T11:00:00Z')
+  const clock = () => now
+  const first = stage({ clock })
+  const over = { status: 'resolved', endsAt: '2026-11-20T10:30:00Z' }
+  expect((await first.post([alert('a1', over), alert('b2', over)])).body).toMatchObject({ resolved: 0 })
+  await first.close()
+  const { post, store } = stage({ clock }, first.file)
+  const other = alert('a1', { startsAt: '2026-11-20T10:29:00Z' })
+  expect(await post([alert('a1'), other])).toMatchObject({ status: 200, body: { accepted: 0, late: 2 } })
+  const again = alert('a1', { startsAt: '2026-11-20T10:31:00Z' })
+  expect((await post([again, alert('c3')])).body).toMatchObject({ accepted: 2, late: 0 })
+  now += 3_599_000
+  expect((await post([alert('b2')])).body).toMatchObject({ accepted: 0, late: 1 })
+  // Who says for so long that it fires is no straggler.
+  now += 2000
+  expect((await post([alert('b2')])).body).toMatchObject({ accepted: 1, late: 0 })
+  expect(store.list({ state: null, limit: 9 })).toHaveLength(3)
+})
+
+test.each([
+  ['of a clock that is ahead', '2026-11-20T12:00:00Z'],
+  ['that is none', 'soon'],
+  ['before its start', '0001-01-01T00:00:00Z'],
+])('an end %s ends that start, and none to come', async (_, endsAt) => {
+  const { post } = stage({ clock: () => Date.parse('2026-11-20T11:00:00Z') })
+  await post([alert('a1', { status: 'resolved', endsAt })])
+  const later = alert('a1', { startsAt: '2026-11-20T11:01:00Z' })
+  expect((await post([alert('a1'), later])).body).toMatchObject({ accepted: 1, late: 1 })
+})
+
+test('an end that is heard while the message before it is looked at counts, and messages at once keep to max_open', async () => {
+  const gate = Promise.withResolvers<void>()
+  const templates = fakeTemplates()
+  const { forOutside } = templates
+  templates.forOutside = async (...of) => {
+    await gate.promise
+    return forOutside(...of)
+  }
+  const { post, inbox, queue } = stage({ maxOpen: 2, templates })
+  const fires = [post([alert('a1')]), post([alert('b2'), alert('c3')]), post([alert('d4'), alert('e5')])]
+  const ends = post([alert('a1', { status: 'resolved' })])
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  gate.resolve()
+  const bodies = (await Promise.all(fires)).map(({ body }) => body)
+  expect(bodies).toMatchObject([{ late: 1 }, { accepted: 2 }, { accepted: 0, over: 2 }])
+  expect((await ends).body).toMatchObject({ resolved: 0 })
+  await inbox.begin()
+  expect(await queue.list({ limit: 9 })).toHaveLength(2)
+})
+
+test('what is resolved is found behind any number of newer ones', async () => {
+  const { post, inbox, queue, store } = stage()
+  await post([alert('a1')])
+  await inbox.begin()
+  const entry = store.byKey(`am:a1:${START}`)
+  if (entry === null) throw new Error('nothing was stored')
+  const newer = Array.from({ length: 1001 }, (_, n) => ({
+    ...entry,
+    key: `am:${n}:${START}`,
+    state: 'waiting' as const,
+  }))
+  store.accept(newer, 0)
+  expect((await post([alert('a1', { status: 'resolved' })])).body).toMatchObject({ resolved: 1 })
+  expect((await queue.get(entry.taskId ?? ''))?.status).toBe('cancelled')
+})
+
+test('what was seen to be over takes no room, also while the queue is away', async () => {
+  const { post, inbox, queue, store } = stage({ maxOpen: 1 })
+  for (const fingerprint of ['a1', 'b2']) {
+    expect((await post([alert(fingerprint)])).body).toMatchObject({ accepted: 1 })
+    await inbox.begin()
+    await queue.cancel(store.byKey(`am:${fingerprint}:${START}`)?.taskId ?? '', 'It is over.')
+  }
+  await post([])
+  queue.get = () => Promise.reject(new CcmError('SUPABASE_UNREACHABLE', 'Supabase is away.'))
+  expect((await post([alert('c3'), alert('d4')])).body).toMatchObject({ accepted: 1, over: 1 })
+})
+
+test('an alert whose template cannot be filled waits for a person, and the rest of its message is stored', async () => {
+  const { post, store } = stage({
+    rules: [{ ...RULE, match: { instance: 'odd' }, template: 'review' }, RULE],
+    templates: fakeTemplates([REVIEW]),
+  })
+  const odd = alert('a1', { labels: { alertname: 'DiskFull', instance: 'odd' } })
+  expect((await post([odd, alert('b2')])).body).toMatchObject({ accepted: 2 })
+  expect(store.byKey(`am:b2:${START}`)?.state).toMatch(/pending|inserted/)
+  expect(store.byKey(`am:a1:${START}`)).toMatchObject({
+    state: 'waiting',
+    reason: expect.stringMatching(/^Its template review cannot be used: .*branch/),
+    task: { prompt: expect.stringContaining('A Prometheus alert fires.') },
   })
 })
 

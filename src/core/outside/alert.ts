@@ -12,6 +12,8 @@ export type Alert = {
   runbookUrl: string | null
   generatorUrl: string | null
   startsAt: string
+  /** Milliseconds since 1970; null: not told, as of one that fires. */
+  endsAt: number | null
 }
 
 const ALERTS_MAX = 1000
@@ -35,6 +37,7 @@ function readAlert(value: unknown): Alert | null {
   const labels = textsOf(row['labels'])
   const annotations = textsOf(row['annotations'])
   const start = new Date(Date.parse(startsAt)).toISOString()
+  const end = typeof row['endsAt'] === 'string' ? Date.parse(row['endsAt']) : Number.NaN
   return {
     status,
     key: `am:${fingerprint.toLowerCase()}:${start}`,
@@ -45,7 +48,13 @@ function readAlert(value: unknown): Alert | null {
     runbookUrl: linkOf(annotations['runbook_url'] ?? annotations['runbook']),
     generatorUrl: linkOf(row['generatorURL']),
     startsAt: start,
+    endsAt: Number.isNaN(end) ? null : end,
   }
+}
+
+/** Until when a resolved alert fired, in milliseconds since 1970: a clock that is ahead ends nothing that is to come. */
+export function endOf({ startsAt, endsAt }: Alert, now: number): number {
+  return Math.max(Date.parse(startsAt), Math.min(endsAt ?? 0, now))
 }
 
 /** An alert as the data of a prompt. */

@@ -136,10 +136,8 @@ async function toEntry(
 /** Ends what came from this issue; only who may write to the repository is heard. */
 async function cancel(deps: AppDeps, context: HttpContext, event: GithubEvent): Promise<Response> {
   if (!event.trusted) return context.json({ ignored: 'a stranger may not cancel' })
-  const open = (await deps.webhooks.openOf('github')).filter(
-    ({ origin }) =>
-      origin.kind === 'github' && origin.repository === event.repository && origin.number === event.number,
-  )
+  const { repository, number } = event
+  const open = number === null ? [] : await deps.webhooks.openOf(repository, number)
   // Together: each may wait some seconds for a queue that does not answer, and GitHub waits for 10.
   const ended = await Promise.all(
     open.map((entry) => deps.webhooks.end(entry, `${event.sender} asked for it on GitHub.`, true)),

@@ -1,7 +1,15 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { alertRuleFor, alertText, readAlerts, type Alert, type AlertRule } from '../../core/outside/alert.ts'
-import type { InboxEntry, NewInboxEntry } from '../../core/outside/inbox.ts'
+import {
+  alertRuleFor,
+  alertText,
+  endOf,
+  readAlerts,
+  type Alert,
+  type AlertRule,
+} from '../../core/outside/alert.ts'
+import type { NewInboxEntry } from '../../core/outside/inbox.ts'
 import { outsideTask, plainTemplate, titleOf } from '../../core/outside/outside-task.ts'
+import type { Template } from '../../core/task/template.ts'
 import type { AppDeps } from '../deps.ts'
 import { HookReply } from '../../protocol/webhook.ts'
 import { Problem } from '../problem.ts'
@@ -42,25 +50,38 @@ export function prometheusRoute(deps: AppDeps, hook: PrometheusHook): Route {
       const message = readAlerts(await readBody(context))
       if (message === null)
         throw new Problem(400, { code: 'BAD_INPUT', message: 'The body is no message of an Alertmanager.' })
-      const open = await deps.webhooks.openOf('alertmanager')
-      const reply = { accepted: 0, known: 0, resolved: 0, unmatched: 0, over: 0, odd: message.odd }
-      const over = message.alerts.filter(({ status }) => status === 'resolved').map(({ key }) => key)
-      const ending = await endAll(
-        deps,
-        open.filter(({ key }) => over.includes(key)),
-      )
-      reply.resolved = ending.ended
-      let room = hook.maxOpen - open.length + reply.resolved
+      const resolved = message.alerts.filter(({ status }) => status === 'resolved')
+      const firing = message.alerts.filter(({ status }) => status === 'firing')
+      const now = deps.clock()
+      // First of all: what fires is looked up and stored without a pause in between, so nothing slips through.
+      const ends = resolved.map((alert) => ({ fingerprint: alert.fingerprint, endedAt: endOf(alert, now) }))
+      deps.webhooks.alertEnds.note(ends, now)
+      const ending = await endAll(deps, resolved)
+      await deps.webhooks.noteOver('alertmanager')
+      const templates = await templatesOf(deps, hook.rules)
+      const reply = {
+        accepted: 0,
+        known: 0,
+        resolved: ending.ended,
+        unmatched: 0,
+        late: 0,
+        over: 0,
+        odd: message.odd,
+      }
+      let room = hook.maxOpen - deps.webhooks.countOpen('alertmanager')
       const entries = new Map<string, NewInboxEntry>()
-      for (const alert of message.alerts.filter(({ status }) => status === 'firing')) {
+      for (const alert of firing) {
         const rule = alertRuleFor(alert, hook.rules)
-        if (rule === null) reply.unmatched += 1
-        else if (deps.webhooks.isKnown(alert.key) || entries.has(alert.key)) reply.known += 1
+        const template = rule === null ? undefined : templates.get(rule)
+        const { key, fingerprint, startsAt } = alert
+        if (rule === null || template === undefined) reply.unmatched += 1
+        else if (deps.webhooks.byKey(key) !== null || entries.has(key)) reply.known += 1
+        else if (deps.webhooks.alertEnds.isOver(fingerprint, Date.parse(startsAt), now)) reply.late += 1
         // Not stored: Alertmanager sends it again while it fires, and then there may be room.
         else if (room <= 0) reply.over += 1
         else {
           room -= 1
-          entries.set(alert.key, await toEntry(deps, alert, rule))
+          entries.set(key, toEntry(alert, rule, template, deps.webhooks.boundary()))
         }
       }
       reply.accepted = deps.webhooks.accept([...entries.values()]).filter(({ isNew }) => isNew).length
@@ -79,10 +100,12 @@ export function prometheusRoute(deps: AppDeps, hook: PrometheusHook): Route {
 /** Ends what waits or has not begun; `fault`: the queue did not answer, and nothing more was tried. */
 async function endAll(
   deps: AppDeps,
-  entries: readonly InboxEntry[],
+  resolved: readonly Alert[],
 ): Promise<{ ended: number; fault: Error | null }> {
   let ended = 0
-  for (const entry of entries) {
+  for (const { key } of resolved) {
+    const entry = deps.webhooks.byKey(key)
+    if (entry === null) continue
     try {
       if (await deps.webhooks.end(entry, 'The alert is resolved.', false)) ended += 1
     } catch (error) {
@@ -107,19 +130,36 @@ function isSame(a: string, b: string): boolean {
   return timingSafeEqual(digest(a), digest(b))
 }
 
-async function toEntry(deps: AppDeps, alert: Alert, rule: AlertRule): Promise<NewInboxEntry> {
-  const { template, missing } = await deps.templates.forOutside(rule.template, PLAIN)
+type Found = { template: Template; missing: string | null }
+
+/** The template of each rule. */
+async function templatesOf(deps: AppDeps, rules: readonly AlertRule[]): Promise<Map<AlertRule, Found>> {
+  const found = new Map<AlertRule, Found>()
+  for (const rule of rules) found.set(rule, await deps.templates.forOutside(rule.template, PLAIN))
+  return found
+}
+
+function toEntry(
+  alert: Alert,
+  rule: AlertRule,
+  { template, missing }: Found,
+  boundary: string,
+): NewInboxEntry {
   const alertname = /^\w{1,100}$/.test(alert.name) ? alert.name : null
-  const task = outsideTask({
-    template,
-    values: { alertname, fingerprint: alert.fingerprint, started: alert.startsAt },
-    texts: [alertText(alert)],
-    boundary: deps.webhooks.boundary(),
-    source: 'alertmanager',
-  })
+  const taskFrom = (of: Template) =>
+    outsideTask({
+      template: of,
+      values: { alertname, fingerprint: alert.fingerprint, started: alert.startsAt },
+      texts: [alertText(alert)],
+      boundary,
+      source: 'alertmanager',
+    })
+  const wanted = taskFrom(template)
+  const task = 'fault' in wanted ? taskFrom(PLAIN) : wanted
   if ('fault' in task) throw new Problem(422, { code: 'BAD_INPUT', message: task.fault })
-  // Nothing is lost where its template is: it waits, with a prompt of ours.
-  const reason = rule.approve === 'always' ? 'Its rule wants every alert approved.' : missing
+  // Nothing is lost, nor what else is in the message, where its template is or cannot be filled: it waits, with a prompt of ours.
+  const fault = 'fault' in wanted ? `Its template ${template.name} cannot be used: ${wanted.fault}` : missing
+  const reason = rule.approve === 'always' ? 'Its rule wants every alert approved.' : fault
   return {
     key: alert.key,
     source: 'alertmanager',

@@ -189,6 +189,20 @@ test('a key is known for more than a week after it was settled', async () => {
   expect([store.byKey('gh:1'), store.byKey('gh:2')?.state]).toEqual([null, 'waiting'])
 })
 
+test('what came from an issue is found behind a thousand others, without those that are over', async () => {
+  const { store, queue, start } = stage()
+  const inbox = start()
+  inbox.accept([entry('gh:over'), entry('gh:1')])
+  await inbox.begin()
+  await queue.cancel(store.byKey('gh:over')?.taskId ?? '', 'It is over.')
+  const origin = { kind: 'github', repository: 'octo/app', number: 6 } as const
+  const many = Array.from({ length: 1001 }, (_, n) => entry(`gh:other-${n}`, { origin, state: 'waiting' }))
+  inbox.accept([...many, entry('gh:2', { state: 'waiting' })])
+  expect((await inbox.openOf('octo/app', 5)).map(({ key }) => key)).toEqual(['gh:2', 'gh:1'])
+  expect(await inbox.openOf('octo/app', 6)).toHaveLength(1001)
+  expect(await inbox.openOf('octo/other', 5)).toEqual([])
+})
+
 test('while the queue is away a request is ended all the same: stored here, or noted for its task', async () => {
   const { store, queue, state, noted, start } = stage()
   const inbox = start()
@@ -199,7 +213,7 @@ test('while the queue is away a request is ended all the same: stored here, or n
   state.fault = AWAY
   inbox.accept([entry('gh:2'), entry('gh:3', { state: 'waiting' })])
   await inbox.begin()
-  const open = await inbox.openOf('github')
+  const open = await inbox.openOf('octo/app', 5)
   expect(open.map(({ key }) => key)).toEqual(['gh:3', 'gh:2', 'gh:1'])
   expect(await Promise.all(open.map((one) => inbox.end(one, 'Enough.', true)))).toEqual([true, true, true])
   expect(noted).toEqual([task?.id])

@@ -18,8 +18,10 @@ export type Inbox = {
   approve: (id: number, by: string) => InboxEntry | null
   /** Ends one that is no task yet; likewise. */
   refuse: (id: number, by: string | null, reason: string) => Promise<InboxEntry | null>
-  /** Requests of a source that wait, or whose task is not over as far as the queue answers at once. */
-  openOf: (source: string) => Promise<InboxEntry[]>
+  /** Requests from an issue on GitHub that wait, or whose task is not over as far as the queue answers at once. */
+  openOf: (repository: string, number: number) => Promise<InboxEntry[]>
+  /** Notes which requests of a source have a task that is over, as far as the queue answers at once. */
+  noteOver: (source: string) => Promise<void>
   /**
    * Ends a request, durably; one whose task runs only where `running` says so: without that the queue has to answer.
    * False: nothing was ended.
@@ -111,6 +113,12 @@ export function createInbox(deps: {
     return entry
   }
 
+  /** Whoever asks answers a webhook: while the queue is away its tasks are not over, and nothing waits for it. */
+  async function isOver(taskId: string): Promise<boolean> {
+    const task = await inTime(ASK_MS, queue.get(taskId), unknown).catch(unknown)
+    return task === null || (task !== 'unknown' && isFinal(task.status))
+  }
+
   return {
     accept(entries) {
       const accepted = store.accept(entries, clock())
@@ -125,17 +133,16 @@ export function createInbox(deps: {
       deps.onSettled()
       return entry
     },
-    async openOf(source) {
-      const entries = store.openOf(source)
-      const open = await Promise.all(
-        entries.map(async ({ taskId }) => {
-          if (taskId === null) return true
-          // Whoever asks answers a webhook: while the queue is away its tasks count as open, and nothing waits for it.
-          const task = await inTime(ASK_MS, queue.get(taskId), unknown).catch(unknown)
-          return task === 'unknown' || (task !== null && !isFinal(task.status))
-        }),
-      )
-      return entries.filter((_, index) => open[index])
+    async openOf(repository, number) {
+      const entries = store.ofIssue(repository, number)
+      const over = await Promise.all(entries.map(async ({ taskId }) => taskId !== null && isOver(taskId)))
+      return entries.filter((_, index) => over[index] === false)
+    },
+    async noteOver(source) {
+      const look = async ({ id, taskId }: { id: number; taskId: string }) => {
+        if (await isOver(taskId)) store.setOver(id, clock())
+      }
+      await Promise.all(store.openTasks(source).map(look))
     },
     async end({ id }, reason, whileRunning) {
       await line.settled()
