@@ -55,16 +55,20 @@ export async function chooseShared(
   const { system } = settings
   const { labels, roles, maxConcurrent } = config.agents
   const worker = settings.worker ?? workerName(deps.notes)
-  const info = (): WorkerInfo => ({
-    host: hostname(),
-    version: deps.version,
-    capacity: maxConcurrent,
-    roles,
-    labels,
-    projects: Object.fromEntries(
-      projects.list().flatMap(({ name, dir, trusted }) => (trusted ? [[name, dir]] : [])),
-    ),
-  })
+  const info = (): WorkerInfo => {
+    const trusted = projects.list().filter((project) => project.trusted)
+    return {
+      host: hostname(),
+      version: deps.version,
+      capacity: maxConcurrent,
+      roles,
+      labels,
+      projects: Object.fromEntries(trusted.map(({ name, dir }) => [name, dir])),
+      limits: Object.fromEntries(
+        trusted.map(({ name, maxRunning, paused }) => [name, { max_running: maxRunning, paused }]),
+      ),
+    }
+  }
   const remote = createSupabaseQueue({
     call: link.call,
     system,

@@ -111,4 +111,24 @@ describeOnSupabase('what Supabase is told of projects', (supabase) => {
       await second.close()
     },
   )
+
+  test(
+    'a machine that comes from a queue of its own brings the limits of its projects, where nobody has set any',
+    TEST,
+    async () => {
+      await using bench = await open()
+      const { projects } = bench.fleet.deps
+      await supabase().sql('DELETE FROM projects WHERE system_id = $1', [bench.system])
+      projects.update('work', { maxRunning: 2, paused: true })
+      // Its own queue has heard of them.
+      projects.toldLimits({ name: 'work', maxRunning: 2, paused: true })
+      const daemon = await bench.fleet.start()
+      await insertTask(supabase(), bench.system)
+      expect(
+        await supabase().sql('SELECT max_running, paused FROM projects WHERE system_id = $1', [bench.system]),
+      ).toEqual([{ max_running: 2, paused: true }])
+      expect(projects.byName('work')).toMatchObject({ maxRunning: 2, paused: true })
+      await daemon.close()
+    },
+  )
 })

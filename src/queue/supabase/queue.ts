@@ -16,6 +16,8 @@ export type WorkerInfo = {
   labels: string[]
   /** Local directories by project. */
   projects: Record<string, string>
+  /** With what limits a project begins that the queue does not know yet; left out: with none. */
+  limits?: Record<string, { max_running: number | null; paused: boolean }>
 }
 
 export type SupabaseQueueOptions = {
