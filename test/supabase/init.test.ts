@@ -114,6 +114,22 @@ describeOnSupabase('ccm supabase init', (supabase) => {
     ).resolves.toBe(1)
   })
 
+  test('a key that has expired', async () => {
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const key = `${part({ alg: 'HS256' })}.${part({ role: 'service_role', exp: 1 })}.x`
+    gateway.faultOf = () => (response) => {
+      response.writeHead(401, { 'content-type': 'application/json' })
+      response.end('{"code":"PGRST303","details":null,"hint":null,"message":"JWT expired"}')
+    }
+    try {
+      await expect(
+        fails({ key }, /FAILED +key +Supabase refuses the key: JWT expired/, /expired or revoked/),
+      ).resolves.toBe(1)
+    } finally {
+      gateway.faultOf = () => null
+    }
+  })
+
   test('a URL where nobody answers, and one where something else does', async () => {
     await expect(
       fails(
@@ -122,16 +138,22 @@ describeOnSupabase('ccm supabase init', (supabase) => {
         /https:\/\/REF/,
       ),
     ).resolves.toBe(1)
-    const other = createServer((_, response) => response.end('<html>Hello</html>')).listen(0, '127.0.0.1')
+    let [status, body] = [200, '<html>Hello</html>']
+    const other = createServer((_, response) => response.writeHead(status).end(body)).listen(0, '127.0.0.1')
     await new Promise((resolve) => other.once('listening', resolve))
     const { port } = other.address() as AddressInfo
-    await expect(
-      fails(
-        { url: `http://127.0.0.1:${port}` },
-        /is no Supabase project \(status 200, no JSON\)/,
-        /https:\/\/REF/,
-      ),
-    ).resolves.toBe(1)
+    for ([status, body] of [
+      [200, '<html>Hello</html>'],
+      [404, '{"error":"not found"}'],
+      [200, '{"hello":"world"}'],
+    ])
+      await expect(
+        fails(
+          { url: `http://127.0.0.1:${port}` },
+          new RegExp(`FAILED +url +What answers at .* is no Supabase project \\(status ${status}\\)`),
+          /https:\/\/REF/,
+        ),
+      ).resolves.toBe(1)
     other.close()
     await expect(fails({ url: 'ref.supabase.co' }, /is no https URL/, /https:\/\/REF/)).resolves.toBe(2)
   })

@@ -84,9 +84,8 @@ async function lookAtUrl({ url, secretKey }: SupabaseAccess, ask: typeof fetch):
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
     throw wrong(`Nobody answers at ${url}: ${messageOf(cause)}`)
   }
-  const text = await response.text().catch(() => '')
-  if (isJson(text)) return url
-  throw wrong(`What answers at ${url} is no Supabase project (status ${response.status}, no JSON).`)
+  if (isOfSupabase(response.status, await response.text().catch(() => ''))) return url
+  throw wrong(`What answers at ${url} is no Supabase project (status ${response.status}).`)
 }
 
 async function lookAtKey({ call, client }: Supabase): Promise<string> {
@@ -191,10 +190,12 @@ function roleOf(key: string): string | null {
   }
 }
 
-function isJson(text: string): boolean {
+/** Rows, an error of the database or its API with its code, or what stands before them: it refuses keys, and tells of its own trouble. */
+function isOfSupabase(status: number, text: string): boolean {
   try {
-    JSON.parse(text)
-    return true
+    const body = JSON.parse(text) as unknown
+    if (typeof body !== 'object' || body === null) return false
+    return Array.isArray(body) || 'code' in body || status === 401 || status === 403 || status >= 500
   } catch {
     return false
   }
