@@ -44,31 +44,39 @@ const UNSENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH'
 
 /**
  * A fetch that gives each try `timeoutMs` and tries again where that is safe: a call that may be repeated, one that
- * was never sent, or one that a gateway put off (429, 503). Waits 250 ms, doubled each time, +-50 %, or what
- * Retry-After asks for up to 30 s. A longer one is answered as it is, and no call is sent before it is over, at most for
- * 2 min. Throws what the last try threw.
+ * was never sent, or one that a gateway put off (429, 503). Waits 250 ms, doubled each time, +-50 %. What Retry-After asks
+ * for counts for every call, and that is added to it, so that those who were put off together do not come back together.
+ * A call waits for up to 30 s of it; with more to come, at most 2 min, an answer is given as it is and other calls throw.
+ * Throws what the last try threw.
  */
 export function createPatientFetch(options: PatientFetchOptions): typeof fetch {
   const { wait, random, timeoutMs = 10_000, tries = 4 } = options
   let quietUntil = 0
-  return async (input, init) => {
+
+  async function untilWanted(backoffMs: number, signal: AbortSignal | undefined): Promise<void> {
     const quietMs = quietUntil - performance.now()
-    if (quietMs > 0) throw new Error(`it asked to be left alone for ${Math.ceil(quietMs / 1000)} s more`)
+    if (quietMs > LONGEST_WAIT_MS)
+      throw new Error(`it asked to be left alone for ${Math.ceil(quietMs / 1000)} s more`)
+    if (quietMs > 0) await wait(quietMs + backoffMs, signal)
+  }
+
+  return async (input, init) => {
     const outer = init?.signal ?? undefined
     const repeatable = isRepeatable(input, init)
     for (let tried = 1; ; tried += 1) {
       const backoffMs = 250 * 2 ** (tried - 1) * (0.5 + random())
+      await untilWanted(backoffMs, outer)
       const limit = AbortSignal.timeout(timeoutMs)
       const signal = outer === undefined ? limit : AbortSignal.any([outer, limit])
       try {
         const response = await options.fetch(input, { ...init, signal })
         const askedMs = readRetryAfter(response)
-        if (askedMs !== null && askedMs > LONGEST_WAIT_MS)
-          quietUntil = performance.now() + Math.min(askedMs, LONGEST_QUIET_MS)
-        const waitMs = tried < tries ? await waitBefore(response, repeatable, backoffMs) : null
-        if (waitMs === null) return response
+        if (askedMs !== null)
+          quietUntil = Math.max(quietUntil, performance.now() + Math.min(askedMs, LONGEST_QUIET_MS))
+        const isLong = askedMs !== null && askedMs > LONGEST_WAIT_MS
+        if (tried >= tries || isLong || !(await mayTryAgain(response, repeatable))) return response
         await response.body?.cancel()
-        await wait(waitMs, outer)
+        if (askedMs === null) await wait(backoffMs, outer)
       } catch (error) {
         if (outer?.aborted === true || tried >= tries || !(repeatable || wasUnsent(error))) throw error
         await wait(backoffMs, outer)
@@ -83,21 +91,12 @@ function isRepeatable(input: Parameters<typeof fetch>[0], init: RequestInit | un
   return REPEATABLE.has(/\/rpc\/(\w+)$/.exec(new URL(url).pathname)?.[1] ?? '')
 }
 
-/** How long to wait before another try; null: this is the answer. */
-async function waitBefore(
-  response: Response,
-  repeatable: boolean,
-  backoffMs: number,
-): Promise<number | null> {
+async function mayTryAgain(response: Response, repeatable: boolean): Promise<boolean> {
   const { status } = response
-  if (status < 500 && status !== 429) return null
+  if (status < 500 && status !== 429) return false
   // The database's own refusals are answers: a full queue, a stale worker.
-  if (status === 429 && /"PT429"/.test(await response.clone().text())) return null
-  const wasPutOff = status === 429 || status === 503
-  if (!repeatable && !wasPutOff) return null
-  const askedMs = readRetryAfter(response)
-  if (askedMs === null) return backoffMs
-  return askedMs <= LONGEST_WAIT_MS ? Math.max(askedMs, backoffMs) : null
+  if (status === 429 && /"PT429"/.test(await response.clone().text())) return false
+  return repeatable || status === 429 || status === 503
 }
 
 /** Milliseconds of the Retry-After of an answer that puts off, in seconds; null without one. Dates are not used by Supabase. */

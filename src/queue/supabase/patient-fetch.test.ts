@@ -1,0 +1,47 @@
+import { expect, test } from 'vitest'
+import { createPatientFetch } from './patient-fetch.ts'
+
+/** Answers in order, then 200; waits take no time and are told. */
+function prepare(answers: Response[]) {
+  const waits: number[] = []
+  let sent = 0
+  const patient = createPatientFetch({
+    fetch: async () => {
+      sent += 1
+      return answers.shift() ?? new Response('[]')
+    },
+    wait: async (ms) => waits.push(ms),
+    random: () => 0.5,
+  })
+  return { patient, waits, sent: () => sent }
+}
+const CLAIM = 'https://ref.supabase.co/rest/v1/rpc/tasks_claim'
+const HEARTBEAT = 'https://ref.supabase.co/rest/v1/rpc/tasks_heartbeat'
+const putOff = (seconds: number, status = 503) =>
+  new Response('{}', { status, headers: { 'retry-after': String(seconds) } })
+
+/** Less what has passed meanwhile. */
+const near = (ms: number): unknown => expect.toSatisfy((value: number) => value <= ms && value > ms - 200)
+
+test('what Retry-After asks for is waited for by every call, each with a wait of its own added', async () => {
+  const { patient, waits, sent } = prepare([putOff(5)])
+  expect((await patient(CLAIM, { method: 'POST' })).status).toBe(200)
+  expect(sent()).toBe(2)
+  await patient(HEARTBEAT, { method: 'POST' })
+  // 500 ms of the second try, 250 of a first one.
+  expect(waits).toEqual([near(5500), near(5250)])
+})
+
+test('of two that ask the one that lasts longer counts', async () => {
+  const { patient, waits } = prepare([putOff(20), putOff(1)])
+  await patient(CLAIM, { method: 'POST' })
+  expect(waits).toHaveLength(2)
+  expect(waits[1]).toBeGreaterThan(19_000)
+})
+
+test('one that is too long is answered as it is, and other calls are not sent', async () => {
+  const { patient, waits, sent } = prepare([putOff(31, 429)])
+  expect((await patient(CLAIM, { method: 'POST' })).status).toBe(429)
+  await expect(patient(HEARTBEAT, { method: 'POST' })).rejects.toThrow('left alone for 31 s more')
+  expect([waits, sent()]).toEqual([[], 1])
+})
