@@ -6,6 +6,25 @@ import { whyNoPostgres, type TestPostgres } from '../support/postgres.ts'
 import { MIGRATIONS, startDatabase } from '../support/supabase.ts'
 
 const whyNot = await whyNoPostgres()
+/** All rights of others than the owner: on tables, views, their columns and functions. */
+const RIGHTS = `
+  SELECT coalesce(r.rolname, 'public') AS role, o.what COLLATE "C" AS what, a.privilege_type AS privilege
+  FROM (
+    SELECT c.oid::regclass::text, c.relowner, c.relacl, c.relnamespace FROM pg_class AS c WHERE c.relkind IN ('r', 'v', 'S')
+    UNION ALL
+    SELECT c.oid::regclass || '.' || t.attname, c.relowner, t.attacl, c.relnamespace
+    FROM pg_class AS c JOIN pg_attribute AS t ON t.attrelid = c.oid AND t.attacl IS NOT NULL
+    UNION ALL
+    SELECT p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)), p.pronamespace
+    FROM pg_proc AS p
+  ) AS o (what, owner, acl, schema)
+    CROSS JOIN LATERAL aclexplode(o.acl) AS a LEFT JOIN pg_roles AS r ON r.oid = a.grantee
+  WHERE o.schema IN ('public'::regnamespace, 'ccm'::regnamespace) AND a.grantee <> o.owner ORDER BY 1, 2, 3`
+type Right = { role: string; what: string; privilege: string }
+/** What workers call, and what stands in policies and triggers that their statements meet. */
+const FUNCTIONS = `
+  SELECT oid::regprocedure::text COLLATE "C" AS what FROM pg_proc
+  WHERE pronamespace = 'public'::regnamespace OR oid IN ('ccm.now'::regproc, 'ccm.my_systems'::regproc) ORDER BY 1`
 const reason = whyNot === null ? '' : ` [${whyNot}]`
 
 describe.skipIf(whyNot !== null)(`ccm supabase migrate${reason}`, () => {
@@ -58,6 +77,25 @@ describe.skipIf(whyNot !== null)(`ccm supabase migrate${reason}`, () => {
     await sql(printMigrations(migrations))
     expect(await migratePostgres(url, migrations)).toEqual({ applied: [], before: names })
     expect(await sql('SELECT queue_version() AS version')).toEqual([{ version: NEWEST_MIGRATION }])
+  })
+
+  test('who may do what does not rest on default privileges, neither on those of old projects nor on none', async () => {
+    const rightsIn = async (name: string, before: string) => {
+      const { url, sql } = await fresh(name)
+      await sql(before)
+      await migratePostgres(url, migrations)
+      return { rights: (await sql(RIGHTS)) as Right[], functions: await sql(FUNCTIONS) }
+    }
+    const grant = (objects: string) =>
+      `ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON ${objects} TO anon, authenticated, service_role`
+    const { rights, functions } = await rightsIn('no_defaults', 'SELECT 1')
+    const old = await rightsIn('old_defaults', ['TABLES', 'FUNCTIONS', 'SEQUENCES'].map(grant).join(';'))
+    expect(old.rights).toEqual(rights)
+    const calls = (role: string) =>
+      rights.flatMap((right) => (right.role === role && right.privilege === 'EXECUTE' ? [right.what] : []))
+    expect(calls('authenticated')).toEqual(['ccm.my_systems()', 'ccm.now()', 'task_cancel(text,text,text)'])
+    expect(calls('service_role').map((what) => ({ what }))).toEqual(functions)
+    expect(new Set(rights.map(({ role }) => role))).toEqual(new Set(['authenticated', 'service_role']))
   })
 
   test('two at once apply each migration once', async () => {
