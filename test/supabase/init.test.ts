@@ -138,15 +138,16 @@ describeOnSupabase('ccm supabase init', (supabase) => {
         /https:\/\/REF/,
       ),
     ).resolves.toBe(1)
-    let [status, body] = [200, '<html>Hello</html>']
-    const other = createServer((_, response) => response.writeHead(status).end(body)).listen(0, '127.0.0.1')
-    await new Promise((resolve) => other.once('listening', resolve))
-    const { port } = other.address() as AddressInfo
-    for ([status, body] of [
+    const others: [status: number, body: string][] = [
       [200, '<html>Hello</html>'],
       [404, '{"error":"not found"}'],
       [200, '{"hello":"world"}'],
-    ])
+    ]
+    let [status, body] = [0, '']
+    const other = createServer((_, response) => response.writeHead(status).end(body)).listen(0, '127.0.0.1')
+    await new Promise((resolve) => other.once('listening', resolve))
+    const { port } = other.address() as AddressInfo
+    for ([status, body] of others)
       await expect(
         fails(
           { url: `http://127.0.0.1:${port}` },
