@@ -140,6 +140,8 @@ describeOnSupabase('many machines', (supabase) => {
     await supabase().sql(`UPDATE workers SET draining = false WHERE system_id = $1`, [system])
     await fleet.agentOf(id)
     expect(await statusOf()).toBe('running')
+    // All that it hears and says over WebSockets goes over one.
+    await eventually(() => gateway.realtime.connections() === 1)
   })
 
   test.each([
@@ -240,6 +242,11 @@ describeOnSupabase('many machines', (supabase) => {
         openedAt: Date.UTC(2026, 0, 1),
       }
       incidents.open(incident, [])
+      // What is older than is kept goes by the way.
+      await supabase().sql(
+        `INSERT INTO metrics (system_id, worker, minute) SELECT $1, 'm1', now() - d * interval '1 day' FROM unnest('{1,400}'::int[]) AS d`,
+        [system],
+      )
       const rows = () =>
         supabase().sql<{ open: boolean }>(
           `SELECT worker, kind, message, at::date::text AS day, resolved_at IS NULL AS open, data ->> 'action' AS action
@@ -268,6 +275,12 @@ describeOnSupabase('many machines', (supabase) => {
         return (await rows())[0]?.open === false
       })
       expect(await rows()).toHaveLength(1)
+      expect(
+        await supabase().sql(
+          `SELECT count(*)::int AS old FROM metrics WHERE system_id = $1 AND minute < now() - interval '12 hours'`,
+          [system],
+        ),
+      ).toEqual([{ old: 1 }])
       await next.close()
     },
   )

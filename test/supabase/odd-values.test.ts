@@ -115,6 +115,25 @@ describeOnSupabase('what one side can hold and the other cannot', (supabase) => 
     expect(await listWorkers(call, system)).toHaveLength(1002)
   })
 
+  test('a worker whose row somebody has edited by hand hides no other', async () => {
+    const { url, secretKey, sql } = supabase()
+    const { call } = createSupabase({ url, secretKey })
+    await sql(`SELECT worker_register($1, 'other', '{"projects":{"app":"/app"}}')`, [system])
+    for (const [column, value] of [
+      ['projects', '[]'],
+      ['projects', '{"app":null,"more":{"dir":"/x"}}'],
+      ['roles', '{NULL}'],
+      ['labels', '{gpu,NULL}'],
+    ]) {
+      await sql(`UPDATE workers SET ${column} = $2 WHERE system_id = $1 AND id = 'w'`, [system, value])
+      expect(await listWorkers(call, system)).toMatchObject([
+        { id: 'other', projects: { app: '/app' } },
+        { id: 'w', projects: {} },
+      ])
+    }
+    expect(await listWorkers(call, system)).toMatchObject([{}, { roles: [], labels: ['gpu'] }])
+  })
+
   test('a wait beyond all time is a long one', async () => {
     const task = await claimed()
     const report = reportOf(task, 'released', {

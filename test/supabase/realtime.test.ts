@@ -241,6 +241,7 @@ describeOnSupabase('Realtime', (supabase) => {
     await isReady(2)
     expect(subscription?.counts()).toMatchObject({ clients: 2, channels: 2 })
     await isTold(await insert())
+    await eventually(() => gateway.realtime.connections() === 1)
   })
 
   test('a wrong key is never ready and never stops trying', async () => {

@@ -85,19 +85,18 @@ export function parseInserted(value: unknown): { task: Task; inserted: boolean }
   return { task: parseTask(row['task']), inserted: flag(row, 'inserted') }
 }
 
-/** Reads one worker. */
+/** Reads one worker. Its row may be edited by hand: of a list what is no text, and of its projects what has no path, is left out. */
 export function parseWorker(value: unknown): Worker {
   const row = parseRow(value)
-  const projects = parseRow(row['projects'])
   return {
     id: text(row, 'id'),
     host: maybe(row, 'host', text) ?? '',
     version: maybe(row, 'version', text) ?? '',
     capacity: maybe(row, 'capacity', number) ?? 0,
     running: number(row, 'running'),
-    roles: row['roles'] === null ? null : texts(row, 'roles'),
-    labels: texts(row, 'labels'),
-    projects: Object.fromEntries(Object.keys(projects).map((name) => [name, text(projects, name)])),
+    roles: row['roles'] === null ? null : textsIn(row['roles']),
+    labels: textsIn(row['labels']),
+    projects: Object.fromEntries(Object.entries(row['projects'] ?? {}).filter(isOfTexts)),
     draining: flag(row, 'draining'),
     seenAt: time(row, 'seen_at'),
   }
@@ -158,6 +157,14 @@ function texts(row: Row, key: string): string[] {
   if (!Array.isArray(value) || !value.every((one) => typeof one === 'string'))
     throw new Error(`${key} is no list of texts`)
   return value
+}
+
+function textsIn(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : []
+}
+
+function isOfTexts(entry: [string, unknown]): entry is [string, string] {
+  return typeof entry[1] === 'string'
 }
 
 function flag(row: Row, key: string): boolean {
