@@ -65,7 +65,7 @@ export function stemOf(name: string | null): string | null {
  * that waited for the disk began their files together and in any order (measured: 8 hooks of 4 agents, 6 s).
  */
 export function beganOf(stem: string): number | null {
-  const [, seconds] = /^(\d+\.\d+)-/.exec(stem) ?? []
+  const [, seconds] = /^(\d+\.\d+)-\d+\./.exec(stem) ?? []
   return seconds === undefined ? null : Math.round(Number(seconds) * 1000)
 }
 
@@ -157,7 +157,8 @@ export function inOrder(announced: ReadonlyMap<string, number>): (a: Waiting, b:
 }
 
 function pidOf(stem: string): number {
-  return Number.parseInt(stem.slice(stem.indexOf('-') + 1), 10)
+  const [, pid] = /^(?:\d+\.\d+-(?=\d+\.))?(\d+)/.exec(stem) ?? []
+  return Number(pid)
 }
 
 // A file may have been exchanged since it was seen: reading it neither follows a link nor waits for a pipe.
