@@ -23,6 +23,9 @@ const shaped = fc.oneof(
   after('AIza', alphabet(`${WORD}_-`, 35)),
   after('glpat-', alphabet(WORD, 20)),
   after('npm_', alphabet(WORD, 36)),
+  ...['GOCSPX-', 'whsec_', 'gsk_', 'xai-', 'hvs.', 'ya29.', 'hf_', 'pypi-', 'SG.abcdefghij123456.'].map(
+    (prefix) => after(prefix, alphabet(WORD, 32)),
+  ),
   fc
     .tuple(alphabet(WORD, 20), alphabet(WORD, 30), alphabet(WORD, 43))
     .map(([a, b, c]) => `eyJ${a}.eyJ${b}.${c}`),
@@ -51,6 +54,9 @@ const wrapped: fc.Arbitrary<readonly [string, string]> = fc.oneof(
         (secret) => `line\n  - ${secret}\nline`,
         (secret) => `https://example.org/?k=${secret}&x=1`,
         (secret) => JSON.stringify({ text: JSON.stringify({ a: secret }) }),
+        (secret) => JSON.stringify({ text: `one\n${secret}\ttwo` }),
+        (secret) => `\u001b[1;32m${secret}\u001b[0m`,
+        (secret) => `https://example.org/?q=a%3D${secret}`,
       ),
     )
     .map(([secret, wrap]) => [secret, wrap(secret)] as const),
@@ -88,6 +94,9 @@ test('a planted secret never remains, in whatever it is wrapped', () => {
       const given = `${before}\n${planted}\n${behind}`
       expect(text(given)).not.toContain(secret)
       expect(mayHold(given)).toBe(true)
+      // As it stands in a payload and in a line of the log: behind an escape.
+      expect(mayHold(JSON.stringify({ given: planted }))).toBe(true)
+      expect(mayHold(JSON.stringify({ given }))).toBe(true)
       const json = JSON.stringify(value({ tool_input: { command: given, list: [{ [planted]: given }] } }))
       expect(json).not.toContain(secret)
     }),
@@ -193,6 +202,42 @@ test('screens and sources of this repository are left as they are', () => {
   expect(found.filter((line) => !/sk-ant-|api[_-]?key|:PASSWORD@|=sb_secret_…/i.test(line))).toEqual([])
 })
 
+const KEY = [
+  '-----BEGIN RSA PRIVATE KEY-----',
+  ...Array.from({ length: 5 }, () => 'Q'.repeat(64)),
+  'QQQQQQQQ==',
+  '-----END RSA PRIVATE KEY-----',
+]
+test.each<[string, unknown]>([
+  ['as it is', KEY.join('\n')],
+  ['without its beginning', KEY.slice(2).join('\n')],
+  ['without its end', KEY.slice(0, 4).join('\n')],
+  ['behind line numbers', KEY.map((line, index) => `${index}\t${line}`).join('\n')],
+  ['in a program', KEY.map((line) => `  "${line}\\n" +`).join('\n')],
+  ['in JSON in a text', JSON.stringify({ key: KEY.join('\n') })],
+  ['in JSON in a text, without its beginning', JSON.stringify({ key: KEY.slice(2).join('\n') })],
+  ['line by line in a patch', KEY.map((line) => `+${line}`)],
+  ['line by line, without its beginning', ['before', ...KEY.slice(2), 'behind']],
+])('nothing remains of a private key %s', (_, given) => {
+  const kept = JSON.stringify(value({ given }))
+  expect(kept).not.toContain('QQ')
+  expect(kept).toContain(
+    JSON.stringify(given).includes('END') ? 'END RSA PRIVATE KEY' : 'BEGIN RSA PRIVATE KEY',
+  )
+})
+
+test('what stands around a private key in a list stays', () => {
+  const given = ['before', ...KEY, 'one-word', 'behind']
+  expect(value({ given }).given).toEqual([
+    'before',
+    KEY[0],
+    ...Array.from({ length: 6 }, () => '***'),
+    KEY[7],
+    'one-word',
+    'behind',
+  ])
+})
+
 test('the values of key-like variables go wherever they stand, also in a URL and in JSON', () => {
   const secret = 'correct "horse" battery'
   const own = createRedactor({ values: [secret, 'short'] })
@@ -249,6 +294,11 @@ test.each([
   'password=\\"',
   'x@://',
   'eyJabcdefgh.',
+  '-----END ',
+  '-----END PRIVATE KEY-----',
+  `${'A'.repeat(40)}+`,
+  '+',
+  '\\\\n',
 ])('a megabyte of %j takes no longer than its length', (piece) => {
   const long = piece.repeat(1_000_000 / piece.length)
   const from = performance.now()

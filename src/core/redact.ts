@@ -12,40 +12,46 @@ export const MASK = '***'
 
 type Rule = { find: RegExp; put: string | ((...groups: string[]) => string) }
 
+/** Where a word begins: also behind an escape of a text within a text, of a URL, or of a terminal's colours. */
+const START = String.raw`(?:(?<!\w)|(?<=\\(?:[bfnrt]|u[\dA-Fa-f]{4})|%[\dA-Fa-f]{2}|(?:\x1b|\\(?:u001b|x1b|e|033))\[[\d;]{0,20}m))`
+
+function shape(find: RegExp, put: string): Rule {
+  return { find: new RegExp(`${START}(?:${find.source})`, `${find.flags}g`), put }
+}
+
 /** Tokens whose form tells that they are one. Every quantifier is bounded or cannot give back: linear time. */
 const SHAPES: Rule[] = [
-  { find: /\bsk-ant-[\w-]{8,}/g, put: `sk-ant-${MASK}` },
-  { find: /\bsk-(?=[\w-]{0,60}\d)[\w-]{16,}/g, put: `sk-${MASK}` },
-  { find: /\b([srp]k_(?:live|test)_)\w{10,}/g, put: `$1${MASK}` },
-  { find: /\b(gh[pousr]_|github_pat_)\w{16,}/g, put: `$1${MASK}` },
-  { find: /\b(A(?:KIA|SIA|BIA|CCA))[A-Z0-9]{16}\b/g, put: `$1${MASK}` },
-  { find: /\b(xox[abeoprs]-|xapp-)[\w-]{10,}/g, put: `$1${MASK}` },
-  { find: /\b(sb_secret_|sbp_)\w{8,}/g, put: `$1${MASK}` },
-  { find: /\bAIza[\w-]{30,}/g, put: `AIza${MASK}` },
-  { find: /\b(gl(?:pat|dt|ptt|soat|rt|cbt)-)[\w-]{16,}/g, put: `$1${MASK}` },
-  { find: /\bnpm_[A-Za-z0-9]{30,}/g, put: `npm_${MASK}` },
-  { find: /\b(?:hf|dop_v1|shpat|shpss|pypi)[_-][\w-]{20,}/g, put: MASK },
-  { find: /\bSG\.[\w-]{16,}\.[\w-]{16,}/g, put: `SG.${MASK}` },
-  { find: /\beyJ[\w-]{8,}\.eyJ[\w-]{4,}(?:\.[\w-]*)?/g, put: `eyJ${MASK}` },
-  { find: /\b\d{8,10}:[\w-]{35}(?![\w-])/g, put: MASK },
-  { find: /(\b(?:Bearer|Basic)\s{1,4})(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,}/gi, put: `$1${MASK}` },
-  {
-    find: /(\b[Aa]uthorization["']?\s{0,4}[:=]\s{0,4}["']?(?:\w{1,20}\s{1,4})?)(?=[\w.~-]{0,200}[\d=+/]|\w{20})[\w.~+/=-]{8,}/g,
-    put: `$1${MASK}`,
-  },
+  shape(/sk-ant-[\w-]{8,}/, `sk-ant-${MASK}`),
+  shape(/sk-(?=[\w-]{0,60}\d)[\w-]{16,}/, `sk-${MASK}`),
+  shape(/([srp]k_(?:live|test)_)\w{10,}/, `$1${MASK}`),
+  shape(/(gh[pousr]_|github_pat_)\w{16,}/, `$1${MASK}`),
+  shape(/(A(?:KIA|SIA|BIA|CCA))[A-Z0-9]{16}\b/, `$1${MASK}`),
+  shape(/(xox[abeoprs]-|xapp-)[\w-]{10,}/, `$1${MASK}`),
+  shape(/(sb_secret_|sbp_)\w{8,}/, `$1${MASK}`),
+  shape(/AIza[\w-]{30,}/, `AIza${MASK}`),
+  shape(/(gl(?:pat|dt|ptt|soat|rt|cbt)-)[\w-]{16,}/, `$1${MASK}`),
+  shape(/npm_[A-Za-z0-9]{30,}/, `npm_${MASK}`),
+  shape(/(?:hf|dop_v1|shpat|shpss|pypi)[_-][\w-]{20,}/, MASK),
+  shape(/(GOCSPX-|whsec_|gsk_|dckr_pat_|lin_api_|ntn_|xai-|pplx-|hvs\.|ya29\.)[\w-]{20,}/, `$1${MASK}`),
+  shape(/(AGE-SECRET-KEY-1)[A-Z0-9]{20,}/, `$1${MASK}`),
+  shape(/SG\.[\w-]{16,}\.[\w-]{16,}/, `SG.${MASK}`),
+  shape(/eyJ[\w-]{8,}\.eyJ[\w-]{4,}(?:\.[\w-]*)?/, `eyJ${MASK}`),
+  shape(/\d{8,10}:[\w-]{35}(?![\w-])/, MASK),
+  shape(/((?:Bearer|Basic)\s{1,4})(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,}/i, `$1${MASK}`),
+  shape(
+    /([Aa]uthorization["']?\s{0,4}[:=]\s{0,4}["']?(?:\w{1,20}\s{1,4})?)(?=[\w.~-]{0,200}[\d=+/]|\w{20})[\w.~+/=-]{8,}/,
+    `$1${MASK}`,
+  ),
   {
     find: /(\b[a-z][a-z0-9+.-]{1,20}:\/\/[^\s/:@"'<>\\]{0,200}:)(?!\$|\{|<)[^\s/@"'<>\\]{1,300}(?=@)/gi,
     put: `$1${MASK}`,
   },
-  {
-    find: /(\bcurl\b[^\n]{0,200}?\s(?:-u|--user)[ =]["']?[^\s:"'$]{1,100}:)[^\s"'$]{1,200}/g,
-    put: `$1${MASK}`,
-  },
+  shape(/(curl\b[^\n]{0,200}?\s(?:-u|--user)[ =]["']?[^\s:"'$]{1,100}:)[^\s"'$]{1,200}/, `$1${MASK}`),
 ]
 
 /** A name that ends in one of these holds a secret. */
 const STEM =
-  '(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|secret[_-]?key|auth[_-]?key|signing[_-]?key|encryption[_-]?key|client[_-]?secret|_pwd|_pat)'
+  '(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|a(?:ccess|ccount)[_-]?key|private[_-]?key|secret[_-]?key|auth[_-]?key|signing[_-]?key|encryption[_-]?key|client[_-]?secret|_pwd|_pat)'
 const NAME_OF_SECRET = new RegExp(`${STEM}s?$`, 'i')
 const NO_SECRET_NAME = /tokens$|^(?:next|page|continuation|sync|cursor)[_-]?token$/i
 
@@ -94,7 +100,7 @@ export function createRedactor(
     if (!suspicious(original)) return original
     let result = original
     for (const value of values) if (result.includes(value)) result = result.replaceAll(value, () => MASK)
-    result = withoutPrivateKeys(result)
+    result = withoutKeys(result, keysIn(result))
     for (const { find, put } of SHAPES) result = result.replace(find, put as string)
     if (NAMES.test(result)) result = result.replace(ASSIGNMENT, masked)
     for (const pattern of patterns) result = result.replace(pattern, () => MASK)
@@ -109,7 +115,7 @@ export function createRedactor(
     if (typeof given !== 'object' || given === null) return given
     // Nobody nests so deep but to break something.
     if (depth > 200) return MASK
-    if (Array.isArray(given)) return given.map((part: unknown) => value(part, name, depth + 1))
+    if (Array.isArray(given)) return withoutSplitKeys(given).map((part) => value(part, name, depth + 1))
     const entries = Object.entries(given).map(
       ([key, part]) => [text(key), value(part, key, depth + 1)] as const,
     )
@@ -134,10 +140,13 @@ export function createRedactor(
  * in programs and looks back from there: 2 KB take 2 µs so, and 6 where the search begins at a word's first letter.
  */
 const MARKS = [
-  /[-_](?<=\b(?:[srp]k|gh[pousr]|github|xox[a-z]|xapp|sbp?|gl[a-z]{2,4}|npm|hf|dop_v1|shpat|shpss|pypi).)|_p(?:wd|ats?\b)/i,
-  /k(?:ey(?<=(?:api|access|private|auth|signing|encryption)[ _-]?key)|en(?<=token))|z(?<=authoriz)|[wp](?<=pass.)/i,
+  new RegExp(
+    String.raw`[-_](?<=${START}(?:[srp]k|gh[pousr]|github|xox[a-z]|xapp|sbp?|gl[a-z]{2,4}|npm|hf|dop_v1|shpat|shpss|pypi|gocspx|whsec|gsk|dckr|lin|ntn|xai|pplx|age).)|_p(?:wd|ats?\b)`,
+    'i',
+  ),
+  /k(?:ey(?<=(?:api|access|account|private|auth|signing|encryption)[ _-]?key)|en(?<=token))|z(?<=authoriz)|[wp](?<=pass.)/i,
   /c(?:ret(?<=secret)|url)|b(?:earer|asic)/i,
-  /A(?:KIA|SIA|BIA|CCA|Iza)|SG\.|eyJ|:(?:\/\/[^\s/@]{0,510}@|(?<=\d{8}:))/,
+  /A(?:KIA|SIA|BIA|CCA|Iza)|SG\.|hvs\.|ya29\.|eyJ|:(?:\/\/[^\s/@]{0,510}@|(?<=\d{8}:))/,
 ]
 const NAMES = new RegExp(STEM, 'i')
 
@@ -170,26 +179,52 @@ export function isSecretVariable(name: string): boolean {
 }
 
 const BEGIN = /-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----/g
-const BODY = /[A-Za-z0-9+/=\s\\:,.-]*/y
+/** Lines of a key: as they are, in quotes, behind line numbers or marks of a patch. */
+const BODY = /(?:[\w+/=\s\\:,."'>|→]|-(?!----))*/y
+/** The end of a key whose beginning is out of sight. */
+const TAIL =
+  /-----END (?<=((?:(?<!\\)[A-Za-z0-9+/=]{32,}(?:\\{1,4}[nr]|[\s"',+])+)+(?:(?<!\\)[A-Za-z0-9+/=]{1,31}(?:\\{1,4}[nr]|[\s"',+])+)?)-----END )[A-Z0-9 ]{0,30}PRIVATE KEY/g
 
-/** Keys end where their text does: a program that only names the first line loses nothing. */
-function withoutPrivateKeys(text: string): string {
-  if (!text.includes('PRIVATE KEY')) return text
-  let result = ''
-  let from = 0
-  BEGIN.lastIndex = 0
-  for (let begin = BEGIN.exec(text); begin !== null; begin = BEGIN.exec(text)) {
+/** Where the bodies of private keys stand, from and to. A program that only names the first line loses nothing. */
+function keysIn(text: string): [number, number][] {
+  if (!text.includes('PRIVATE KEY')) return []
+  const bodies: [number, number][] = []
+  for (const begin of text.matchAll(BEGIN)) {
     const bodyAt = begin.index + begin[0].length
     BODY.lastIndex = bodyAt
     const body = BODY.exec(text)?.[0] ?? ''
-    if (body.replaceAll(/\\[nr]|\s/g, '').length < 40) continue
-    const close = /-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----/.exec(body)
-    const end = close === null ? bodyAt + body.length : bodyAt + close.index
-    result += `${text.slice(from, bodyAt)}${MASK}`
-    from = end
-    BEGIN.lastIndex = end
+    if (/[A-Za-z0-9+/=]{40}/.test(body)) bodies.push([bodyAt, bodyAt + body.length])
   }
-  return result + text.slice(from)
+  for (const { index, 1: body = '' } of text.matchAll(TAIL))
+    if (!bodies.some(([, to]) => to === index)) bodies.push([index - body.length, index])
+  return bodies.toSorted(([a], [b]) => a - b)
+}
+
+/** `text` stands at `at` where the bodies were found. */
+function withoutKeys(text: string, bodies: readonly [number, number][], at = 0): string {
+  let result = ''
+  let done = 0
+  for (const [begin, end] of bodies) {
+    const from = Math.max(begin - at, done)
+    const to = Math.min(end - at, text.length)
+    if (from >= to) continue
+    result += `${text.slice(done, from)}${MASK}`
+    done = to
+  }
+  return result + text.slice(done)
+}
+
+/** A list may hold a key line by line, as a patch does. */
+function withoutSplitKeys(parts: readonly unknown[]): readonly unknown[] {
+  const texts = parts.map((part) => (typeof part === 'string' ? part : ''))
+  if (!texts.some((part) => part.includes('PRIVATE KEY'))) return parts
+  const bodies = keysIn(texts.join('\n'))
+  let at = 0
+  return parts.map((part, index) => {
+    const own = at
+    at += (texts[index]?.length ?? 0) + 1
+    return typeof part === 'string' ? withoutKeys(part, bodies, own) : part
+  })
 }
 
 /** A secret as it is, in a URL, and in JSON. */
