@@ -1,3 +1,4 @@
+import { clip } from '../clip.ts'
 import { PERMISSION_DECIDED, type HookEvent, type HookPayload } from '../agent/hook-event.ts'
 import { endedExitCode, linesChanged } from './tool-block.ts'
 
@@ -74,6 +75,8 @@ export type CommandDetail = {
 }
 
 export const HEAD_CHARS = 1000
+/** Of a command, a path or a name. */
+const TEXT_CHARS = 4096
 
 /** Hook events with a kind of their own, whatever is in them. */
 export const PLAIN = {
@@ -138,19 +141,19 @@ export function columnsOf(
 ): EventColumns {
   const name = textOf(payload.hook_event_name)
   const phase = name !== null && Object.hasOwn(PHASES, name) ? PHASES[name as keyof typeof PHASES] : null
-  const tool = textOf(payload.tool_name)
+  const tool = shortOf(payload.tool_name)
   const input = recordOf(payload.tool_input)
   const durationMs = countOf(payload.duration_ms)
   const common = {
-    agentId: textOf(payload.agent_id),
+    agentId: shortOf(payload.agent_id),
     phase,
     tool,
-    toolUseId: textOf(payload.tool_use_id),
+    toolUseId: shortOf(payload.tool_use_id),
     path:
-      textOf(input['file_path']) ??
-      textOf(input['notebook_path']) ??
-      textOf(payload['file_path']) ??
-      textOf(payload['directory']),
+      shortOf(input['file_path']) ??
+      shortOf(input['notebook_path']) ??
+      shortOf(payload['file_path']) ??
+      shortOf(payload['directory']),
     started: durationMs === null ? at : at - durationMs,
     durationMs,
     exitCode: null,
@@ -200,8 +203,8 @@ function commandDetail(
   const response = recordOf(payload.tool_response)
   const head = (value: unknown) => textOf(value)?.slice(0, HEAD_CHARS) ?? null
   return {
-    command: textOf(input['command']),
-    cwd: textOf(payload.cwd),
+    command: shortOf(input['command']),
+    cwd: shortOf(payload.cwd),
     stdout: phase === 'tool_use_complete' ? head(response['stdout']) : null,
     // Of a command that failed Claude Code has one text: its exit code and all that it wrote.
     stderr: phase === 'tool_use_error' ? head(payload.error) : head(response['stderr']),
@@ -268,6 +271,10 @@ function utf8Bytes(text: string): number {
 
 function textOf(value: unknown): string | null {
   return typeof value === 'string' ? value : null
+}
+
+function shortOf(value: unknown): string | null {
+  return typeof value === 'string' ? clip(value, TEXT_CHARS) : null
 }
 
 function countOf(value: unknown): number | null {

@@ -34,13 +34,22 @@ test('any JSON stays JSON within its limits, wherever it is cut', () => {
 })
 
 test('the end of a text is kept at the top, and of others only the start', () => {
-  const long = `${'a'.repeat(50)}${'b'.repeat(50)}[DONE]`
+  const long = `${'a'.repeat(50)}${'b'.repeat(50)}_DONE_`
   const kept = JSON.parse(
     skim(JSON.stringify({ message: long, input: { text: long } }), { text: 10, total: 1000 }),
   )
   expect(kept).toEqual({
-    message: 'aaaaaaaaaa… (86 bytes) …bbbb[DONE]',
+    message: 'aaaaaaaaaa… (86 bytes) …bbbb_DONE_',
     input: { text: 'aaaaaaaaaa… (96 bytes) …' },
+  })
+})
+
+test('a word that is cut goes as a whole, at both sides of what is left out', () => {
+  const text = `one two\n${'k'.repeat(20)} ${'x '.repeat(50)}${'s'.repeat(20)}"three`
+  const kept = JSON.parse(skim(JSON.stringify({ text, deep: { text } }), { text: 20, total: 1000 }))
+  expect(kept).toEqual({
+    text: 'one two\n… (143 bytes) …three',
+    deep: { text: 'one two\n… (148 bytes) …' },
   })
 })
 

@@ -18,10 +18,15 @@ const COMMA = 0x2c
 const OPEN = [0x7b, 0x5b]
 const CLOSE = [0x7d, 0x5d]
 const DEPTH_MAX = 500
+/** No secret is longer, so a word that is cut is looked for no further. */
+const WORD_MAX = 1000
+const BREAKS = new Set([...` "'\`,;&=<>(){}[]|`].map((letter) => letter.charCodeAt(0)))
+const ESCAPED_BREAKS = new Set([...'nrt'].map((letter) => letter.charCodeAt(0)))
 
 /**
- * What was left out of a long text is told in it: `… (1234 bytes) …`. Its end is kept only at the top level: there
- * the agent's last message says how its work ended, and elsewhere half a secret could be left of one.
+ * What was left out of a long text is told in it: `… (1234 bytes) …`. Its end is kept only at the top level, where
+ * the agent's last message says how its work ended. A word that is cut goes as a whole: nobody knows half a secret
+ * again.
  */
 export function createSkimmer(limits: SkimLimits): Skimmer {
   const out = new Uint8Array(limits.total * 2 + (DEPTH_MAX + limits.text) * 4 + 4096)
@@ -33,6 +38,8 @@ export function createSkimmer(limits: SkimLimits): Skimmer {
   /** Bytes of an escape that are still to come. */
   let escape = 0
   let textBytes = 0
+  /** Where the text begins in `out`. */
+  let textFrom = 0
   /** 0: everything is kept. Else what is deeper than this, or is this deep, is left out until it ends. */
   let skipAbove = 0
   let over = false
@@ -53,11 +60,32 @@ export function createSkimmer(limits: SkimLimits): Skimmer {
       let from = behind - kept
       // Neither half a character nor half an escape.
       if (kept > 0 && from > 0) while (from < behind && starts[from % limits.text] === 0) from++
-      const leftOut = atTop ? from : behind
-      if (leftOut > 0) putAscii(`… (${leftOut} bytes) …`.replaceAll('…', '\\u2026'))
+      if (from > 0 || !atTop) {
+        if (kept > 0) from = nextWord(from, behind)
+        const before = length
+        length = endOfWords()
+        putAscii(`… (${(atTop ? from : behind) + before - length} bytes) …`.replaceAll('…', '\\u2026'))
+      }
       if (atTop) for (let index = from; index < behind; index++) put(tail[index % limits.text] ?? 0)
     }
     put(QUOTE)
+  }
+
+  /** Where the first word ends of what is kept of a text's end. */
+  function nextWord(from: number, behind: number): number {
+    const byteAt = (index: number) => tail[index % limits.text] ?? 0
+    // Of what stood before there is nothing, so whether the first letters are escaped is unknown.
+    for (let index = from + 2; index < Math.min(behind, from + WORD_MAX); index++)
+      if (isBreak(byteAt, index)) return index + 1
+    return from
+  }
+
+  /** Where the last whole word ends of what was kept of a text's start. */
+  function endOfWords(): number {
+    const byteAt = (index: number) => out[index] ?? 0
+    for (let index = length - 1; index >= Math.max(textFrom, length - WORD_MAX); index--)
+      if (isBreak(byteAt, index)) return index + 1
+    return length
   }
 
   function takeText(byte: number): void {
@@ -87,6 +115,8 @@ export function createSkimmer(limits: SkimLimits): Skimmer {
     if (byte === QUOTE) {
       inText = true
       textBytes = 0
+      // Behind the quote, which is put below.
+      textFrom = length + 1
     } else if (opens >= 0) {
       closers.push(CLOSE[opens] ?? 0)
       if (closers.length > DEPTH_MAX) over = true
@@ -120,4 +150,11 @@ export function createSkimmer(limits: SkimLimits): Skimmer {
     },
     end: () => out.slice(0, over ? 0 : length),
   }
+}
+
+/** A word of a JSON text ends with this byte. */
+function isBreak(byteAt: (index: number) => number, index: number): boolean {
+  const byte = byteAt(index)
+  if (BREAKS.has(byte)) return true
+  return ESCAPED_BREAKS.has(byte) && byteAt(index - 1) === BACKSLASH && byteAt(index - 2) !== BACKSLASH
 }

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { messageOf } from '../../core/errors.ts'
+import { clip } from '../../core/clip.ts'
 import type { HookPayload } from '../../core/agent/hook-event.ts'
 import { columnsOf, type EventColumns } from '../../core/record/hook-kind.ts'
 import type { Lease } from '../../core/task/queue.ts'
@@ -16,6 +16,16 @@ const STORED = { text: 4096, total: 24 * 1024 }
 /** Clocks of one machine differ by less; a file dated later than this was dated by hand. */
 const FUTURE_MS = 2000
 
+/** Of what is no JSON. */
+const UNREADABLE_CHARS = 1000
+const UNREADABLE_LOOKED_AT = 8000
+
+/** Claude Code's own names and ids are far shorter. */
+const NAME_CHARS = 200
+
+/** SQLite reads no JSON of more than 1000 levels: one such payload would end every search and count over all of them. */
+const DEPTH_MAX = 200
+
 const sha256 = (text: string): string => hash('sha256', text, 'hex')
 
 /**
@@ -29,26 +39,27 @@ export function toNewEvent(
   context: { redactor: Redactor; now: number; suspect: OriginCheck },
 ): NewHookEvent {
   const { redactor, now } = context
-  const { payload, isObject } = parsePayload(read)
+  const { payload, isObject } = parsePayload(read, redactor)
   const isFuture = file.at > now + FUTURE_MS
   const at = Math.round(isFuture ? now : file.at)
   const isWhole = read.size <= WHOLE_MAX_BYTES
-  const holds = redactor.mayHold(read.text)
   const columns = columnsOf(payload, at, isWhole ? sha256 : null)
-  const redacted = holds || !isObject ? JSON.stringify(redactor.value(payload)) : read.text
+  const isClean = isObject && !isDeeperThan(DEPTH_MAX, payload) && !redactor.mayHold(read.text)
+  const clean = isClean ? payload : redactor.value(payload)
+  const redacted = isClean ? read.text : JSON.stringify(clean)
   const text = isWhole && redacted.length <= STORED_MAX_BYTES / 3 ? redacted : bounded(redacted)
   const truncated = text !== redacted || !isWhole
   return {
     taskId: lease.taskId,
     attempt: lease.attempt,
     fileName: `${lease.taskId}.${lease.attempt}/${file.name}`,
-    claudeSessionId: typeof payload.session_id === 'string' ? payload.session_id : null,
-    hookEventName: typeof payload.hook_event_name === 'string' ? payload.hook_event_name : 'Unreadable',
+    claudeSessionId: nameIn(clean.session_id),
+    hookEventName: nameIn(clean.hook_event_name) ?? 'Unreadable',
     at,
     payload,
     record: {
       text,
-      columns: holds ? redactedColumns(columns, redactor) : columns,
+      columns: isClean ? columns : withTextsOf(clean, columns, at),
       size: read.size,
       truncated,
       sha256: truncated ? (read.sha256 ?? sha256(read.text)) : null,
@@ -65,27 +76,44 @@ function bounded(json: string): string {
   return Buffer.from(skimmer.end()).toString('utf8') || '{}'
 }
 
-function redactedColumns(columns: EventColumns, redactor: Redactor): EventColumns {
-  const { path, detail, tool } = columns
-  return {
-    ...columns,
-    tool: tool === null ? null : redactor.text(tool),
-    path: path === null ? null : redactor.text(path),
-    detail: detail === null ? null : redactor.value(detail),
-  }
+/** Texts of what is redacted, as of one that was cut first half a secret could be left; numbers and hashes of the whole. */
+function withTextsOf(clean: HookPayload, whole: EventColumns, at: number): EventColumns {
+  const { agentId, tool, toolUseId, path, detail } = columnsOf(clean, at, null)
+  const hasTexts = whole.detail !== null && 'command' in whole.detail
+  return { ...whole, agentId, tool, toolUseId, path, detail: hasTexts ? detail : whole.detail }
 }
 
-function parsePayload({ text, size }: SpoolText): { payload: HookPayload; isObject: boolean } {
+/** What is that deep the redactor ends. */
+function isDeeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((part) => isDeeperThan(levels - 1, part))
+}
+
+function nameIn(value: unknown): string | null {
+  return typeof value === 'string' ? clip(value, NAME_CHARS) : null
+}
+
+function parsePayload(
+  { text, size }: SpoolText,
+  redactor: Redactor,
+): { payload: HookPayload; isObject: boolean } {
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null && !Array.isArray(value))
       return { payload: value as HookPayload, isObject: true }
-    return unreadable('The payload is not an object.', text)
-  } catch (error) {
-    return unreadable(`${messageOf(error)} (${size} bytes)`.slice(0, 300), text)
+    return unreadable('The payload is not an object.', text, redactor)
+  } catch {
+    // Not the parser's own words: they quote the text around the fault, where half a secret may stand.
+    return unreadable(`The payload is no JSON (${size} bytes).`, text, redactor)
   }
 }
 
-function unreadable(why: string, text: string): { payload: HookPayload; isObject: boolean } {
-  return { payload: { ccm_error: why, ccm_text: text.slice(0, 1000) }, isObject: false }
+function unreadable(
+  why: string,
+  text: string,
+  redactor: Redactor,
+): { payload: HookPayload; isObject: boolean } {
+  // Redacted before it is cut: half a secret is not known again.
+  const start = clip(redactor.text(text.slice(0, UNREADABLE_LOOKED_AT)), UNREADABLE_CHARS)
+  return { payload: { ccm_error: why, ccm_text: start }, isObject: false }
 }
