@@ -9,7 +9,7 @@ import { isOver } from '../../core/agent/agent-state.ts'
 import type { Attempt } from '../../core/agent/attempt.ts'
 import type { HookEvent } from '../../core/agent/hook-event.ts'
 import type { Task } from '../../core/task/task.ts'
-import type { Spool } from '../ingest/ingest.ts'
+import type { Spool } from '../ingest/reading.ts'
 
 /** One attempt that this daemon runs or took back. `watcher` is null until its window exists. */
 export type RunningAgent = {

@@ -7,6 +7,7 @@ import {
   readdirSync,
   renameSync,
   symlinkSync,
+  unlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
@@ -19,6 +20,7 @@ import { CcmError } from '../../core/errors.ts'
 import type { HookEvent } from '../../core/agent/hook-event.ts'
 import { createRedactor } from '../../core/redact.ts'
 import { createHookEvents, type HookEvents } from '../../store/hook-events.ts'
+import { createSearch } from '../../store/search.ts'
 import { openForTest, temporaryHome } from '../../store/temporary-database.ts'
 import { createIngest } from './ingest.ts'
 
@@ -56,6 +58,11 @@ function prepare(
     logged,
     stored,
     odd: () => createHookEvents(db).oddOnes(),
+    search: (text: string) => {
+      const search = createSearch(db)
+      while (search.index());
+      return search.find({ text, project: null, since: null, before: null, limit: 10 })
+    },
     names: () => stored().map((event) => event.hookEventName),
   }
 }
@@ -95,6 +102,15 @@ test('events of one tick of a coarse clock keep the order the kernel announced',
 test('events of one tick that nobody announced go by the pids of their writers, which begin anew at their end', async () => {
   const { ingest, spool, folder, names } = prepare()
   const wanted = ['1.00-32760.a', '1.00-32766.b', '1.00-301.c', '1.00-305.d']
+  for (const name of wanted.toReversed()) put(folder, name, event(name), 500)
+  ingest.add(spool)
+  await ingest.remove(spool)
+  expect(names()).toEqual(wanted)
+})
+
+test('without a time in their names they go by the pids all the same', async () => {
+  const { ingest, spool, folder, names } = prepare()
+  const wanted = ['299.7c-41', '301.2a-7', '305.99-3']
   for (const name of wanted.toReversed()) put(folder, name, event(name), 500)
   ingest.add(spool)
   await ingest.remove(spool)
@@ -272,6 +288,28 @@ test('one spool that is held up holds up no other', async () => {
   await ingest.remove(other)
   finish(event('Here'))
   await expect.poll(() => heard.map(({ hookEventName }) => hookEventName)).toEqual(['Elsewhere', 'Here'])
+})
+
+test('a spool that cannot be read holds up no other, and is read once it can be', async () => {
+  const { ingest, spool, folder, heard, logged } = prepare()
+  const other = { taskId: 't2', attempt: 1, folder: join(folder, '../other') }
+  mkdirSync(other.folder)
+  ingest.add(spool)
+  ingest.add(other)
+  const names = () => heard.map(({ hookEventName }) => hookEventName)
+  put(folder, '1', event('Here'))
+  await expect.poll(names).toEqual(['Here'])
+  put(folder, '2', event('Later'))
+  // A link to itself: as unreadable for the privileged user as a folder without rights is for others.
+  renameSync(folder, `${folder}.away`)
+  symlinkSync(folder, folder)
+  ingest.rescan()
+  await expect.poll(() => logged.join()).toContain('a spool could not be read')
+  put(other.folder, '3', event('Elsewhere'))
+  await expect.poll(names).toEqual(['Here', 'Elsewhere'])
+  unlinkSync(folder)
+  renameSync(`${folder}.away`, folder)
+  await expect.poll(names, { timeout: 5000 }).toEqual(['Here', 'Elsewhere', 'Later'])
 })
 
 test('of a payload above 1 MiB only the long texts are shortened: its name and its tool call arrive', async () => {
@@ -481,6 +519,61 @@ test('secrets are gone from what is stored, and there for the watcher', async ()
   expect(JSON.stringify(stored())).not.toMatch(/abcdef0123|hunter2|ghp_01/)
   expect(stored()[0]?.detail).toMatchObject({ command: expect.stringContaining('Bearer ***') })
   expect(heard[0]?.payload.tool_input).toEqual({ command, password: 'hunter2' })
+})
+
+test('no half of a secret is stored where its text is cut', async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  const key = `AKIA${'Q'.repeat(16)}`
+  const lines = (length: number) => 'some words\n'.repeat(length / 11)
+  const output = { stdout: `${lines(1000).slice(0, 990)}${key}`, stderr: '' }
+  put(folder, 'a', event('PostToolUse', { tool_name: 'Bash', tool_input: {}, tool_response: output }), 1)
+  put(folder, 'b', `${lines(1000).slice(0, 990)}${key}`, 2)
+  const long = `${lines(4096).slice(0, 4080)} ${key} ${lines(1_200_000)}${key} ${lines(4096).slice(0, 4080)}`
+  put(folder, 'c', event('Stop', { last_assistant_message: long, deep: { long } }), 3)
+  const middle = `${lines(4096).slice(0, 4080)} ${key} ${lines(100_000)}`
+  put(folder, 'd', event('Stop', { last_assistant_message: middle, deep: { middle } }), 4)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(4)
+  for (const row of stored()) expect(JSON.stringify(row)).not.toMatch(/Q{2}/)
+})
+
+test('a key of several lines goes, also line by line in a patch, and where its beginning is out of sight', async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  const body = Array.from({ length: 6 }, () => 'Q'.repeat(64))
+  const key = ['-----BEGIN OPENSSH PRIVATE KEY-----', ...body, '-----END OPENSSH PRIVATE KEY-----']
+  const change = { structuredPatch: [{ lines: key.map((line) => `+${line}`) }], content: key.join('\n') }
+  put(folder, 'a', event('PostToolUse', { tool_name: 'Write', tool_input: {}, tool_response: change }), 1)
+  put(folder, 'b', event('Stop', { last_assistant_message: key.slice(2).join('\n') }), 2)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(2)
+  for (const row of stored()) expect(JSON.stringify(row)).not.toMatch(/Q{2}/)
+  expect(stored()[0]?.detail).toMatchObject({ lines_added: 8 })
+})
+
+test('names and commands are bounded in their columns too', async () => {
+  const { ingest, spool, folder, stored } = prepare()
+  const long = 'x'.repeat(500_000)
+  put(
+    folder,
+    'a',
+    event('PreToolUse', { tool_name: 'Bash', tool_input: { command: long }, agent_id: long }),
+    1,
+  )
+  put(folder, 'b', event(long, { session_id: long }), 2)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(2)
+  for (const row of stored()) expect(JSON.stringify(row).length).toBeLessThan(64 * 1024)
+})
+
+test('a payload that nests without end ends no search and no answer', async () => {
+  const { ingest, spool, folder, stored, search } = prepare()
+  const nested = `{"hook_event_name":"UserPromptSubmit","prompt":"hello","x":${'['.repeat(9000)}${']'.repeat(9000)}}`
+  put(folder, 'a', nested, 1)
+  put(folder, 'b', event('UserPromptSubmit', { prompt: 'another' }), 2)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(2)
+  expect(() => JSON.stringify(stored())).not.toThrow()
+  expect(search('another')).toHaveLength(1)
 })
 
 test('what the script could not keep is an event with the count, once', async () => {

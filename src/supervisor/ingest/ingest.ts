@@ -6,13 +6,22 @@ import type { HookEvent } from '../../core/agent/hook-event.ts'
 import { isOwn } from '../../core/record/hook-kind.ts'
 import type { Lease } from '../../core/task/queue.ts'
 import type { Redactor } from '../../core/redact.ts'
-import type { HookEvents, NewHookEvent } from '../../store/hook-events.ts'
+import type { HookEvents } from '../../store/hook-events.ts'
 import type { StartPulse } from '../loops/beats.ts'
-import { createOriginCheck, type OriginCheck } from './event-origin.ts'
+import { createOriginCheck } from './event-origin.ts'
 import { createLostEvents, type LostEvents } from './lost-events.ts'
-import { readEvent, removeFiles } from './spool-file.ts'
-import { createSpoolLine, type SpoolLine } from './spool-line.ts'
-import { spoolsIn, waitingIn, type Waiting } from './spool.ts'
+import { removeFiles } from './spool-file.ts'
+import {
+  createTurns,
+  isPassing,
+  readShare,
+  GROUP_BYTES,
+  type Share,
+  type Source,
+  type Spool,
+} from './reading.ts'
+import { createSpoolLine } from './spool-line.ts'
+import { spoolsIn, waitingIn } from './spool.ts'
 
 /** Reads the spools of all attempts into the database. */
 export type Ingest = {
@@ -37,36 +46,19 @@ export type Ingest = {
   close: () => Promise<void>
 }
 
-export type Spool = Lease & {
-  folder: string
-  /** The session the attempt was started with; undefined: any session's events are its own. */
-  claudeSessionId?: string
-  /** Where the script counts what it could not keep, one byte an event. */
-  lostFiles?: string[]
-}
-
 /**
  * Events that come together are stored in one commit: this many at most, or what arrived within this time. 200 while
  * more wait took 14 % less of the processor, no less time, and held up the event loop twice as long.
  */
 const GROUP_MS = 2
 const GROUP_EVENTS = 50
-/** Files are read for so long before others have a turn: on a busy machine a file may take a millisecond. */
-const TURN_MS = 4
-/** A group of large payloads ends sooner. */
-const GROUP_BYTES = 1024 * 1024
 const STORE_RETRY_MS = 5000
-type Entry = {
-  spool: Spool
-  line: SpoolLine
+
+type Entry = Source & {
   lost: LostEvents
-  suspect: OriginCheck
   /** Told when nothing is left to read, or reading failed. */
   idle: ((error: unknown) => void)[]
 }
-
-/** What a group takes from one spool: its files, and the events in them. */
-type Share = { entry: Entry; files: Waiting[]; events: NewHookEvent[] }
 
 /**
  * One event, one file, exactly once: the file's name is stored with the event in one transaction, and the file
@@ -136,6 +128,11 @@ export function createIngest(options: {
   async function storeGroup(busy: Entry[]): Promise<void> {
     const from = performance.now()
     const shares = await readGroup(busy)
+    await storeShares(shares, from)
+    for (const { entry, failed } of shares) if (failed !== null) settle(entry, failed.err)
+  }
+
+  async function storeShares(shares: Share<Entry>[], from: number): Promise<void> {
     if (shares.every(({ files }) => files.length === 0)) return
     await nextTurn()
     const stored = hookEvents.insertBatch(shares.flatMap(({ events }) => events))
@@ -150,41 +147,24 @@ export function createIngest(options: {
   }
 
   /** A share of each spool that has something, in turn. */
-  async function readGroup(busy: Entry[]): Promise<Share[]> {
-    const shares: Share[] = []
-    let room = GROUP_EVENTS
-    let bytes = 0
-    let turnFrom = now()
+  async function readGroup(busy: Entry[]): Promise<Share<Entry>[]> {
+    const shares: Share<Entry>[] = []
+    const room = { events: GROUP_EVENTS, bytes: GROUP_BYTES }
+    const giveTurn = createTurns(now)
     // Who was first in line is last next time.
     const [first] = busy
     if (first !== undefined && busy.length > 1 && entries.delete(first.spool.folder))
       entries.set(first.spool.folder, first)
     for (const [index, entry] of busy.entries()) {
-      if (room <= 0 || bytes > GROUP_BYTES) break
-      await entry.line.refill()
-      const most = Math.max(1, Math.ceil(room / (busy.length - index)))
-      const share: Share = { entry, files: [], events: [] }
-      while (share.files.length < most && bytes <= GROUP_BYTES) {
-        const file = entry.line.next()
-        if (file === undefined) break
-        share.files.push(file)
-        const { spool, suspect } = entry
-        const event = await readEvent(spool, file, { redactor, now: clock(), suspect, logger })
-        if (event !== null) share.events.push(event)
-        if (now() - turnFrom > TURN_MS) {
-          await nextTurn()
-          turnFrom = now()
-        }
-        bytes += Math.min(file.size, GROUP_BYTES)
-      }
-      room -= share.files.length
-      shares.push(share)
+      if (room.events <= 0 || room.bytes < 0) break
+      const most = Math.max(1, Math.ceil(room.events / (busy.length - index)))
+      shares.push(await readShare(entry, most, room, { redactor, clock, logger, giveTurn }))
     }
     return shares
   }
 
   /** Those that were new, and are trusted to be the attempt's own. */
-  function tell(shares: Share[], stored: HookEvent[]): void {
+  function tell(shares: Share<Entry>[], stored: HookEvent[]): void {
     const news = new Map(stored.map((event) => [event.payload, event]))
     for (const { entry, events } of shares) {
       const { taskId, attempt } = entry.spool
@@ -257,6 +237,7 @@ export function createIngest(options: {
       if (!(err instanceof CcmError) && !isPassing(err)) break
       await sleep(STORE_RETRY_MS)
     }
+    entry.line.close()
     entries.delete(folder)
   }
 
@@ -277,6 +258,7 @@ export function createIngest(options: {
           const entry = add({ ...spoolOf(lease), ...lease, folder })
           entry.line.unwatch()
           await readAll(entry)
+          entry.line.close()
           entries.delete(folder)
         })
       }
@@ -296,9 +278,4 @@ export function createIngest(options: {
       entries.clear()
     },
   }
-}
-
-/** No descriptors or memory now: others give theirs back. */
-function isPassing(err: unknown): boolean {
-  return ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes((err as NodeJS.ErrnoException).code ?? '')
 }

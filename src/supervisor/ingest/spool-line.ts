@@ -34,8 +34,11 @@ export type SpoolLine = {
   next: () => Waiting | undefined
   /** The folder itself has to be read: not all that is in it was announced. */
   look: () => void
-  /** Forgets what is known; the next look reads the whole folder, so that nothing overtakes what was taken out. */
-  reset: () => void
+  /**
+   * Forgets what is known; the next look, after `restMs` at the earliest, reads the whole folder, so that nothing
+   * overtakes what was taken out.
+   */
+  reset: (restMs?: number) => void
   /** Hears of nothing new any more. */
   unwatch: () => void
   close: () => void
@@ -75,7 +78,7 @@ export function createSpoolLine(options: {
   let at = 0
   let scan = true
   let held: NodeJS.Timeout | null = null
-  /** The disk hung: what comes now comes in any order, and is looked at together. */
+  /** What comes meanwhile is looked at together: the disk hung and lets it through in any order, or cannot be read. */
   let gathers = false
   let closed = false
   const watcher = watchFolder()
@@ -120,11 +123,14 @@ export function createSpoolLine(options: {
   }
 
   function gather(): void {
-    if (gathers) return
+    if (!gathers) rest(LATE_SETTLED_MS)
+  }
+
+  function rest(ms: number): void {
     release()
     gathers = true
     scan = true
-    hold(LATE_SETTLED_MS)
+    hold(ms)
   }
 
   function release(): void {
@@ -168,10 +174,9 @@ export function createSpoolLine(options: {
       const file = found.has(stem) ? null : lookAt(folder, `${stem}.json`)
       return file === null || (more && last !== undefined && order(file, last) > 0) ? [] : [file]
     })
-    if (missed.length > 0) {
-      files.push(...missed)
-      files.sort(order)
-    }
+    // Also what was found: where it is announced the kernel has told by now.
+    files.push(...missed)
+    files.sort(order)
     // Reading a folder may miss a file that came meanwhile and find one that came after it: what is that new waits
     // until it was announced, or until the next look at the folder finds all of its time.
     const isSettled = ({ cameAt }: Waiting) => cameAt < from - SETTLED_MS || cameAt > from + FUTURE_MS
@@ -209,11 +214,11 @@ export function createSpoolLine(options: {
       return file
     },
     look: () => void (scan = true),
-    reset() {
+    reset(restMs = 0) {
       know([])
       announced.clear()
-      release()
-      scan = true
+      rest(restMs)
+      if (restMs === 0) release()
     },
     unwatch: () => watcher?.close(),
     close() {
