@@ -20,8 +20,8 @@ const CLOSE = [0x7d, 0x5d]
 const DEPTH_MAX = 500
 /** No secret is longer, so a word that is cut is looked for no further. */
 const WORD_MAX = 1000
-const BREAKS = new Set([...` "'\`,;&=<>(){}[]|`].map((letter) => letter.charCodeAt(0)))
-const ESCAPED_BREAKS = new Set([...'nrt'].map((letter) => letter.charCodeAt(0)))
+const BREAKS = new Set(Array.from(` "'\`,;&=<>(){}[]|`, (letter) => letter.charCodeAt(0)))
+const ESCAPED_BREAKS = new Set(Array.from('nrt', (letter) => letter.charCodeAt(0)))
 
 /**
  * What was left out of a long text is told in it: `… (1234 bytes) …`. Its end is kept only at the top level, where
