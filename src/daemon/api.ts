@@ -219,9 +219,11 @@ export function createApiDeps(of: Parts): AppDeps {
 
 function sharedJson(state: SharedState | null): Awaited<ReturnType<AppDeps['status']>>['shared'] {
   if (state === null) return null
+  const { limitsReadAt, ...counts } = state
   const { readAt, ...templates } = state.templates
   return {
-    ...state,
+    ...counts,
+    limits_read_at: limitsReadAt === null ? null : toIso(limitsReadAt),
     templates: { ...templates, read_at: readAt === null ? null : toIso(readAt) },
   }
 }

@@ -127,6 +127,7 @@ export async function chooseShared(
     logger,
   })
   let teller: Teller | null = null
+  let limitsReadAt: number | null = null
   const register = once(async () => void (await remote.register()))
   const late = new Promise<void>((resolve) => setTimeout(resolve, FIRST_ANSWER_MS).unref())
   await Promise.race([register(), late]).catch((error: unknown) => {
@@ -140,7 +141,11 @@ export async function chooseShared(
     shared: {
       register,
       describe: () => remote.describe(),
-      limits: () => listProjectLimits(link.call, system),
+      async limits() {
+        const limits = await listProjectLimits(link.call, system)
+        limitsReadAt = deps.clock()
+        return limits
+      },
       waitsHere: handOver.waits,
       cancelWaits: (taskId) => queue.cancelWaits(taskId),
       claimed: (lease) => kept.claimed(lease),
@@ -191,6 +196,7 @@ export async function chooseShared(
       realtime: subscription?.state() ?? 'connecting',
       ...(subscription?.counts() ?? { events: 0, readies: 0, channels: 0, clients: 0 }),
       ...arrivals.counts(),
+      limitsReadAt,
       templates: templates.state(),
     }),
     workers: async () => (isDown() ? workers.last() : null) ?? workers.get(),

@@ -41,6 +41,8 @@ export const StatusJson = z
         /** Looks without a nudge, and new tasks claimed that no event had told of. */
         sweeps: z.int(),
         unannounced: z.int(),
+        /** When the limits of projects were read there last: a minute ago at most where it answers. */
+        limits_read_at: at.nullable(),
         /** The templates there: when they were read last (null: never), and why some cannot be used. */
         templates: z.object({ read_at: at.nullable(), usable: z.int(), faults: z.array(z.string()) }),
       })

@@ -78,6 +78,7 @@ describeOnSupabase('what Supabase is told of projects', (supabase) => {
       await daemon.close()
       const second = await bench.fleet.start()
       expect(second.supervisor.isTold('two')).toBe(false)
+      expect(second.chosen.state()?.limitsReadAt).toBeNull()
       await bench.gateway.up()
       await eventually(async () => (await known(bench.system))?.worker?.includes('two') === true, 40_000)
       await eventually(() => second.supervisor.isTold('two'))
@@ -100,7 +101,9 @@ describeOnSupabase('what Supabase is told of projects', (supabase) => {
         bench.system,
       ])
       const second = await bench.fleet.start()
+      const startedAt = Date.now()
       await eventually(() => here()?.paused === true)
+      expect(second.chosen.state()?.limitsReadAt).toBeGreaterThan(startedAt - 10_000)
       expect(here()).toMatchObject({ maxRunning: 3 })
       expect(await limits()).toEqual([{ max_running: 3, paused: true }])
       await second.supervisor.updateProject('work', { paused: false })

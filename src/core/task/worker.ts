@@ -31,6 +31,8 @@ export type SharedState = {
   /** Looks without a nudge, and new tasks claimed that no event had told of. */
   sweeps: number
   unannounced: number
+  /** When the limits of projects were read there last; null: not since the daemon's start. Milliseconds since 1970. */
+  limitsReadAt: number | null
   templates: SharedTemplatesState
 }
 

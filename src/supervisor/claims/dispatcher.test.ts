@@ -1,5 +1,5 @@
 import { pino } from 'pino'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { CcmError } from '../../core/errors.ts'
 import type { ClaimFilter, Queue } from '../../core/task/queue.ts'
 import type { Task } from '../../core/task/task.ts'
@@ -82,6 +82,29 @@ test.each([
   expect(asked).toEqual(claims)
   const sentence = 'A further agent would leave less than 1000 MiB of memory free.'
   expect(dispatcher.holds().some((hold) => hold.sentence === sentence)).toBe(claims.length === 0)
+})
+
+test.each([
+  [0, 800],
+  [1, 1000],
+])('a far queue is swept after 0.8 to 1 of the time, and a nudge asks for work only', async (random, ms) => {
+  vi.useFakeTimers()
+  onTestFinished(() => void vi.useRealTimers())
+  const { dispatcher, order } = prepare(['a', 'b'], {
+    isShared: true,
+    sweepMs: 1000,
+    random: () => random,
+    maxConcurrent: () => 9,
+  })
+  await vi.advanceTimersByTimeAsync(ms - 1)
+  expect(order).toEqual([])
+  await vi.advanceTimersByTimeAsync(1)
+  expect(order).toEqual(['renew', 'reap', 'claim'])
+  dispatcher.nudge()
+  await vi.advanceTimersByTimeAsync(1)
+  expect(order.slice(3)).toEqual(['claim'])
+  await vi.advanceTimersByTimeAsync(ms)
+  expect(order.slice(4)).toEqual(['renew', 'reap', 'claim'])
 })
 
 test('agents whose memory is not taken yet count as if it were', async () => {

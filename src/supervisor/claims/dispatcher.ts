@@ -58,6 +58,7 @@ export function createDispatcher(options: {
   clock: () => number
   logger: Logger
   freeMemoryMb?: () => number
+  random?: () => number
   pulse?: StartPulse
 }): Dispatcher {
   const { queue, clock, logger } = options
@@ -73,7 +74,7 @@ export function createDispatcher(options: {
 
   // Workers that were started together are not to ask together for ever.
   function sweepLater(): void {
-    const jitter = options.isShared === true ? 0.8 + 0.2 * Math.random() : 1
+    const jitter = options.isShared === true ? 0.8 + 0.2 * (options.random ?? Math.random)() : 1
     timer = setTimeout(() => {
       isDue = true
       nudge()
