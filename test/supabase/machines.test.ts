@@ -1,7 +1,7 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { eventually } from '../supervisor/fleet.ts'
+import { eventually, isAlive } from '../supervisor/fleet.ts'
 import { openGateway, type TestGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 import { createSharedFleet, insertTask, newSystem } from './shared-fleet.ts'
@@ -143,6 +143,30 @@ describeOnSupabase('many machines', (supabase) => {
     // All that it hears and says over WebSockets goes over one.
     await eventually(() => gateway.realtime.connections() === 1)
   })
+
+  test(
+    'a cancel from elsewhere ends an agent by what Realtime tells, long before the next heartbeat',
+    { timeout: 60_000 },
+    async () => {
+      const system = await newSystem(supabase())
+      await using fleet = await createSharedFleet(supabase(), {
+        url: gateway.url,
+        system,
+        worker: 'm1',
+        queue: 'heartbeat = "120s"\nsweep = "120s"',
+      })
+      const daemon = await fleet.start()
+      await eventually(() => daemon.chosen.state()?.realtime === 'ready')
+      const id = await insertTask(supabase(), system)
+      const pid = await fleet.agentOf(id)
+      await supabase().asAdmin(`SELECT task_cancel($1, $2, 'enough')`, [system, id])
+      await eventually(() => !isAlive(pid))
+      const rows = () => supabase().sql('SELECT status, error FROM tasks WHERE id = $1', [id])
+      await eventually(async () => (await rows())[0]?.['status'] === 'cancelled')
+      expect(await rows()).toEqual([{ status: 'cancelled', error: 'enough' }])
+      await daemon.close()
+    },
+  )
 
   test.each([
     ['down', 'zombie'],
