@@ -30,6 +30,8 @@ export function strangerOf(names: Names, asked: Asked): Problem | null {
   if (!asked.target.startsWith('/'))
     return new Problem(400, { code: 'BAD_INPUT', message: 'The request target must be a path.' })
   const host = asked.host?.toLowerCase()
+  if (host === undefined && !asked.unix)
+    return new Problem(400, { code: 'BAD_INPUT', message: 'The Host header is missing.' })
   const isPublic = host !== undefined && names.public.includes(host)
   if (!asked.unix && !isPublic && !isLocalName(host, names.port())) {
     return new Problem(403, {

@@ -6,9 +6,10 @@ import {
   type ServerOptions,
   type ServerResponse,
 } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { App } from './app.ts'
+import { guardConnections, type ConnectionLimits } from './connections.ts'
 import type { Lane } from './health-lane.ts'
 
 /** What answers; without a lane everything is for `fetch`. */
@@ -30,9 +31,11 @@ const LIMITS: ServerOptions = {
   connectionsCheckingInterval: 5000,
   keepAliveTimeout: 5000,
   maxHeaderSize: 16 * 1024,
+  // The app says what is wrong with it.
+  requireHostHeader: false,
 }
-/** Who takes nothing of what is ready for so long, or up to twice that, is cut off: Node itself waits for ever. */
-const STUCK_MS = 60_000
+/** Well above what agents and people need, and below the 1,024 descriptors that a daemon may have at least. */
+const CONNECTIONS: ConnectionLimits = { max: 600, stuckMs: 60_000 }
 
 /**
  * Serves the app on a socket file that only this user can open; the app sees `unix: true`. A file that is left
@@ -50,23 +53,20 @@ export async function listenOnSocket(app: Served, path: string): Promise<{ close
   process.umask(mask)
   await listening
   chmodSync(path, 0o600)
-  server.on('clientError', (_error, socket) => socket.destroy())
   return { close: () => close(server, 250) }
 }
 
-/** Serves the app. Resolves when it listens; a port in use throws PORT_TAKEN. `stuckMs`: 60 s unless told. */
+/** Serves the app. Resolves when it listens; a port in use throws PORT_TAKEN. */
 export function listen(
   app: Served,
-  { host, port, stuckMs }: { host: string; port: number; stuckMs?: number },
+  { host, port, ...limits }: { host: string; port: number } & Partial<ConnectionLimits>,
 ): Promise<Listening> {
   return new Promise((resolve, reject) => {
-    const server = serverOf(app, false, stuckMs)
+    const server = serverOf(app, false, limits)
     const refuse = (error: NodeJS.ErrnoException) => reject(refusal(error, host, port))
     server.once('error', refuse)
     server.listen({ host, port }, () => {
       server.off('error', refuse)
-      // A client that resets its connection is no fault of the daemon.
-      server.on('clientError', (_error, socket) => socket.destroy())
       const address = server.address() as AddressInfo
       resolve({ port: address.port, close: (graceMs = 250) => close(server, graceMs) })
     })
@@ -77,7 +77,7 @@ export function listen(
  * The package that turns Node's requests into the web's loads Node's own fetch, 30 ms of a start and 2 MB: it comes
  * with the first request that needs it, which is none of the lane's.
  */
-function serverOf(app: Served, unix: boolean, stuckMs = STUCK_MS): Server {
+function serverOf(app: Served, unix: boolean, limits: Partial<ConnectionLimits> = {}): Server {
   let answer: ((request: IncomingMessage, response: ServerResponse) => Promise<void>) | null = null
   const load = async () => {
     const { getRequestListener } = await import('@hono/node-server')
@@ -91,25 +91,10 @@ function serverOf(app: Served, unix: boolean, stuckMs = STUCK_MS): Server {
     if (answer !== null) void answer(request, response)
     else void load().then((loaded) => loaded(request, response))
   })
-  cutOffStuck(server, stuckMs)
+  // Other expectations than a 100 are ignored, as HTTP allows.
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response))
+  guardConnections(server, { ...CONNECTIONS, ...limits })
   return server
-}
-
-/** A held request has nothing to take, so it may wait for its answer as long as it likes. */
-function cutOffStuck(server: Server, stuckMs: number): void {
-  const takenBefore = new Map<Socket, number>()
-  server.on('connection', (socket) => {
-    takenBefore.set(socket, 0)
-    socket.once('close', () => takenBefore.delete(socket))
-  })
-  const timer = setInterval(() => {
-    for (const [socket, before] of takenBefore) {
-      const taken = socket.bytesWritten - socket.writableLength
-      if (socket.writableLength > 0 && taken === before) socket.destroy()
-      else takenBefore.set(socket, taken)
-    }
-  }, stuckMs).unref()
-  server.on('close', () => clearInterval(timer))
 }
 
 async function close(server: Server, graceMs: number): Promise<void> {

@@ -143,6 +143,116 @@ test.each<[string, (served: Served) => string]>([
   expect(served.log).toEqual([])
 })
 
+test.each<[string, number, (served: Served) => string]>([
+  [
+    'a header that is too large',
+    431,
+    (served) => `GET /health HTTP/1.1\r\n${host(served)}X-A: ${'a'.repeat(300_000)}\r\n\r\n`,
+  ],
+  [
+    'too many headers',
+    431,
+    (served) => `GET /health HTTP/1.1\r\n${host(served)}${'A: b\r\n'.repeat(40_000)}\r\n`,
+  ],
+  ['a path that is too long', 431, (served) => `GET /${'a'.repeat(300_000)} HTTP/1.1\r\n${host(served)}\r\n`],
+  ['no HTTP at all', 400, () => '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'.repeat(30_000)],
+  ['a blank in the path', 400, (served) => `GET /hea lth HTTP/1.1\r\n${host(served)}\r\n`],
+  ['a version that is none', 400, (served) => `GET /health HTTP/9.9\r\n${host(served)}\r\n`],
+  ['a method nobody knows', 400, (served) => `BREW /health HTTP/1.1\r\n${host(served)}\r\n`],
+  [
+    'a broken body',
+    400,
+    (served) => post(served, 'Transfer-Encoding: chunked\r\n', `zz\r\n${'x'.repeat(300_000)}`),
+  ],
+])(
+  '%s is told with %i, an id and the end of the connection, which is not reset',
+  async (_, status, bytes) => {
+    const served = await serveFakeDaemon()
+    const { socket, all, ended } = open(served)
+    const faults: Error[] = []
+    socket.on('error', (error) => faults.push(error))
+    // Its own end follows the server's, however much it has still to say by then.
+    socket.write(bytes(served), 'latin1')
+    await until(ended)
+    expect(faults).toEqual([])
+    const [head = '', body = ''] = all().split('\r\n\r\n')
+    expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} [^]*connection: close`, 'i'))
+    const id = /x-request-id: ([\w-]{12})/i.exec(head)?.[1]
+    expect(JSON.parse(body)).toMatchObject({ status, code: 'BAD_INPUT', request_id: id })
+    expect(served.calls).toEqual([])
+    expect(served.log).toEqual([])
+  },
+)
+
+test('who is told what is broken and never hangs up is hung up on', async () => {
+  const served = await serveFakeDaemon()
+  const socket = connect({ port: served.port, host: '127.0.0.1', allowHalfOpen: true })
+  onTestFinished(() => void socket.destroy())
+  let closed = false
+  socket
+    .on('error', () => (closed = true))
+    .on('close', () => (closed = true))
+    .resume()
+  socket.write('no HTTP\r\n\r\n')
+  const drip = setInterval(() => socket.write('more'), 50)
+  onTestFinished(() => clearInterval(drip))
+  await until(() => closed)
+})
+
+test('what is broken behind a request that is being answered is told after that answer', async () => {
+  const served = await serveFakeDaemon()
+  const gate = Promise.withResolvers<void>()
+  const { status } = served.deps
+  served.deps.status = async () => {
+    await gate.promise
+    return status()
+  }
+  const { socket, all, ended } = open(served)
+  socket.write(`GET /api/status HTTP/1.1\r\n${host(served)}${auth}\r\nno HTTP\r\n\r\n`)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect(all()).toBe('')
+  gate.resolve()
+  await until(ended)
+  expect([...all().matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, code]) => code)).toEqual(['200', '400'])
+})
+
+test('a body that breaks after its request was answered gets no second answer', async () => {
+  const served = await serveFakeDaemon()
+  const { socket, all, ended } = open(served)
+  socket.write(`POST /api/tasks HTTP/1.1\r\n${host(served)}${auth}Transfer-Encoding: chunked\r\n\r\n`)
+  await until(() => all().includes('HTTP/1.1 415'))
+  socket.write('zz\r\n')
+  await until(ended)
+  expect(all().match(/HTTP\/1\.1/g)).toHaveLength(1)
+})
+
+test('whoever asks gets a connection beside any number of slow ones, and who is being answered keeps theirs', async () => {
+  const served = await serveFakeDaemon({}, { max: 20 })
+  const gate = Promise.withResolvers<void>()
+  const { status } = served.deps
+  served.deps.status = async () => {
+    await gate.promise
+    return status()
+  }
+  const held = open(served)
+  held.socket.write(`GET /api/status HTTP/1.1\r\n${host(served)}${auth}\r\n`)
+  const slow = Array.from({ length: 60 }, (_, n) => {
+    const one = open(served)
+    if (n % 3 === 1) one.socket.write(`GET /health HTTP/1.1\r\nX-${n}: `)
+    if (n % 3 === 2) one.socket.write(post(served, 'Content-Length: 1000\r\n', '{'))
+    return one
+  })
+  await until(() => slow.filter(({ ended }) => ended()).length > 40)
+  for (let n = 0; n < 5; n++) {
+    const one = open(served)
+    one.socket.write(`GET /health HTTP/1.1\r\n${host(served)}\r\n`)
+    await until(() => one.all().includes('HTTP/1.1 200'))
+  }
+  expect(slow.slice(0, 40).every(({ ended }) => ended())).toBe(true)
+  gate.resolve()
+  await until(() => held.all().includes('HTTP/1.1 200'))
+})
+
 test('pipelined requests are answered each and in order', async () => {
   const served = await serveFakeDaemon()
   const get = (path: string) => `GET ${path} HTTP/1.1\r\n${host(served)}${auth}\r\n`
@@ -212,7 +322,7 @@ test('who never ends a request is cut off', async () => {
 })
 
 test('who asks and never takes the answers is cut off, and who is slow or waits for one is not', async () => {
-  const served = await serveFakeDaemon({ rate: 100_000 }, 1000)
+  const served = await serveFakeDaemon({ rate: 100_000 }, { stuckMs: 1000 })
   const gate = Promise.withResolvers<void>()
   const { status } = served.deps
   served.deps.status = async () => {
