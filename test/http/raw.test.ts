@@ -196,7 +196,7 @@ test('who is told what is broken and never hangs up is hung up on', async () => 
   socket.write('no HTTP\r\n\r\n')
   const drip = setInterval(() => socket.write('more'), 50)
   onTestFinished(() => clearInterval(drip))
-  await until(() => closed)
+  await expect.poll(() => closed, { timeout: 5000 }).toBe(true)
 })
 
 test('what is broken behind a request that is being answered is told after that answer', async () => {
