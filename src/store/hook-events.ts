@@ -1,4 +1,4 @@
-import type { HookEvent, HookPayload } from '../core/agent/hook-event.ts'
+import { toHookPayload, type HookEvent } from '../core/agent/hook-event.ts'
 import { columnsOf, type EventColumns, type EventKind, type RecordedEvent } from '../core/record/hook-kind.ts'
 import type { Lease } from '../core/task/queue.ts'
 import type { Redactor } from '../core/redact.ts'
@@ -242,7 +242,7 @@ function toRecorded(row: Row): RecordedEvent {
     claudeSessionId: row.session,
     hookEventName: row.hook_event_name,
     at: row.at,
-    payload: JSON.parse(row.payload) as HookPayload,
+    payload: toHookPayload(JSON.parse(row.payload) as object),
     agentId: row.agent_id,
     kind: row.kind as EventKind,
     phase: row.phase as RecordedEvent['phase'],

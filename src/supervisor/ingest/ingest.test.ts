@@ -18,6 +18,7 @@ import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import { CcmError } from '../../core/errors.ts'
 import type { HookEvent } from '../../core/agent/hook-event.ts'
+import { toHookEventJson } from '../../protocol/hook-event.ts'
 import { createRedactor } from '../../core/redact.ts'
 import { createHookEvents, type HookEvents } from '../../store/hook-events.ts'
 import { createSearch } from '../../store/search.ts'
@@ -563,6 +564,29 @@ test('names and commands are bounded in their columns too', async () => {
   ingest.add(spool)
   await expect.poll(() => stored().length).toBe(2)
   for (const row of stored()) expect(JSON.stringify(row).length).toBeLessThan(64 * 1024)
+})
+
+test("a field of another type than it has is nobody's trouble", async () => {
+  const { ingest, spool, folder, heard, stored } = prepare()
+  const odd = {
+    tool_name: { a: 1 },
+    tool_input: 'text',
+    prompt: 5,
+    last_assistant_message: ['x'],
+    background_tasks: [null],
+    error: {},
+    kept: 'this',
+  }
+  put(folder, 'a', event('PostToolUse', { ...odd, duration_ms: 1e300 }), 1)
+  put(folder, 'b', event('Stop'), -1e11)
+  ingest.add(spool)
+  await expect.poll(() => stored().length).toBe(2)
+  const wanted = { hook_event_name: 'PostToolUse', session_id: 'c0ffee', kept: 'this' }
+  const payloads = (events: HookEvent[]) =>
+    events.map(({ payload }) => payload).filter((payload) => payload.hook_event_name === 'PostToolUse')
+  expect(payloads(stored())).toEqual([wanted])
+  expect(payloads(heard)).toEqual([wanted])
+  for (const row of stored()) expect(toHookEventJson(row).started).toMatch(/^(19|20)/)
 })
 
 test('a payload that nests without end ends no search and no answer', async () => {

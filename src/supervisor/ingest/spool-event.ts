@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { clip } from '../../core/clip.ts'
-import type { HookPayload } from '../../core/agent/hook-event.ts'
+import { toHookPayload, type HookPayload } from '../../core/agent/hook-event.ts'
 import { columnsOf, type EventColumns } from '../../core/record/hook-kind.ts'
 import type { Lease } from '../../core/task/queue.ts'
 import type { Redactor } from '../../core/redact.ts'
@@ -41,7 +41,7 @@ export function toNewEvent(
   const { redactor, now } = context
   const { payload, isObject } = parsePayload(read, redactor)
   const isFuture = file.at > now + FUTURE_MS
-  const at = Math.round(isFuture ? now : file.at)
+  const at = Math.max(0, Math.round(isFuture ? now : file.at))
   const isWhole = read.size <= WHOLE_MAX_BYTES
   const columns = columnsOf(payload, at, isWhole ? sha256 : null)
   const isClean = isObject && !isDeeperThan(DEPTH_MAX, payload) && !redactor.mayHold(read.text)
@@ -100,7 +100,7 @@ function parsePayload(
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null && !Array.isArray(value))
-      return { payload: value as HookPayload, isObject: true }
+      return { payload: toHookPayload(value), isObject: true }
     return unreadable('The payload is not an object.', text, redactor)
   } catch {
     // Not the parser's own words: they quote the text around the fault, where half a secret may stand.
