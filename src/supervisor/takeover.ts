@@ -55,7 +55,10 @@ export function createTakeover(
     return attempt === null ? null : spoolOf(attempt)
   }
 
-  async function readLeftover(spool: Lease & { folder: string }, read: () => Promise<void>): Promise<void> {
+  async function readLeftover(
+    spool: Lease & { folder: string },
+    read: (stored: () => void) => Promise<void>,
+  ): Promise<void> {
     if (!deadly.is(spool.taskId)) return deps.blackBox.meanwhile(spool, read)
     deadly.setAside(spool.folder)
     if (attempts.openOnes().some(({ taskId }) => taskId === spool.taskId)) return

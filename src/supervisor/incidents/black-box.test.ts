@@ -73,6 +73,22 @@ test('of many at work none is ended in place of the one: after a death they go o
   expect(served).toEqual(['a', 'b', 'a', 'b', 'c'])
 })
 
+test('what gets on before each death is not blamed; once it no longer does it is', async () => {
+  const { next } = daemons()
+  for (let death = 0; death < 5; death++)
+    void next().meanwhile(lease('long'), (gotOn) => {
+      gotOn()
+      return pending()
+    })
+  for (let death = 0; death < 3; death++) {
+    const box = next()
+    expect(box.isDeadly('long')).toBe(false)
+    void box.meanwhile(lease('long'), pending)
+    await tick()
+  }
+  expect(next().isDeadly('long')).toBe(true)
+})
+
 test('only deaths in a row count: one at another task, or at none, begins anew', () => {
   const { next } = daemons()
   for (const at of ['busy', 'busy', 'other', 'busy', 'busy', null, 'busy', 'busy']) {

@@ -12,8 +12,11 @@ import { createTurns } from '../loops/turns.ts'
 export type BlackBox = {
   /** Runs `work` at once, which belongs to this attempt alone. */
   during: <T>(lease: Lease, work: () => T) => T
-  /** The same for work that waits in between. Others may run beside it, but none that was there at an earlier death. */
-  meanwhile: <T>(lease: Lease, work: () => Promise<T>) => Promise<T>
+  /**
+   * The same for work that waits in between. Others may run beside it, but none that was there at an earlier death.
+   * Work that tells that it got on is not blamed for what follows: the next daemon has less of it before it.
+   */
+  meanwhile: <T>(lease: Lease, work: (gotOn: () => void) => Promise<T>) => Promise<T>
   /** Enough daemons died at work on this task: no daemon may touch it any more but to end it. */
   isDeadly: (taskId: string) => boolean
   /** The task was brought to an end, or a person wants it again. */
@@ -106,12 +109,17 @@ export function createBlackBox(options: { file: string; notes: Notes; logger: Lo
     note(atWork.keys())
   }
 
-  async function alone<T>(taskId: string, work: () => Promise<T>): Promise<T> {
+  async function alone<T>(taskId: string, work: (gotOn: () => void) => Promise<T>): Promise<T> {
+    let isBlamed = true
+    const clear = () => {
+      if (isBlamed) leave(taskId)
+      isBlamed = false
+    }
     enter(taskId)
     try {
-      return await work()
+      return await work(clear)
     } finally {
-      leave(taskId)
+      clear()
     }
   }
 

@@ -656,7 +656,19 @@ test('what attempts left that nobody watches is stored at start, also of tasks t
   mkdirSync(join(attempts, 't1.7/spool'), { recursive: true })
   mkdirSync(join(attempts, 'odd name/spool'), { recursive: true })
   put(join(attempts, 't1.7/spool'), 'a', event('Stop'))
-  expect(await ingest.leftovers(attempts, () => null)).toBe(1)
+  let groups = 0
+  const count = () => {
+    expect(stored()).toHaveLength(1)
+    groups++
+  }
+  expect(
+    await ingest.leftovers(
+      attempts,
+      () => null,
+      (_, read) => read(count),
+    ),
+  ).toBe(1)
+  expect(groups).toBe(1)
   expect(stored()).toMatchObject([{ attempt: 7, hookEventName: 'Stop' }])
   expect(await ingest.leftovers(attempts, () => null)).toBe(0)
   expect(await ingest.leftovers('/nonexistent', () => null)).toBe(0)

@@ -39,7 +39,11 @@ export type Ingest = {
   leftovers: (
     attemptsFolder: string,
     spoolOf: (lease: Lease) => Spool | null,
-    around?: (spool: Lease & { folder: string }, read: () => Promise<void>) => Promise<void>,
+    around?: (
+      spool: Lease & { folder: string },
+      /** `stored` hears of each group that is in the database. */
+      read: (stored?: () => void) => Promise<void>,
+    ) => Promise<void>,
   ) => Promise<number>
   /** Looks into every spool, for notices the kernel did not send. */
   rescan: () => void
@@ -55,6 +59,8 @@ const GROUP_EVENTS = 50
 const STORE_RETRY_MS = 5000
 
 type Entry = Source & {
+  /** Hears that some of what was in it is stored. */
+  stored?: (() => void) | undefined
   lost: LostEvents
   /** Told when nothing is left to read, or reading failed. */
   idle: ((error: unknown) => void)[]
@@ -139,6 +145,7 @@ export function createIngest(options: {
     options.took?.(performance.now() - from, stored.length)
     // Before the files are removed: should that fail, the next look finds their names known and tells nobody.
     tell(shares, stored)
+    for (const { entry, files } of shares) if (files.length > 0) entry.stored?.()
     await removal
     removal = removeFiles(
       shares.flatMap(({ entry, files }) => files.map((file) => ({ folder: entry.spool.folder, file }))),
@@ -254,8 +261,9 @@ export function createIngest(options: {
     async leftovers(attemptsFolder, spoolOf, around = (_, read) => read()) {
       const left = spoolsIn(attemptsFolder)
       for (const { folder, ...lease } of left) {
-        await around({ ...lease, folder }, async () => {
+        await around({ ...lease, folder }, async (stored) => {
           const entry = add({ ...spoolOf(lease), ...lease, folder })
+          entry.stored = stored
           entry.line.unwatch()
           await readAll(entry)
           entry.line.close()
