@@ -66,7 +66,7 @@ export async function serveDaemon(
     },
     hook(taskId: string, hookEventName: string, payload: HookPayload = {}) {
       const id = events.length + 1
-      const columns = columnsOf(payload, id, null)
+      const columns = columnsOf({ hook_event_name: hookEventName, ...payload }, id, null)
       const event = { id, taskId, attempt: 1, claudeSessionId: null, hookEventName, at: id, payload }
       events.push({ ...event, ...columns, size: 2, truncated: false, sha256: null, suspect: null })
       tell({ kind: 'hook', taskId })
@@ -183,8 +183,13 @@ export async function serveDaemon(
       apply: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),
       discard: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),
     },
-    events: async ({ taskId, after, limit }) =>
-      events.filter((row) => row.id > after && (taskId === null || row.taskId === taskId)).slice(0, limit),
+    events: async ({ taskId, after, limit, kind, tool, since, until }) =>
+      events
+        .filter((row) => row.id > after && (taskId === null || row.taskId === taskId))
+        .filter((row) => kind === undefined || row.kind === kind || row.phase === kind)
+        .filter((row) => tool === undefined || row.tool === tool)
+        .filter((row) => (since === undefined || row.at >= since) && (until === undefined || row.at < until))
+        .slice(0, limit),
     changes: async ({ taskId, after, limit }) =>
       changes.filter((row) => row.id > after && (taskId === null || row.taskId === taskId)).slice(0, limit),
     lastIds: async () => ({ hookEventId: events.length, stateChangeId: changes.length }),

@@ -123,6 +123,36 @@ test('events --follow --json prints a line each until the task is over, each onc
   expect(names).toEqual(['SessionStart', 'Stop'])
 })
 
+test.each([{ follow: [] as string[] }, { follow: ['--follow'] }])(
+  'events are narrowed by kind, phase, tool and time %j',
+  async ({ follow }) => {
+    const daemon = await serveDaemon()
+    daemon.agent('t1', 'working', 'busy')
+    for (const tool_name of ['Bash', 'Read', 'Grep']) {
+      daemon.hook('t1', 'PreToolUse', { tool_name })
+      daemon.hook('t1', 'PostToolUse', { tool_name })
+    }
+    const idsOf = async (...filter: string[]) => {
+      const line = createCommandLine(daemon.home)
+      const { stdout } = await line.ccm('events', 't1', '--json', ...filter, ...follow)
+      const lines = follow.length > 0 ? stdout.trimEnd().split('\n') : (JSON.parse(stdout) as unknown[])
+      return lines
+        .map((one) => (typeof one === 'string' ? (JSON.parse(one) as { id: number }) : one))
+        .map((one) => (one as { id: number }).id)
+    }
+    const asked = [
+      idsOf('--kind', 'bash_output'),
+      idsOf('--kind', 'tool_use_start'),
+      idsOf('--tool', 'Grep'),
+      idsOf('--since', '1970-01-01T00:00:00.003Z', '--until', '1970-01-01T00:00:00.005Z'),
+    ]
+    // One that follows goes on until the task is over.
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    daemon.move('t1', { status: 'succeeded' })
+    expect(await Promise.all(asked)).toEqual([[2], [1, 3, 5], [5, 6], [3, 4]])
+  },
+)
+
 test('explain prints the chain with its proofs, and in JSON the task and the chain', async () => {
   const daemon = await serveDaemon()
   daemon.agent('t1', 'working', 'busy')
