@@ -15,8 +15,8 @@ export type AgentEnd = {
   /** The agent's last message, marker and all. */
   message: string
   retryAfterMs: number | null
-  /** Of a usage limit: the API's own name of it. */
-  limitType?: string | null
+  /** Of a usage limit: when it ends (ms since 1970), and the API's own name of it. */
+  limit?: { until: number; type: string | null }
 }
 
 /**
@@ -38,6 +38,9 @@ export type TranscriptEnd = { prompt: string; promptAt: number } & (
 
 /** An end that was read from what an agent left: the move it makes, and what the attempt comes to. */
 export type ReadEnd<Cue> = { cue: Cue; reason: string; evidence: string; end: AgentEnd }
+
+/** After a usage limit whose end nobody told. */
+const LIMIT_PAUSE_MS = 5 * 60_000
 
 /** What is known when only the screen told of a limit. */
 export const LIMITED = {
@@ -101,14 +104,22 @@ export function endOfFailure(
     const end = { outcome: failure.outcome, kind, error, message: '', retryAfterMs: null }
     return { cue: 'failed', reason, evidence: kind, end, message }
   }
-  const until = failure.limitedUntil ?? resetTimeIn(`${message}\n${screen}`, now)
-  const reset = until === null ? '' : ` until ${new Date(until).toISOString()}`
-  const retryAfterMs = until === null ? null : Math.max(0, until - now)
+  const told = failure.limitedUntil ?? resetTimeIn(`${message}\n${screen}`, now)
+  const reset = told === null ? '' : ` until ${new Date(told).toISOString()}`
+  const until = told ?? now + LIMIT_PAUSE_MS
+  const retryAfterMs = Math.max(0, until - now)
   return {
     cue: 'limit',
     reason: `The usage limit is reached${reset}.`,
     evidence: message,
-    end: { outcome: 'released', kind, error: message, message: '', retryAfterMs, limitType },
+    end: {
+      outcome: 'released',
+      kind,
+      error: message,
+      message: '',
+      retryAfterMs,
+      limit: { until, type: limitType },
+    },
     message,
   }
 }

@@ -14,6 +14,7 @@ import { createIngest } from './ingest/ingest.ts'
 import { createLeaseKeeper } from './attempts/leases.ts'
 import { createListeners, type Listeners } from './listeners.ts'
 import { createPassedOver } from './claims/passed-over.ts'
+import { createWakes } from './claims/wakes.ts'
 import { watchLoop } from './loops/patience.ts'
 import { createPlaces } from './workspaces/places.ts'
 import { createProjectDesk } from './project-desk.ts'
@@ -131,6 +132,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     settled: (task, attempt, end) => {
       meters.attemptsEnded.add({ project: task.project, outcome: end.outcome })
       recovery.ended({ ...task, model: modelOf(task) }, attempt, end)
+      if (end.retryAfterMs) wakes.after(end.retryAfterMs)
       delivery.nudge()
     },
   })
@@ -218,6 +220,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     clock,
     logger,
   })
+  const wakes = createWakes({ queue, worker: settings.worker, nudge: dispatcher.nudge, clock, logger })
   const sweep = createScreenSweep({
     ...watched,
     tmux,
@@ -256,6 +259,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     () => {
       delivery.nudge()
       dispatcher.lift('starting')
+      void wakes.ofBefore()
       retention ??= createRetention({ queue, keepMs: settings.keepMs, logger })
     },
   )
@@ -323,6 +327,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     },
     async close(mode) {
       await takeover.close()
+      wakes.close()
       await dispatcher.close()
       if (mode === 'end') await runner.endAll()
       await desk.close()

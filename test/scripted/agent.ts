@@ -93,6 +93,8 @@ async function turn(text: string): Promise<void> {
     await hook('PostToolUse', { ...call, tool_response: { stdout: '', stderr: '' }, duration_ms: 1 })
   }
   while (script.holdFile !== undefined && existsSync(script.holdFile)) await work(50)
+  const limitedUntil = limitOf(script.limitFile)
+  if (limitedUntil > Date.now()) return endAtLimit(limitedUntil)
   const ends = script.ends ?? ['done']
   const end = ends[Math.min(attempt, ends.length) - 1] ?? 'done'
   if (end === 'crash') process.exit(3)
@@ -116,6 +118,26 @@ async function endTurn(message: string, outcome: string): Promise<void> {
   await hook('Stop', { last_assistant_message: message, background_tasks: [] }, () =>
     note({ kind: 'outcome', outcome }),
   )
+}
+
+function limitOf(file: string | undefined): number {
+  return file === undefined || !existsSync(file) ? 0 : Number(readFileSync(file, 'utf8'))
+}
+
+async function endAtLimit(until: number): Promise<void> {
+  const text = "You've hit your 5-hour limit"
+  write({
+    type: 'assistant',
+    isApiErrorMessage: true,
+    error: 'rate_limit',
+    apiErrorStatus: 429,
+    apiError: 'usage_limit_reached',
+    quotaLimits: { status: 'rejected', resetsAt: Math.ceil(until / 1000), rateLimitType: 'five_hour' },
+    message: { id: randomUUID(), role: 'assistant', model: '<synthetic>', content: [{ type: 'text', text }] },
+  })
+  session('idle')
+  draw(FRAMES.idle)
+  await hook('StopFailure', { error: 'rate_limit', last_assistant_message: text })
 }
 
 async function work(ms: number): Promise<void> {

@@ -11,6 +11,8 @@ export type Script = {
   tools?: number
   /** Leaves a child in a session of its own that ignores HUP and TERM. */
   child?: boolean
+  /** The turn ends at the account's usage limit while this file holds a time (ms since 1970) that is to come. */
+  limitFile?: string
   /** Leaves a child in a session of its own that writes this file. */
   childWrites?: string
   /** Repaints its screen ten times a second. */

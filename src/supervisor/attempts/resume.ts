@@ -13,8 +13,6 @@ import type { HookEvents } from '../../store/hook-events.ts'
 const RESERVED_MS = 15 * 60_000
 /** The longest backoff of the queue: a failed task is reserved for that long too. */
 const BACKOFF_MAX_MS = 3_600_000
-/** After a usage limit whose end nobody told. */
-const LIMIT_PAUSE_MS = 5 * 60_000
 /** Events that Claude Code only reports after the model has answered. */
 const ANSWERED = new Set(['PreToolUse', 'PostToolUse', 'PostToolUseFailure', 'PermissionRequest', 'Stop'])
 
@@ -70,11 +68,15 @@ export async function conclude(
   return { end: counted, resume }
 }
 
-function parked(end: AgentEnd, { park, random }: { park: boolean; random: () => number }): AgentEnd {
+function parked(
+  end: AgentEnd,
+  { park, clock, random }: { park: boolean; clock: Clock; random: () => number },
+): AgentEnd {
   if (end.kind !== 'usage_limit') return end
   // By the owner's wish; whatever is tried before the reset would fail the same way.
   if (!park) return { ...end, outcome: 'failed_permanent', retryAfterMs: null }
-  const waitMs = end.retryAfterMs ?? LIMIT_PAUSE_MS
+  // To end its processes took time.
+  const waitMs = Math.max(0, (end.limit?.until ?? 0) - clock())
   return { ...end, retryAfterMs: waitMs + limitJitterMs(waitMs, random) }
 }
 

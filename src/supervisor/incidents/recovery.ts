@@ -42,9 +42,6 @@ export type Recovery = {
   close: (onPurpose: boolean) => Promise<void>
 }
 
-/** After a usage limit whose end nobody told. */
-const LIMIT_PAUSE_MS = 5 * 60_000
-
 export function createRecovery(deps: {
   settings: RecoverySettings
   incidents: Incidents
@@ -99,10 +96,8 @@ export function createRecovery(deps: {
       return isLimited ? { ...gate, allow: 'none' } : gate
     },
     ended(task, lease, end) {
-      if (end.kind === 'usage_limit') {
-        const until = clock() + (end.retryAfterMs ?? LIMIT_PAUSE_MS)
-        limits.reached({ until, type: end.limitType ?? null, model: task.model })
-      }
+      // The limit itself: the times of its tasks are apart, and the last one is no reason to hold the others.
+      if (end.limit !== undefined) limits.reached({ ...end.limit, model: task.model })
       breakers.heard(task, end)
       const kind = incidentOf(end)
       if (kind === null) return recorder.close(`task:${task.id}`, 'It came to its end.')
