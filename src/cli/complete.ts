@@ -10,8 +10,11 @@ type Candidate = { value: string; about: string }
 /** What the program is made of, as the root knows it. */
 export type Commands = { summaries: Record<string, string>; load: (name: string) => Promise<Command | null> }
 
-/** A shell waits for it at every Tab, so a daemon that does not answer is left alone. */
-const LIVE_MS = 300
+/**
+ * A shell waits for it at every Tab, so a daemon that does not answer is left alone. 300 ms were too few on two cores that
+ * agents kept busy (a load average of 17).
+ */
+const LIVE_MS = 1000
 const LIVE_TASKS = 100
 
 /**
