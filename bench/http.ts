@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, createServer, request } from 'node:http'
@@ -179,6 +179,8 @@ async function lists(): Promise<Row[]> {
   } finally {
     child.kill('SIGTERM')
     await once(child, 'exit')
+    // It outlives its daemon, for the agents' sake.
+    spawnSync('tmux', ['-S', join(home, 'tmux/tmux.sock'), 'kill-server'], { env })
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   }
 }
