@@ -214,6 +214,21 @@ test('logs -f misses nothing of a file that is emptied in place, or goes on unde
   expect(await over).toMatchObject({ stdout: 'one\ntwo\nthree\n' })
 })
 
+test('logs -f --task goes on with the lines of one task', async () => {
+  const home = cleanHome()
+  const file = join(home, 'daemon.log')
+  const row = (msg: string, taskId: string) =>
+    `${JSON.stringify({ level: 'info', time: TIME, msg, taskId })}\n`
+  writeFileSync(file, row('one', 'abc1') + row('foreign', 'xyz'))
+  const line = createCommandLine(home, { config: { home } })
+  const ended = line.ccm('logs', '-f', '--task', 'abc')
+  await line.sees('one')
+  appendFileSync(file, row('alien', 'xyz') + row('two', 'abc1'))
+  await line.sees('two')
+  line.interrupt()
+  expect((await ended).stdout).not.toMatch(/foreign|alien/)
+})
+
 test('logs -f goes on with what is written, also after the file was replaced, until Ctrl-C', async () => {
   const home = cleanHome()
   const file = join(home, 'daemon.log')
