@@ -1,5 +1,5 @@
 import type { NewTask, Task } from '../core/task/task.ts'
-import type { Database } from './database.ts'
+import { jsonList, type Database } from './database.ts'
 
 /**
  * A task that was accepted here for a queue that did not answer. `waiting`: for the queue. `handed`: the queue has it,
@@ -149,7 +149,7 @@ export function createAcceptedTasks(db: Database, now: number): AcceptedTasks {
         .all({
           from: prefix,
           to: `${prefix}~`,
-          projects: projects === null ? null : JSON.stringify(projects),
+          projects: jsonList(projects),
         })
         .map(({ id }) => id),
     setSent: (id) => void setSent.run({ id }),

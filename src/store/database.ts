@@ -251,3 +251,8 @@ function identityOf(file: string): string | null {
   const found = statSync(file, { throwIfNoEntry: false })
   return found === undefined ? null : `${found.dev}:${found.ino}`
 }
+
+/** Words as SQLite's json_each reads them; null stays null. */
+export function jsonList(words: readonly string[] | null): string | null {
+  return words === null ? null : JSON.stringify(words)
+}

@@ -1,5 +1,5 @@
 import type { InboxEntry, InboxState, InboxTask, NewInboxEntry, Origin } from '../core/outside/inbox.ts'
-import type { Database } from './database.ts'
+import { jsonList, type Database } from './database.ts'
 
 /** A delivery may be repeated for days; its key is kept longer than that. */
 const KEPT_MS = 8 * 86_400_000
@@ -166,7 +166,7 @@ export function createInboxStore(db: Database): InboxStore {
     ofTask: (taskId) => maybe(ofTask.get({ taskId })),
     list: ({ state, projects = null, before, limit }) =>
       (state === null ? all : inState)
-        .all({ state: state ?? '', projects: listOf(projects), before: before ?? NEWEST, limit })
+        .all({ state: state ?? '', projects: jsonList(projects), before: before ?? NEWEST, limit })
         .map(toEntry),
     nextPending: () => maybe(nextPending.get({})),
     ofIssue: (repository, number) => ofIssue.all({ repository, number }).map(toEntry),
@@ -184,10 +184,6 @@ export function createInboxStore(db: Database): InboxStore {
     tellLater: (id, dueAt) => void tellLater.run({ id, dueAt }),
     prune: (now) => prune.run({ before: now - KEPT_MS }),
   }
-}
-
-function listOf(words: readonly string[] | null): string | null {
-  return words === null ? null : JSON.stringify(words)
 }
 
 function toEntry(row: Row): InboxEntry {

@@ -1,6 +1,6 @@
 import type { Incident, IncidentKind, Notice } from '../core/incident/incident.ts'
 import type { Redactor } from '../core/redact.ts'
-import type { Database } from './database.ts'
+import { jsonList, type Database } from './database.ts'
 
 /** How a message to one notifier fares. */
 export type NoticeState = {
@@ -192,7 +192,7 @@ function paramsOf({ limit, open, projects = null, before }: IncidentQuery) {
   return {
     limit,
     open: open ? 1 : 0,
-    projects: projects === null ? null : JSON.stringify(projects),
+    projects: jsonList(projects),
     before: before ?? Number.MAX_SAFE_INTEGER,
   }
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import type { Lease } from '../core/task/queue.ts'
 import type { Task } from '../core/task/task.ts'
-import type { Database } from './database.ts'
+import { jsonList, type Database } from './database.ts'
 
 /** What this worker knows of tasks in a shared queue without asking it. */
 export type SharedTasks = {
@@ -70,7 +70,7 @@ export function createSharedTasks(db: Database, clock: Clock): SharedTasks {
         .all({
           from: prefix,
           to: `${prefix}~`,
-          projects: projects === null ? null : JSON.stringify(projects),
+          projects: jsonList(projects),
         })
         .map(({ id }) => id),
     putOwn: (taskId, print) => void putOwn.run({ taskId, print, at: clock() }),

@@ -4,17 +4,14 @@ import { createMeters } from '../core/incident/meters.ts'
 import type { HookEvent } from '../core/agent/hook-event.ts'
 import type { Lease } from '../core/task/queue.ts'
 import type { ListedTask } from '../core/task/task.ts'
-import { createBeginning } from './attempts/begin-task.ts'
-import { createClaimFilter } from './claims/claim-filter.ts'
 import { createDelivery } from './attempts/deliver.ts'
-import { createDispatcher, type Hold } from './claims/dispatcher.ts'
+import { createClaiming } from './claiming.ts'
+import type { Hold } from './claims/dispatcher.ts'
 import { createFleetApi, type FleetApi } from './fleet-api.ts'
 import { fleetFacts } from './fleet-facts.ts'
 import { createIngest } from './ingest/ingest.ts'
 import { createLeaseKeeper } from './attempts/leases.ts'
 import { createListeners, type Listeners } from './listeners.ts'
-import { createPassedOver } from './claims/passed-over.ts'
-import { createWakes } from './claims/wakes.ts'
 import { watchLoop } from './loops/patience.ts'
 import { createPlaces } from './workspaces/places.ts'
 import { createProjectDesk } from './project-desk.ts'
@@ -23,7 +20,7 @@ import { createRecovery } from './incidents/recovery.ts'
 import { createRetention, type Retention } from './upkeep/retention.ts'
 import { createRuling } from './attempts/ruling.ts'
 import { createRunner } from './attempts/runner.ts'
-import { isGrowing, occupiesSlot, spoolOf } from './attempts/running-agent.ts'
+import { spoolOf } from './attempts/running-agent.ts'
 import { createSpend } from './attempts/spend.ts'
 import type { SupervisorDeps } from './supervisor-deps.ts'
 import { createScreenSweep } from './attempts/sweep.ts'
@@ -171,56 +168,18 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     logger,
   })
   const takes = { ...settings.takes, elsewhere: isShared }
-  const passedOver = createPassedOver({
-    queue: claiming.api,
-    projects,
-    isShared,
-    worksInPlace: workspaces.worksInPlace,
-    holderOf: places.holderOf,
-    isLimited: () => recovery.limits.holds().length > 0,
-    limitedUntil: (task) => recovery.limits.until(modelOf(task)),
+  const { dispatcher, wakes } = createClaiming(deps, {
+    loop: claiming,
+    renew: () => leases.renew(),
+    workspaces,
+    places,
+    recovery,
+    runner,
+    claude,
+    modelOf,
+    meters,
+    listeners,
   })
-  const { spent } = budgets
-  const dispatcher = createDispatcher({
-    ...claiming.watched,
-    queue: claiming.api,
-    renew: () => claiming.during(leases.renew()),
-    filter: createClaimFilter({ queue: claiming.api, projects, spent, passedOver, takes: settings.takes }),
-    gate: recovery.gate,
-    claimed: (task) => {
-      meters.claims.add({ project: task.project })
-      // Of later attempts nobody knows since when they waited.
-      if (task.attempt === 1)
-        meters.wait.observe({}, Math.max(0, clock() - Math.max(task.createdAt, task.scheduledAt)) / 1000)
-      recovery.breakers.claimed(task)
-    },
-    occupied: () => [...runner.agents.values()].filter(occupiesSlot).length,
-    isShared,
-    starting: () => [...runner.agents.values()].filter((agent) => isGrowing(agent, clock())).length,
-    maxConcurrent: () => settings.maxConcurrent,
-    minFreeMemoryMb: () => settings.minFreeMemoryMb,
-    ready: async () => {
-      // While no agent works nobody looks at tmux, so its end is noticed here.
-      await tmux.run([['display-message', '-p', '']], { readOnly: true }).catch(() => tmux.start())
-      await claude()
-    },
-    onReaped: notifyEnd,
-    start: createBeginning({
-      budgets,
-      recovery,
-      runner,
-      blackBox: deps.blackBox,
-      queue,
-      modelOf,
-      notify,
-      clock,
-      logger,
-    }),
-    sweepMs: settings.sweepMs,
-    clock,
-    logger,
-  })
-  const wakes = createWakes({ queue, worker: settings.worker, nudge: dispatcher.nudge, clock, logger })
   const sweep = createScreenSweep({
     ...watched,
     tmux,

@@ -143,6 +143,17 @@ test.each<[string, (served: Served) => string]>([
   expect(served.log).toEqual([])
 })
 
+/** The status is answered once the gate is opened. */
+function holdStatus(served: Served): { resolve: () => void } {
+  const gate = Promise.withResolvers<void>()
+  const { status } = served.deps
+  served.deps.status = async () => {
+    await gate.promise
+    return status()
+  }
+  return gate
+}
+
 test.each<[string, number, (served: Served) => string]>([
   [
     'a header that is too large',
@@ -201,12 +212,7 @@ test('who is told what is broken and never hangs up is hung up on', async () => 
 
 test('what is broken behind a request that is being answered is told after that answer', async () => {
   const served = await serveFakeDaemon()
-  const gate = Promise.withResolvers<void>()
-  const { status } = served.deps
-  served.deps.status = async () => {
-    await gate.promise
-    return status()
-  }
+  const gate = holdStatus(served)
   const { socket, all, ended } = open(served)
   socket.write(`GET /api/status HTTP/1.1\r\n${host(served)}${auth}\r\nno HTTP\r\n\r\n`)
   await new Promise((resolve) => setTimeout(resolve, 100))
@@ -228,12 +234,7 @@ test('a body that breaks after its request was answered gets no second answer', 
 
 test('whoever asks gets a connection beside any number of slow ones, and who is being answered keeps theirs', async () => {
   const served = await serveFakeDaemon({}, { max: 20 })
-  const gate = Promise.withResolvers<void>()
-  const { status } = served.deps
-  served.deps.status = async () => {
-    await gate.promise
-    return status()
-  }
+  const gate = holdStatus(served)
   const held = open(served)
   held.socket.write(`GET /api/status HTTP/1.1\r\n${host(served)}${auth}\r\n`)
   const slow = Array.from({ length: 60 }, (_, n) => {
@@ -323,12 +324,7 @@ test('who never ends a request is cut off', async () => {
 
 test('who asks and never takes the answers is cut off, and who is slow or waits for one is not', async () => {
   const served = await serveFakeDaemon({ rate: 100_000 }, { stuckMs: 1000 })
-  const gate = Promise.withResolvers<void>()
-  const { status } = served.deps
-  served.deps.status = async () => {
-    await gate.promise
-    return status()
-  }
+  const gate = holdStatus(served)
   const held = open(served)
   held.socket.write(`GET /api/status HTTP/1.1\r\n${host(served)}${auth}\r\n`)
   const screen = 'x'.repeat(2_000_000)

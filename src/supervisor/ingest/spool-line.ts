@@ -44,7 +44,7 @@ export type SpoolLine = {
   close: () => void
 }
 
-/** What the machine's uptime was when `performance.now()` was 0: asking for it at each event took 9 us of 100. */
+/** What the machine's uptime was when `performance.now()` was 0: asking the system takes 9 us. */
 let upAtZero = Number.NaN
 
 /** Its script began long before it could begin its file. */

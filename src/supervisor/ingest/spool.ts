@@ -62,7 +62,7 @@ export function stemOf(name: string | null): string | null {
 /**
  * When the event's script began, ms since the machine was started, by its name; null where the system tells it no such
  * time. The same as the order of the files' own times but where the disk hung: there the client had gone on, and those
- * that waited for the disk began their files together and in any order (measured: 8 hooks of 4 agents, 6 s).
+ * that waited for the disk began their files together and in any order (seen with each of four agents after 6 s).
  */
 export function beganOf(stem: string): number | null {
   const [, seconds] = /^(\d+\.\d+)-\d+\./.exec(stem) ?? []
