@@ -57,12 +57,14 @@ export async function commitOf(top: string, ref: string): Promise<string | null>
 
 /** A branch name for a task that no branch of the repository is in the way of. */
 export async function freeBranch(top: string, taskId: string): Promise<string> {
-  // A branch named `ccm` is a file where the folder of `ccm/…` would have to be.
-  const isBlocked = (await commitOf(top, 'refs/heads/ccm')) !== null
+  const isTaken = async (name: string) => (await commitOf(top, `refs/heads/${name}`)) !== null
+  // A branch named `ccm` is a file where the folder of `ccm/…` would have to be. Nearly always both are free.
+  const [isBlocked, isKnown] = await Promise.all([isTaken('ccm'), isTaken(`ccm/${taskId}`)])
+  if (!isBlocked && !isKnown) return `ccm/${taskId}`
   const base = isBlocked ? `ccm-${taskId}` : `ccm/${taskId}`
   for (let number = 1; number <= 100; number++) {
     const name = number === 1 ? base : `${base}-${number}`
-    if ((await commitOf(top, `refs/heads/${name}`)) === null) return name
+    if (!(await isTaken(name))) return name
   }
   throw new CcmError('CONFLICT', `The repository of ${top} has a hundred branches named ${base}.`)
 }
@@ -77,9 +79,9 @@ export async function addTree(
   signal?: AbortSignal,
 ): Promise<{ note: string | null }> {
   const { top, tree, branch, base } = place
-  await forgetTree(place)
+  const [known] = await Promise.all([commitOf(top, `refs/heads/${branch}`), forgetTree(place)])
   await mkdir(dirname(tree), { recursive: true, mode: 0o700 })
-  const exists = (await commitOf(top, `refs/heads/${branch}`)) !== null
+  const exists = known !== null
   const target = exists ? ['--', tree, branch] : ['--no-track', '-b', branch, '--', tree, base]
   const add = (config: string[]) =>
     runGit(top, ['worktree', 'add', '--quiet', ...target], {

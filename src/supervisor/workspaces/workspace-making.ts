@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { bringFiles } from '../../agent/workspace-files.ts'
 import { runSetup } from '../../agent/workspace-setup.ts'
 import { type Source, uncommitted } from '../../agent/workspace-source.ts'
-import { addTree, commitOf, forgetTree, freeBranch, treeState } from '../../agent/workspace-tree.ts'
+import { addTree, commitOf, freeBranch, treeState } from '../../agent/workspace-tree.ts'
 import type { Attempt } from '../../core/agent/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import { CcmError } from '../../core/errors.ts'
@@ -112,10 +112,9 @@ export function createMaking(deps: {
     if (phase !== 'making' && phase !== 'closed')
       notes.push(`Somebody deleted its tree ${worktree.tree}; it went on from its branch.`)
     const making = worktrees.put({ ...worktree, phase: 'making', isSetUp: false, placed: [], notes })
-    // Only in this phase: nobody can have worked in what an earlier start left.
-    await forgetTree(making)
     const isNew = phase === 'making'
     const [{ note }, left] = await Promise.all([
+      // Only in this phase: nobody can have worked in what an earlier start left there.
       addTree(making, signal),
       isNew ? uncommitted(making.top) : null,
     ])
