@@ -182,20 +182,6 @@ test('bytes that are no UTF-8 are refused even where their reading is signed', a
   expect(reply.status).toBe(401)
 })
 
-test('without a secret there is no such route', async () => {
-  const { deps } = createFakeDaemon({
-    webhooks: fakeWebhooks({ github: null, prometheus: null, telegram: null }),
-  })
-  for (const name of ['github', 'prometheus', 'telegram']) {
-    const reply = await createApp(deps).request(`/webhook/${name}`, {
-      method: 'POST',
-      body: '{}',
-      headers: rightful({ 'content-type': 'application/json' }),
-    })
-    expect(reply.status).toBe(404)
-  }
-})
-
 test('a delivery that comes again is known, and one task comes of it', async () => {
   const { post, queue, inbox } = stage()
   const headers = { 'x-github-delivery': 'the-same' }
