@@ -80,7 +80,9 @@ export function createClaiming(
       queue: deps.queue,
       modelOf,
       notify,
+      putOff: (ms) => wakes.after(ms),
       clock,
+      random: Math.random,
       logger,
     }),
     sweepMs: settings.sweepMs,
@@ -88,8 +90,6 @@ export function createClaiming(
     logger,
   })
   const { nudge } = dispatcher
-  return {
-    dispatcher,
-    wakes: createWakes({ queue: deps.queue, worker: settings.worker, nudge, clock, logger }),
-  }
+  const wakes = createWakes({ queue: deps.queue, worker: settings.worker, nudge, clock, logger })
+  return { dispatcher, wakes }
 }

@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { Clock } from '../../core/clock.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Queue, Report } from '../../core/task/queue.ts'
+import { limitJitterMs } from '../../core/task/resume.ts'
 import type { Task } from '../../core/task/task.ts'
 import type { BlackBox } from '../incidents/black-box.ts'
 import type { Budgets } from '../claims/budgets.ts'
@@ -21,10 +22,13 @@ export function createBeginning(of: {
   queue: Queue
   modelOf: (task: Task) => string | null
   notify: (taskId: string, kind: 'task') => void
+  /** A task was given back for so long. */
+  putOff: (ms: number) => void
   clock: Clock
+  random: () => number
   logger: Logger
 }): (task: Task) => void {
-  const { budgets, recovery, runner, queue, modelOf, notify, clock, logger } = of
+  const { budgets, recovery, runner, queue, modelOf, notify, clock, random, logger } = of
 
   // Nothing of its attempt exists. Should this fail too, its lease runs out.
   function giveBack(task: Task, end: Pick<Report, 'outcome' | 'error'> & Partial<Report>): void {
@@ -50,7 +54,9 @@ export function createBeginning(of: {
     else if (limitedUntil !== null) {
       // The queue knows nothing of models, and this one came in after it was asked what to pass over.
       const error = `The usage limit of its model is reached until ${new Date(limitedUntil).toISOString()}.`
-      const retryAfterMs = Math.max(0, limitedUntil - clock())
+      const waitMs = Math.max(0, limitedUntil - clock())
+      const retryAfterMs = waitMs + limitJitterMs(waitMs, random)
+      of.putOff(retryAfterMs)
       giveBack(task, { outcome: 'released', error, retryAfterMs, resume: resumeAgain(task, retryAfterMs) })
     } else {
       runner.start(task).catch((err: unknown) => {

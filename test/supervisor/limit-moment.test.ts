@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest'
+import { createSupervisor } from '../../src/supervisor/supervisor.ts'
+import { createFleet, eventually } from './fleet.ts'
+
+test(
+  'tasks claimed at the very moment their model reaches its limit go on after it at times of their own, and no sweep is needed',
+  { timeout: 60_000 },
+  async () => {
+    await using fleet = await createFleet()
+    const { settings, queue, notes, clock } = fleet.deps
+    const until = clock() + 2000
+    notes.write('limits', { sonnet: until })
+    const ids = await Promise.all([1, 2, 3, 4].map((number) => fleet.add(`Task ${number}`, `work${number}`)))
+    const supervisor = createSupervisor({
+      ...fleet.deps,
+      // What is to be passed over is asked before they are there.
+      queue: { ...queue, list: async () => [] },
+      settings: {
+        ...settings,
+        sweepMs: 3_600_000,
+        claude: { ...settings.claude, model: 'claude-sonnet-4-5' },
+      },
+    })
+    await supervisor.begin()
+    try {
+      const parked = await eventually(async () => {
+        const tasks = await queue.list({ status: 'queued', limit: 10 })
+        return tasks.filter(({ attempt }) => attempt === 1).length === ids.length ? tasks : null
+      })
+      const times = parked.map(({ scheduledAt }) => scheduledAt - until)
+      expect(Math.min(...times)).toBeGreaterThanOrEqual(0)
+      // Of four over a second and more, one run in 50,000 is as close by chance.
+      expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(20)
+      for (const id of ids) await fleet.agentOf(id, 2)
+    } finally {
+      await supervisor.close('end')
+    }
+  },
+)
