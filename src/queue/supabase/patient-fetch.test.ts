@@ -17,8 +17,11 @@ function prepare(answers: Response[]) {
 }
 const CLAIM = 'https://ref.supabase.co/rest/v1/rpc/tasks_claim'
 const HEARTBEAT = 'https://ref.supabase.co/rest/v1/rpc/tasks_heartbeat'
-const putOff = (seconds: number, status = 503) =>
-  new Response('{}', { status, headers: { 'retry-after': String(seconds) } })
+const putOff = (until: number | string, status = 503, date?: string) =>
+  new Response('{}', {
+    status,
+    headers: { 'retry-after': String(until), ...(date === undefined ? {} : { date }) },
+  })
 
 /** Less what has passed meanwhile. */
 const near = (ms: number): unknown => expect.toSatisfy((value: number) => value <= ms && value > ms - 200)
@@ -45,3 +48,29 @@ test('one that is too long is answered as it is, and other calls are not sent', 
   await expect(patient(HEARTBEAT, { method: 'POST' })).rejects.toThrow('left alone for 31 s more')
   expect([waits, sent()]).toEqual([[], 1])
 })
+
+test('a date counts from the date of the answer, whatever the clock here says, and is as bounded as seconds are', async () => {
+  const at = 'Sun, 06 Nov 1994 08:49:37 GMT'
+  const { patient, waits } = prepare([putOff('Sun, 06 Nov 1994 08:49:42 GMT', 503, at)])
+  await patient(CLAIM, { method: 'POST' })
+  expect(waits).toEqual([near(5500)])
+
+  const long = prepare([putOff('Mon, 07 Nov 1994 08:49:37 GMT', 503, at)])
+  expect((await long.patient(CLAIM, { method: 'POST' })).status).toBe(503)
+  await expect(long.patient(CLAIM, { method: 'POST' })).rejects.toThrow('left alone for 120 s more')
+})
+
+test('a date in an answer without one counts from the clock here', async () => {
+  const { patient, waits } = prepare([putOff(new Date(Date.now() + 20_000).toUTCString())])
+  await patient(CLAIM, { method: 'POST' })
+  expect(waits).toEqual([expect.toSatisfy((ms: number) => ms > 18_000 && ms <= 20_500)])
+})
+
+test.each(['0', 'Sun, 06 Nov 1994 08:49:37 GMT', '2099-01-01', 'soon', ''])(
+  'with Retry-After %j the wait is the usual one',
+  async (until) => {
+    const { patient, waits } = prepare([putOff(until)])
+    await patient(CLAIM, { method: 'POST' })
+    expect(waits).toEqual([250])
+  },
+)

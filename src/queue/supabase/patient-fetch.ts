@@ -99,10 +99,21 @@ async function mayTryAgain(response: Response, repeatable: boolean): Promise<boo
   return repeatable || status === 429 || status === 503
 }
 
-/** Milliseconds of the Retry-After of an answer that puts off, in seconds; null without one. Dates are not used by Supabase. */
+/**
+ * Milliseconds that an answer which puts off asks for in its Retry-After: seconds, or a date, which counts from the
+ * answer's own Date, as clocks differ. Null where it asks for nothing, or for what has passed.
+ */
 function readRetryAfter({ status, headers }: Response): number | null {
-  const header = status === 429 || status === 503 ? headers.get('retry-after') : null
-  return header !== null && /^\d{1,6}$/.test(header.trim()) ? Number(header) * 1_000 : null
+  const header = status === 429 || status === 503 ? (headers.get('retry-after') ?? '').trim() : ''
+  const ms = /^\d{1,6}$/.test(header)
+    ? Number(header) * 1_000
+    : readDate(header) - (readDate(headers.get('date') ?? '') || Date.now())
+  return ms > 0 ? ms : null
+}
+
+/** A date of HTTP in milliseconds since 1970; NaN where it is none. */
+function readDate(text: string): number {
+  return /^[A-Z][a-z]+, .* GMT$/.test(text) ? Date.parse(text) : Number.NaN
 }
 
 function wasUnsent(error: unknown): boolean {
