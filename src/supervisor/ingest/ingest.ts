@@ -51,8 +51,9 @@ export type Ingest = {
 }
 
 /**
- * Events that come together are stored in one commit: this many at most, or what arrived within this time. 200 while
- * more wait took 14 % less of the processor, no less time, and held up the event loop twice as long.
+ * Events that come together are stored in one commit, this many at most: those that come within this time of the
+ * first, and behind them those that came during the commit before. 200 while more wait took 14 % less of the
+ * processor, no less time, and held up the event loop twice as long.
  */
 const GROUP_MS = 2
 const GROUP_EVENTS = 50
