@@ -56,11 +56,16 @@ create policy own on public.templates for select to authenticated using (system_
 create policy own on public.metrics for select to authenticated using (system_id in (select ccm.my_systems()));
 create policy own on public.incidents for select to authenticated using (system_id in (select ccm.my_systems()));
 
--- Supabase makes the publication; a plain PostgreSQL has none.
+-- Supabase makes the publication; a plain PostgreSQL has none. One that is for all tables has this one, and takes no more.
 do $$
 begin
   if not exists (select from pg_catalog.pg_publication where pubname = 'supabase_realtime') then
     create publication supabase_realtime;
   end if;
+  if not exists (
+    select from pg_catalog.pg_publication_tables
+    where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'tasks'
+  ) then
+    alter publication supabase_realtime add table public.tasks;
+  end if;
 end $$;
-alter publication supabase_realtime add table public.tasks;

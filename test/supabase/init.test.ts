@@ -203,6 +203,16 @@ describeOnSupabase('ccm supabase init', (supabase) => {
     ).resolves.toBe(1)
   })
 
+  test('Realtime that is enabled for all tables is enabled for this one', async () => {
+    const make = (tables: string) =>
+      `DROP PUBLICATION supabase_realtime; CREATE PUBLICATION supabase_realtime FOR ${tables}`
+    await undo(make('ALL TABLES'), make('TABLE public.tasks'), async () => {
+      const { code, stdout } = await init()
+      expect(stdout).toMatch(/ok +realtime [^]*ok +trial +a task was inserted, heard of by Realtime/)
+      expect(code).toBe(0)
+    })
+  })
+
   test('doctor looks and makes nothing', async () => {
     const { secretKey } = supabase()
     const access = { url: gateway.url, secretKey, system: 'nowhere' }

@@ -36,12 +36,16 @@ describe.skipIf(whyNot !== null)(`ccm supabase migrate${reason}`, () => {
   })
   afterAll(async () => postgres[Symbol.asyncDispose]())
 
+  const asAdmin = async (database: string | undefined, text: string): Promise<void> => {
+    const admin = new Client({ connectionString: postgres.url(undefined, database) })
+    await admin.connect()
+    await admin.query(text)
+    await admin.end()
+  }
+
   /** Runs SQL in an empty database of its own, which `postgres` owns as on Supabase. */
   const fresh = async (name: string): Promise<{ url: string; sql: (text: string) => Promise<unknown[]> }> => {
-    const admin = new Client({ connectionString: postgres.url() })
-    await admin.connect()
-    await admin.query(`CREATE DATABASE ${name} OWNER postgres`)
-    await admin.end()
+    await asAdmin(undefined, `CREATE DATABASE ${name} OWNER postgres`)
     const url = postgres.url('postgres', name)
     const sql = async (text: string): Promise<unknown[]> => {
       const client = new Client({ connectionString: url })
@@ -96,6 +100,25 @@ describe.skipIf(whyNot !== null)(`ccm supabase migrate${reason}`, () => {
     expect(calls('authenticated')).toEqual(['ccm.my_systems()', 'ccm.now()', 'task_cancel(text,text,text)'])
     expect(calls('service_role').map((what) => ({ what }))).toEqual(functions)
     expect(new Set(rights.map(({ role }) => role))).toEqual(new Set(['authenticated', 'service_role']))
+  })
+
+  test.each([
+    ['not there', null],
+    ['for the tables it names', 'CREATE PUBLICATION supabase_realtime'],
+    ['for all tables', 'CREATE PUBLICATION supabase_realtime FOR ALL TABLES'],
+    ['for all tables of the schema', 'CREATE PUBLICATION supabase_realtime FOR TABLES IN SCHEMA public'],
+  ])('where the publication of Realtime is %s it has the tasks afterwards', async (kind, publication) => {
+    const name = kind.replaceAll(' ', '_')
+    const { url, sql } = await fresh(name)
+    if (publication !== null) await asAdmin(name, publication)
+    if (kind.startsWith('for the'))
+      await asAdmin(name, 'ALTER PUBLICATION supabase_realtime OWNER TO postgres')
+    expect(await migratePostgres(url, migrations)).toMatchObject({ applied: names })
+    expect(
+      await sql(
+        `SELECT tablename FROM pg_publication_tables WHERE pubname = 'supabase_realtime' AND tablename = 'tasks'`,
+      ),
+    ).toEqual([{ tablename: 'tasks' }])
   })
 
   test('two at once apply each migration once', async () => {
