@@ -37,8 +37,9 @@ function statusLines(status: StatusJson, paint: Paint): string[] {
 }
 
 /** What of the agents' events was not as it should be, one sentence each; [] when all is well. */
-function oddEvents({ unknown, unreadable, lost }: StatusJson['events']): string[] {
+function oddEvents({ unknown, unknown_others, unreadable, lost }: StatusJson['events']): string[] {
   const names = Object.entries(unknown).map(([name, count]) => `${oneLine(name, 40)} ${count}`)
+  if (unknown_others > 0) names.push(`others ${unknown_others}`)
   return [
     ...(lost > 0 ? [`${lost} could not be written by an agent's hook: is the disk full or read-only?`] : []),
     ...(unreadable > 0 ? [`${unreadable} could not be read`] : []),

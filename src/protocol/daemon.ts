@@ -22,8 +22,14 @@ export const StatusJson = z
     /** Socket of the tmux server that holds the agents' windows, for `tmux -S`. */
     tmux_socket: z.string(),
     claude: z.union([z.object({ path: z.string(), version: z.string() }), z.object({ problem: z.string() })]),
-    /** Hook events of names nobody knows (by name), that could not be read, and that could not be written. */
-    events: z.object({ unknown: z.record(z.string(), z.int()), unreadable: z.int(), lost: z.int() }),
+    /** Hook events of names nobody knows (by name, 20 at most), that could not be read, and that could not be written. */
+    events: z.object({
+      unknown: z.record(z.string(), z.int()),
+      /** Those of all other unknown names together. */
+      unknown_others: z.int(),
+      unreadable: z.int(),
+      lost: z.int(),
+    }),
     /** Who starts the daemon again when it dies: `shell` is what `ccm start` left; null: nobody. */
     kept_by: z.enum(['systemd', 'launchd', 'shell']).nullable(),
     /** How the queue in Supabase is; null where the queue is this machine's own. */

@@ -109,3 +109,34 @@ test('each column of a record is read back as it was given', () => {
   expect(row).toEqual({ ...event, ...columns, ...rest, id: events.lastId(), payload: { whole: false } })
   db.close()
 })
+
+test('of names that nobody knows 20 are told, cut, and first those of most tasks; the others are counted together', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const events = createHookEvents(db)
+  const named = (task: string, count: number, name: (index: number) => string) =>
+    Array.from({ length: count }, (_, index) =>
+      eventOf(`${task}/${name(index)}/${index}`, {
+        taskId: task,
+        hookEventName: name(index),
+        payload: { hook_event_name: name(index) },
+      }),
+    )
+  events.insertBatch([
+    // What one agent made up: 100 names, each twice, and one that is long.
+    ...named('t1', 200, (index) => `Forged${index % 100}`),
+    ...named('t1', 9, (index) => `${'x'.repeat(190)}${index}`),
+    // A new version of Claude Code is met by many.
+    ...named('t2', 1, () => 'Tomorrow'),
+    ...named('t3', 1, () => 'Tomorrow'),
+  ])
+  const { unknown, ...counts } = events.oddOnes()
+  expect(Object.keys(unknown)).toHaveLength(20)
+  expect(Object.entries(unknown).slice(0, 3)).toEqual([
+    ['Tomorrow', 2],
+    ['x'.repeat(60), 9],
+    ['Forged0', 2],
+  ])
+  expect(counts).toEqual({ unknown_others: 200 - 18 * 2, unreadable: 0, lost: 0 })
+  db.close()
+})

@@ -47,8 +47,16 @@ export type HookEvents = {
   sessionsOf: (lease: Lease) => string[]
   /** How many events of this attempt could not be written, as far as is known. */
   lostOf: (lease: Lease) => number
-  /** How many events were stored of names nobody knows, could not be read, or were lost, of all tasks. */
-  oddOnes: () => { unknown: Record<string, number>; unreadable: number; lost: number }
+  /**
+   * How many events were stored of names nobody knows, could not be read, or were lost, of all tasks. An agent can make
+   * up names: few are told, cut, those that most tasks tell of first; `unknown_others` are the events of all others.
+   */
+  oddOnes: () => {
+    unknown: Record<string, number>
+    unknown_others: number
+    unreadable: number
+    lost: number
+  }
   /** The newest event's id; 0 when there is none. */
   lastId: () => number
 }
@@ -147,11 +155,17 @@ export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'>
     `SELECT coalesce(sum(payload ->> '$.lost'), 0) AS lost FROM hook_events
      WHERE task_id = :taskId AND attempt = :attempt AND kind = 'events_lost' AND suspect IS NULL`,
   )
-  const odd = db.prepare<Record<string, never>, { kind: string; name: string; count: number; lost: number }>(
-    `SELECT kind, hook_event_name AS name, count(*) AS count,
+  const odd = db.prepare<Record<string, never>, { kind: string; count: number; lost: number }>(
+    `SELECT kind, count(*) AS count,
        coalesce(sum(payload ->> '$.lost') FILTER (WHERE suspect IS NULL), 0) AS lost
      FROM hook_events INDEXED BY hook_events_odd
-     WHERE kind IN ('unknown', 'unreadable', 'events_lost') GROUP BY kind, hook_event_name`,
+     WHERE kind IN ('unknown', 'unreadable', 'events_lost') GROUP BY kind`,
+  )
+  const unknown = db.prepare<Record<string, never>, { name: string; count: number }>(
+    `SELECT substr(hook_event_name, 1, 60) AS name, count(*) AS count
+     FROM hook_events INDEXED BY hook_events_odd
+     WHERE kind IN ('unknown', 'unreadable', 'events_lost') AND kind = 'unknown'
+     GROUP BY 1 ORDER BY count(DISTINCT task_id) DESC, count(*) DESC, name LIMIT 20`,
   )
 
   return {
@@ -191,12 +205,14 @@ export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'>
     sessionsOf: ({ taskId, attempt }) => sessions.all({ taskId, attempt }).map(({ session }) => session),
     lostOf: ({ taskId, attempt }) => lost.get({ taskId, attempt })?.lost ?? 0,
     oddOnes: () => {
-      const rows = odd.all({})
-      const counted = (kind: string) => rows.filter((row) => row.kind === kind)
+      const ofKind = new Map(odd.all({}).map((row) => [row.kind, row]))
+      const named = unknown.all({})
+      const told = named.reduce((sum, { count }) => sum + count, 0)
       return {
-        unknown: Object.fromEntries(counted('unknown').map(({ name, count }) => [name, count])),
-        unreadable: counted('unreadable')[0]?.count ?? 0,
-        lost: counted('events_lost')[0]?.lost ?? 0,
+        unknown: Object.fromEntries(named.map(({ name, count }) => [name, count])),
+        unknown_others: (ofKind.get('unknown')?.count ?? 0) - told,
+        unreadable: ofKind.get('unreadable')?.count ?? 0,
+        lost: ofKind.get('events_lost')?.lost ?? 0,
       }
     },
     lastId: () => lastId.get({})?.id ?? 0,

@@ -242,7 +242,7 @@ export async function serveDaemon(
       claude: { path: '/bin/claude', version: '2.1.328' },
       kept_by: null,
       shared: null,
-      events: { unknown: {}, unreadable: 0, lost: 0 },
+      events: { unknown: { Tomorrow: 3, Later: 2 }, unknown_others: 17, unreadable: 4, lost: 1 },
       found_at_start: [],
     }),
     health: async () => ({ status: 'ok', database: 'ok' }),

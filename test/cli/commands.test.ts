@@ -79,6 +79,16 @@ test('status for people says what holds tasks back', async () => {
   expect(stdout).toContain('memory: less than 1 GiB would remain')
 })
 
+test('status for people says what of the events was not as it should be', async () => {
+  const { home } = await serveDaemon()
+  const { stdout } = await createCommandLine(home).ccm('status')
+  expect(stdout.split('\n').filter((line) => line.includes('  events '))).toEqual([
+    "  events  1 could not be written by an agent's hook: is the disk full or read-only?",
+    '  events  4 could not be read',
+    '  events  of unknown names: Tomorrow 3, Later 2, others 17',
+  ])
+})
+
 test('incidents say what happened, how long it took, what was done, and who was told', async () => {
   const { home } = await serveDaemon()
   const { code, stdout } = await createCommandLine(home).ccm('incidents')

@@ -136,7 +136,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
       claude: { path: '/bin/claude', version: '2.1.328' },
       kept_by: null,
       shared: null,
-      events: { unknown: {}, unreadable: 0, lost: 0 },
+      events: { unknown: {}, unknown_others: 0, unreadable: 0, lost: 0 },
       found_at_start: [],
     }),
     health: async () => ({ status: 'ok', database: 'ok', tmux: 'ok' }),

@@ -64,7 +64,7 @@ function prepare(count: number) {
     rows,
     spools,
     /** Reads all that came long ago, so that none of it waits to be ordered. */
-    async readAll() {
+    readAll: async () => {
       await sleep(50)
       for (const spool of spools) ingest.add(spool)
       await Promise.all(spools.map((spool) => ingest.read(spool)))

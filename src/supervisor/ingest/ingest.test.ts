@@ -681,5 +681,5 @@ test('an event of a name nobody knows is kept whole, and counted', async () => {
   ingest.add(spool)
   await expect.poll(() => stored().length).toBe(2)
   expect(stored()[0]).toMatchObject({ kind: 'unknown', payload: { more: { a: 1 } } })
-  expect(odd()).toEqual({ unknown: { Tomorrow: 1 }, unreadable: 1, lost: 0 })
+  expect(odd()).toEqual({ unknown: { Tomorrow: 1 }, unknown_others: 0, unreadable: 1, lost: 0 })
 })
