@@ -1,8 +1,6 @@
-import { STATUS_CODES, type ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { ProblemJson } from '../protocol/problem.ts'
-import { HEADERS } from './headers.ts'
-import { createRequestIds } from './request-id.ts'
+import { refusalOf } from './refusal.ts'
 
 /** Long enough to read an answer on this machine. */
 const HANG_UP_MS = 1000
@@ -12,7 +10,6 @@ const PROBLEMS: Partial<Record<string, [status: number, detail: string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'The request did not arrive in time.'],
 }
 const BROKEN: [status: number, detail: string] = [400, 'This is no HTTP request.']
-const requestId = createRequestIds()
 const hungUp = new WeakSet<Socket>()
 
 /**
@@ -39,19 +36,11 @@ export function answerBroken(
   else earlier.once('close', say)
 }
 
-function answerTo(code: string): string {
-  const [status, detail] = PROBLEMS[code] ?? BROKEN
-  const id = requestId()
-  const title = STATUS_CODES[status] ?? 'Error'
-  const problem: ProblemJson = { title, status, detail, code: 'BAD_INPUT', request_id: id }
-  const body = JSON.stringify(problem)
-  const headers = {
-    'content-type': 'application/problem+json',
-    ...HEADERS,
-    'content-length': Buffer.byteLength(body),
-    'x-request-id': id,
-    connection: 'close',
-  }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+function answerTo(fault: string): string {
+  const [status, detail] = PROBLEMS[fault] ?? BROKEN
+  const { title, headers, body } = refusalOf({ status, detail, code: 'BAD_INPUT' })
+  const lines = Object.entries({ ...headers, connection: 'close' }).map(
+    ([name, value]) => `${name}: ${value}\r\n`,
+  )
   return `HTTP/1.1 ${status} ${title}\r\n${lines.join('')}\r\n${body}`
 }

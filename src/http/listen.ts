@@ -11,6 +11,7 @@ import { CcmError, messageOf } from '../core/errors.ts'
 import type { App } from './app.ts'
 import { guardConnections, type ConnectionLimits } from './connections.ts'
 import type { Lane } from './health-lane.ts'
+import { refusalOf, refuse, type Refusal } from './refusal.ts'
 
 /** What answers; without a lane everything is for `fetch`. */
 type Served = Pick<App, 'fetch'> & { lane?: Lane }
@@ -36,6 +37,12 @@ const LIMITS: ServerOptions = {
 }
 /** Well above what agents and people need, and below the 1,024 descriptors that a daemon may have at least. */
 const CONNECTIONS: ConnectionLimits = { max: 600, stuckMs: 60_000 }
+const OTHER_VERSION: Refusal = { status: 400, code: 'BAD_INPUT', detail: 'The daemon speaks HTTP/1.1.' }
+const NO_URL: Refusal = {
+  status: 400,
+  code: 'BAD_INPUT',
+  detail: 'The request target or the Host header cannot be read.',
+}
 
 /**
  * Serves the app on a socket file that only this user can open; the app sees `unix: true`. A file that is left
@@ -80,13 +87,24 @@ export function listen(
 function serverOf(app: Served, unix: boolean, limits: Partial<ConnectionLimits> = {}): Server {
   let answer: ((request: IncomingMessage, response: ServerResponse) => Promise<void>) | null = null
   const load = async () => {
-    const { getRequestListener } = await import('@hono/node-server')
+    const { getRequestListener, RequestError } = await import('@hono/node-server')
     return (answer ??= getRequestListener(
       (request, env) => app.fetch(request, unix ? { ...env, unix } : env),
-      { overrideGlobalObjects: false },
+      {
+        overrideGlobalObjects: false,
+        // Only a URL is made with it: the app looks at the header itself.
+        hostname: 'localhost',
+        errorHandler(error) {
+          if (!(error instanceof RequestError)) return new Response(null, { status: 500 })
+          const { headers, body } = refusalOf(NO_URL)
+          return new Response(body, { status: NO_URL.status, headers })
+        },
+      },
     ))
   }
   const server = createServer(LIMITS, (request, response) => {
+    // The parser takes 0.9 and 2.0 too.
+    if (request.httpVersionMajor !== 1) return refuse(response, OTHER_VERSION)
     if (app.lane?.(request, response, unix) === true) return
     if (answer !== null) void answer(request, response)
     else void load().then((loaded) => loaded(request, response))

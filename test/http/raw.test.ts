@@ -143,6 +143,42 @@ test.each<[string, (served: Served) => string]>([
   expect(served.log).toEqual([])
 })
 
+test.each<[string, (served: Served) => string]>([
+  ['no Host', () => 'GET /health HTTP/1.1\r\n\r\n'],
+  ['an empty Host', () => 'GET /health HTTP/1.1\r\nHost:\r\n\r\n'],
+  ['a Host that is no name', (served) => `GET /health HTTP/1.1\r\nHost: a@127.0.0.1:${served.port}\r\n\r\n`],
+  ['a backslash in the path', (served) => `GET /health\\ HTTP/1.1\r\n${host(served)}\r\n`],
+  ['a target that is no path', (served) => `OPTIONS * HTTP/1.1\r\n${host(served)}\r\n`],
+  ['an absolute target that is no URL', (served) => `GET http://[ HTTP/1.1\r\n${host(served)}\r\n`],
+])('%s is refused with a problem document, and the connection goes on', async (_, bytes) => {
+  const served = await serveFakeDaemon()
+  const { socket, all } = open(served)
+  socket.write(bytes(served), 'latin1')
+  await until(() => all().endsWith('}'))
+  const [head = '', body = ''] = all().split('\r\n\r\n')
+  expect(head).toMatch(/^HTTP\/1\.1 40[03] [^]*content-security-policy: default-src 'none'/)
+  const id = /x-request-id: ([\w-]{12})/.exec(head)?.[1]
+  expect(JSON.parse(body)).toMatchObject({
+    code: expect.stringMatching(/BAD_INPUT|UNAUTHORIZED/),
+    request_id: id,
+  })
+  socket.write(`GET /health HTTP/1.1\r\n${host(served)}\r\n`)
+  await until(() => all().includes('HTTP/1.1 200'))
+})
+
+test('HTTP/1.0 is answered and hung up on, or goes on where it asks for that', async () => {
+  const served = await serveFakeDaemon()
+  const once = open(served)
+  once.socket.write(`GET /health HTTP/1.0\r\n${host(served)}\r\n`)
+  await until(once.ended)
+  expect(once.all()).toMatch(/^HTTP\/1\.1 200 /)
+  const { socket, all } = open(served)
+  for (const times of [1, 2]) {
+    socket.write(`GET /api/status HTTP/1.0\r\n${host(served)}${auth}Connection: keep-alive\r\n\r\n`)
+    await until(() => all().split('HTTP/1.1 200 ').length === times + 1)
+  }
+})
+
 /** The status is answered once the gate is opened. */
 function holdStatus(served: Served): { resolve: () => void } {
   const gate = Promise.withResolvers<void>()
@@ -169,6 +205,14 @@ test.each<[string, number, (served: Served) => string]>([
   ['no HTTP at all', 400, () => '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'.repeat(30_000)],
   ['a blank in the path', 400, (served) => `GET /hea lth HTTP/1.1\r\n${host(served)}\r\n`],
   ['a version that is none', 400, (served) => `GET /health HTTP/9.9\r\n${host(served)}\r\n`],
+  ['no version, as of HTTP/0.9', 400, (served) => `GET /health\r\n${host(served)}\r\n`],
+  ['HTTP/0.9 by its name', 400, (served) => `GET /health HTTP/0.9\r\n${host(served)}\r\n`],
+  ['HTTP/2.0 in plain text', 400, (served) => `GET /api/status HTTP/2.0\r\n${host(served)}${auth}\r\n`],
+  [
+    'HTTP/0.9 with a body',
+    400,
+    (served) => post(served, 'Content-Length: 300000\r\n', '{}'.padEnd(300_000)).replace(' HTTP/1.1', ''),
+  ],
   ['a method nobody knows', 400, (served) => `BREW /health HTTP/1.1\r\n${host(served)}\r\n`],
   [
     'a broken body',

@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -47,6 +48,19 @@ test('the client works through it: bodies, errors, and a stream that ends when i
   stop.abort()
   await reading
   await until(() => listeners.size === 0)
+})
+
+test('any Host will do, and none', async () => {
+  const { path } = await serve()
+  for (const lines of ['Host: other.example\r\n', '']) {
+    const socket = connect(path)
+    onTestFinished(() => void socket.destroy())
+    let all = ''
+    socket.on('data', (data) => (all += data.toString()))
+    socket.write(`GET /api/status HTTP/1.1\r\n${lines}Authorization: Bearer ${TOKEN}\r\n\r\n`)
+    await until(() => all.includes('\r\n\r\n'))
+    expect(all).toMatch(/^HTTP\/1\.1 200 /)
+  }
 })
 
 test('a socket that nobody serves any more is a daemon that cannot be reached', async () => {
