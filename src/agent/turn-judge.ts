@@ -54,7 +54,9 @@ export function createTurnJudge(
   const { belief, sayer } = of
   const { view } = belief
   let { nudges } = of
-  let lastMessage = ''
+  // That of an agent taken back may be judged already.
+  const turnEnd = view().turnEnd
+  let lastMessage = turnEnd?.kind === 'stop' ? turnEnd.message : ''
   let told: EvidenceSource = 'hook'
 
   async function decide(): Promise<void> {

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
+import type { AgentState } from '../core/agent/agent-state.ts'
 import type { HookEvent, HookPayload } from '../core/agent/hook-event.ts'
 import type { Change } from '../core/agent/view.ts'
 import type { Look } from './look.ts'
@@ -504,13 +505,59 @@ describe('faults', () => {
     expect(await orphan.ended()).toMatchObject({ outcome: 'released', kind: 'lost' })
   })
 
+  test('an agent that is taken back waits since it asked, and for the same answer; what came meanwhile is judged', async () => {
+    const ASKED_AT = STARTED_AT - 3_600_000
+    const past = (...payloads: [HookPayload, number][]): HookEvent[] =>
+      payloads.map(([payload, at], id) => {
+        const hookEventName = payload.hook_event_name ?? ''
+        return { id, taskId: 't', attempt: 1, claudeSessionId: null, hookEventName, at, payload }
+      })
+    const stored = {
+      state: 'waiting',
+      waitKind: 'question',
+      reason: 'It asks: Red?',
+      stateAt: ASKED_AT,
+    } as const
+    const asked = past([PROMPT, ASKED_AT - 20], [stop('Red?'), ASKED_AT - 5])
+    const takeBack = (more: HookEvent[] = [], of: { state: AgentState; stateAt: number } = stored) =>
+      stage({ taken: { past: [...asked, ...more], busyMs: 0, stored: { ...stored, ...of } } })
+    const waits = takeBack()
+    waits.show(idle())
+    waits.look()
+    await waits.settled()
+    expect(waits.changes).toEqual([])
+    expect(waits.watcher.view()).toMatchObject(stored)
+    expect(waits.watcher.answers.pending()).toMatchObject({ kind: 'question', detail: 'Red?' })
+    expect(takeBack().watcher.answers.pending()?.id).toBe(waits.watcher.answers.pending()?.id)
+    // The next daemon goes on counting, and keeps what the agent said last.
+    waits.pass(86_400_000 - 3_600_000 + 1)
+    waits.look()
+    expect(await waits.ended()).toMatchObject({ kind: 'timeout', message: 'Red?' })
+    // A dialog that no event told of.
+    const dialog = { ...stored, waitKind: 'dialog' } as const
+    const sees = stage({ taken: { past: past([PROMPT, ASKED_AT - 20]), busyMs: 0, stored: dialog } })
+    await sees.settled()
+    expect(sees.changes).toEqual([])
+    expect(sees.watcher.view()).toMatchObject(dialog)
+    // Answered in the window while no daemon ran, and through by now; or it asks again.
+    const answered = takeBack(past([PROMPT, ASKED_AT + 50], [stop('[DONE]'), ASKED_AT + 90]))
+    expect(await answered.ended()).toMatchObject({ outcome: 'succeeded' })
+    const again = takeBack(past([PROMPT, ASKED_AT + 50], [stop('Red?'), ASKED_AT + 90]))
+    await again.settled()
+    expect(again.watcher.view()).toMatchObject({ ...stored, stateAt: STARTED_AT })
+    // The clock was set back since: that it asked in an hour tells nothing.
+    const early = takeBack([], { ...stored, stateAt: STARTED_AT + 3_600_000 })
+    await early.settled()
+    expect(early.watcher.view()).toMatchObject({ ...stored, stateAt: STARTED_AT })
+  })
+
   test('an agent taken back goes on from its past: a decided turn is decided, an asked question is not asked again', async () => {
     const past = (...payloads: HookPayload[]): HookEvent[] =>
       payloads.map((payload, id) => {
         const hookEventName = payload.hook_event_name ?? ''
         return { id, taskId: 't', attempt: 1, claudeSessionId: null, hookEventName, at: 1, payload }
       })
-    const STORED = { state: 'working', waitKind: null } as const
+    const STORED = { state: 'working', waitKind: null, reason: 'It works.', stateAt: 1 } as const
     const done = stage({ taken: { past: past(PROMPT, stop('[DONE]')), busyMs: 0, stored: STORED } })
     expect(await done.ended()).toMatchObject({ outcome: 'succeeded' })
     const question = { hook_event_name: 'UserPromptSubmit', prompt: neutralQuestion(MARKERS) }

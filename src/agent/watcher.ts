@@ -88,7 +88,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
   const known =
     options.taken === null
       ? { view: initialView(options.startedAt), nudges: 0, isAsked: false }
-      : hearPast(inWindow.heard(options.taken.past), options.startedAt, neutralQuestion(markers), logger)
+      : hearPast(
+          { past: inWindow.heard(options.taken.past), stored: options.taken.stored },
+          { startedAt: options.startedAt, now: clock(), question: neutralQuestion(markers), logger },
+        )
   const belief = createBelief(known.view, clock, options.record, () => answers.follow())
   const { view } = belief
   let busyMs = options.taken?.busyMs ?? 0

@@ -95,7 +95,7 @@ test('an attempt is opened once and starts once', () => {
   const missing = expect.objectContaining({ code: 'NOT_FOUND' })
   expect(() => attempts.setStarting(lease)).toThrow(conflict)
   expect(() => attempts.setStarted(lease, WINDOW)).toThrow(missing)
-  expect(() => attempts.recordState({ ...changeOf('t1', 1, 1), waitKind: null })).toThrow(missing)
+  expect(() => attempts.recordState({ ...changeOf('t1', 1, 1), stateAt: 1, waitKind: null })).toThrow(missing)
   expect(attempts.settle(reportOf('t1', 1), 1)).toBe(false)
   attempts.open(attemptOf('t1', 1))
   expect(() => attempts.open(attemptOf('t1', 1))).toThrow(conflict)
@@ -184,13 +184,13 @@ test('a change of state is stored with its proof, and the attempt shows it', () 
   const attempts = createAttempts(db)
   attempts.open(attemptOf('t1', 1))
   const change = changeOf('t1', 1, 40)
-  const stored = attempts.recordState({ ...change, waitKind: 'permission' })
+  const stored = attempts.recordState({ ...change, stateAt: 35, waitKind: 'permission' })
   expect(stored).toEqual({ ...change, id: expect.any(Number) })
   expect(attempts.get({ taskId: 't1', attempt: 1 })).toMatchObject({
     state: 'waiting',
     waitKind: 'permission',
     stateReason: 'It asks to run a command.',
-    stateAt: 40,
+    stateAt: 35,
   })
   expect(attempts.chain('t1')).toEqual([stored])
   db.close()
@@ -202,7 +202,7 @@ test('a state is not shown when its proof cannot be stored', () => {
   const attempts = createAttempts(db)
   attempts.open(attemptOf('t1', 1))
   db.prepare(`CREATE TRIGGER no BEFORE INSERT ON state_changes BEGIN SELECT raise(ABORT, 'no'); END`).run({})
-  expect(() => attempts.recordState({ ...changeOf('t1', 1, 40), waitKind: null })).toThrow('no')
+  expect(() => attempts.recordState({ ...changeOf('t1', 1, 40), stateAt: 40, waitKind: null })).toThrow('no')
   expect(attempts.get({ taskId: 't1', attempt: 1 })?.state).toBe('spawning')
   db.close()
 })
@@ -219,7 +219,7 @@ test('changes are read in order, by task and after a cursor', () => {
   ] as const)
     attempts.open(attemptOf(id, attempt))
   const ids = [changeOf('t1', 1, 5), changeOf('t2', 1, 4), changeOf('t1', 2, 3)].map(
-    (change) => attempts.recordState({ ...change, waitKind: null }).id,
+    (change) => attempts.recordState({ ...change, stateAt: 1, waitKind: null }).id,
   )
   const [first = 0, second = 0, third = 0] = ids
   expect(attempts.chain('t1').map(({ id }) => id)).toEqual([first, third])

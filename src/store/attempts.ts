@@ -1,8 +1,8 @@
-import type { AgentState, WaitKind } from '../core/agent/agent-state.ts'
-import type { Attempt, AttemptPhase, EvidenceSource, StateChange } from '../core/agent/attempt.ts'
+import type { Attempt, NewStateChange, StateChange } from '../core/agent/attempt.ts'
 import { CcmError } from '../core/errors.ts'
 import type { Lease, Report } from '../core/task/queue.ts'
 import type { Redactor } from '../core/redact.ts'
+import { type AttemptRow, type ChangeRow, fromRow, toAttempt, toChange, toRow } from './attempt-rows.ts'
 import type { Database } from './database.ts'
 
 /** A tmux window as it is stored with an attempt: ids count only together with their server. */
@@ -25,7 +25,7 @@ export type Attempts = {
   /** Keeps the window's ids whatever the phase, so that it can be found and ended. */
   setStarted: (lease: Lease, window: StoredWindow) => void
   /** Stores the change and the attempt's new state in one step. Throws NOT_FOUND for an unknown attempt. */
-  recordState: (change: Omit<StateChange, 'id'> & { waitKind: WaitKind | null }) => StateChange
+  recordState: (change: NewStateChange) => StateChange
   /** Closes the attempt and puts its report into the outbox in one step. False: it was settled before. */
   settle: (report: Report, at: number, endKind?: string) => boolean
   get: (lease: Lease) => Attempt | null
@@ -46,43 +46,6 @@ export type Attempts = {
   changesAfter: (id: number, taskId: string | null, limit: number) => StateChange[]
   /** The newest change's id; 0 when there is none. */
   lastChangeId: () => number
-}
-
-type AttemptRow = {
-  task_id: string
-  attempt: number
-  phase: string
-  dir: string
-  folder: string
-  claude_session_id: string
-  config_dir: string | null
-  permission_mode: string
-  server_pid: number | null
-  server_started_at: number | null
-  window_id: string | null
-  pane_id: string | null
-  window_name: string | null
-  state: string
-  wait_kind: string | null
-  state_reason: string
-  state_at: number
-  started_at: number
-  settled_at: number | null
-  resumed: number
-  end_kind: string | null
-}
-
-type ChangeRow = {
-  id: number
-  task_id: string
-  attempt: number
-  at: number
-  from_state: string
-  to_state: string
-  cue: string
-  reason: string
-  source: string
-  evidence: string
 }
 
 /** Nothing is redacted: for tests that store what is known to be harmless. */
@@ -112,8 +75,10 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
        window_name = :windowName
      WHERE task_id = :taskId AND attempt = :attempt`,
   )
-  const setState = db.prepare<Lease & { to: string; waitKind: string | null; reason: string; at: number }>(
-    `UPDATE attempts SET state = :to, wait_kind = :waitKind, state_reason = :reason, state_at = :at
+  const setState = db.prepare<
+    Lease & { to: string; waitKind: string | null; reason: string; stateAt: number }
+  >(
+    `UPDATE attempts SET state = :to, wait_kind = :waitKind, state_reason = :reason, state_at = :stateAt
      WHERE task_id = :taskId AND attempt = :attempt`,
   )
   const insertChange = db.prepare<Omit<StateChange, 'id'>, ChangeRow>(
@@ -189,11 +154,11 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
     setStarted: ({ taskId, attempt }, window) => {
       if (started.run({ taskId, attempt, ...window }) === 0) throw unknown({ taskId, attempt })
     },
-    recordState: ({ waitKind, ...told }) =>
+    recordState: ({ waitKind, stateAt, ...told }) =>
       db.transaction(() => {
         const change = { ...told, reason: redactor.text(told.reason), evidence: redactor.text(told.evidence) }
-        const { taskId, attempt, to, reason, at } = change
-        if (setState.run({ taskId, attempt, to, waitKind, reason, at }) === 0) throw unknown(change)
+        const { taskId, attempt, to, reason } = change
+        if (setState.run({ taskId, attempt, to, waitKind, reason, stateAt }) === 0) throw unknown(change)
         const row = insertChange.get(change)
         if (row === undefined) throw new CcmError('INTERNAL', 'SQLite returned no row for an insert.')
         return toChange(row)
@@ -223,75 +188,4 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
 
 function unknown({ taskId, attempt }: Lease): CcmError {
   return new CcmError('NOT_FOUND', `Attempt ${attempt} of task ${taskId} is not recorded.`)
-}
-
-function toRow(attempt: Attempt): AttemptRow {
-  return {
-    task_id: attempt.taskId,
-    attempt: attempt.attempt,
-    phase: attempt.phase,
-    dir: attempt.dir,
-    folder: attempt.folder,
-    claude_session_id: attempt.claudeSessionId,
-    config_dir: attempt.configDir,
-    permission_mode: attempt.permissionMode,
-    server_pid: attempt.serverPid,
-    server_started_at: attempt.serverStartedAt,
-    window_id: attempt.windowId,
-    pane_id: attempt.paneId,
-    window_name: attempt.windowName,
-    state: attempt.state,
-    wait_kind: attempt.waitKind,
-    state_reason: attempt.stateReason,
-    state_at: attempt.stateAt,
-    started_at: attempt.startedAt,
-    settled_at: attempt.settledAt,
-    resumed: attempt.resumed ? 1 : 0,
-    end_kind: attempt.endKind,
-  }
-}
-
-function toAttempt(row: AttemptRow | undefined): Attempt | null {
-  return row === undefined ? null : fromRow(row)
-}
-
-function fromRow(row: AttemptRow): Attempt {
-  return {
-    taskId: row.task_id,
-    attempt: row.attempt,
-    phase: row.phase as AttemptPhase,
-    dir: row.dir,
-    folder: row.folder,
-    claudeSessionId: row.claude_session_id,
-    configDir: row.config_dir,
-    permissionMode: row.permission_mode,
-    serverPid: row.server_pid,
-    serverStartedAt: row.server_started_at,
-    windowId: row.window_id,
-    paneId: row.pane_id,
-    windowName: row.window_name,
-    state: row.state as AgentState,
-    waitKind: row.wait_kind as WaitKind | null,
-    stateReason: row.state_reason,
-    stateAt: row.state_at,
-    startedAt: row.started_at,
-    settledAt: row.settled_at,
-    resumed: row.resumed === 1,
-    endKind: row.end_kind,
-  }
-}
-
-function toChange(row: ChangeRow): StateChange {
-  return {
-    id: row.id,
-    taskId: row.task_id,
-    attempt: row.attempt,
-    at: row.at,
-    from: row.from_state as AgentState,
-    to: row.to_state as AgentState,
-    cue: row.cue,
-    reason: row.reason,
-    source: row.source as EvidenceSource,
-    evidence: row.evidence,
-  }
 }

@@ -53,6 +53,9 @@ export type StateChange = {
   evidence: string
 }
 
+/** A change to be recorded, and what its attempt shows from then on: since when it is in that state, what it waits for. */
+export type NewStateChange = Omit<StateChange, 'id'> & { stateAt: number; waitKind: WaitKind | null }
+
 /** Where evidence came from, strongest first; `supervisor` is what we did or decided ourselves. */
 export type EvidenceSource =
   'hook' | 'session-file' | 'title' | 'screen' | 'transcript' | 'process' | 'supervisor'

@@ -37,6 +37,8 @@ export type TurnEnd =
 export type Change = {
   from: AgentState
   to: AgentState
+  /** Since when it is in that state; a new reason alone begins none. */
+  stateAt: number
   waitKind: WaitKind | null
   cue: Cue
   reason: string
@@ -97,5 +99,6 @@ export function move(
   if (same && to !== 'waiting') return { view: next, change: null }
   if (same && why.reason === view.reason) return { view: next, change: null }
   const { reason, source, evidence } = why
-  return { view: next, change: { from: view.state, to, waitKind, cue, reason, source, evidence } }
+  const { stateAt } = next
+  return { view: next, change: { from: view.state, to, stateAt, waitKind, cue, reason, source, evidence } }
 }

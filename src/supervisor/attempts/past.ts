@@ -10,13 +10,13 @@ export function pastOf(
   attempt: Attempt,
   of: { hookEvents: HookEvents; attempts: Attempts; clock: Clock },
 ): StoredPast {
-  const { state, waitKind, startedAt } = attempt
+  const { state, waitKind, stateReason: reason, stateAt, startedAt } = attempt
   const changes = of.attempts.chain(attempt.taskId).filter((change) => change.attempt === attempt.attempt)
   const now = of.clock()
   return {
     past: ownOf(of.hookEvents.ofAttempt(attempt)),
     busyMs: Math.max(0, now - startedAt - waitedFor(changes, now)),
-    stored: { state, waitKind },
+    stored: { state, waitKind, reason, stateAt },
   }
 }
 

@@ -141,10 +141,11 @@ export function createRunner(deps: RunnerDeps): Runner {
 
   /** For whoever wonders why no window is there yet. */
   function recordStep({ task, attempt }: RunningAgent, reason: string): void {
-    const { attempt: number, state } = attempt
+    const { attempt: number, state, stateAt } = attempt
     const change = {
       from: state,
       to: state,
+      stateAt,
       cue: 'setup',
       reason,
       source: 'supervisor' as const,

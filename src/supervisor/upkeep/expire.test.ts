@@ -81,6 +81,7 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
       reason: 'r',
       source: 'hook',
       evidence: '',
+      stateAt: 2,
       waitKind: null,
     })
     if (settledAt !== null) {
