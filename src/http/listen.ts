@@ -35,8 +35,18 @@ const LIMITS: ServerOptions = {
   // The app says what is wrong with it.
   requireHostHeader: false,
 }
-/** Well above what agents and people need, and below the 1,024 descriptors that a daemon may have at least. */
-const CONNECTIONS: ConnectionLimits = { max: 600, stuckMs: 60_000 }
+/**
+ * Well above what agents and people need, and below the 1,024 descriptors that a daemon may have at least. Beside those
+ * that are answered there is room to hear what is asked, to refuse it, and to say how the daemon is.
+ */
+const CONNECTIONS: ConnectionLimits = { max: 620, answered: 600, stuckMs: 60_000 }
+const FULL: Refusal = {
+  status: 503,
+  code: 'UNAVAILABLE',
+  detail: 'The daemon answers as many requests at once as it may.',
+  remedy: 'Try again in some seconds. Live streams and held permissions take a connection each: close some.',
+  retry_after_s: 5,
+}
 const OTHER_VERSION: Refusal = { status: 400, code: 'BAD_INPUT', detail: 'The daemon speaks HTTP/1.1.' }
 const NO_URL: Refusal = {
   status: 400,
@@ -106,12 +116,13 @@ function serverOf(app: Served, unix: boolean, limits: Partial<ConnectionLimits> 
     // The parser takes 0.9 and 2.0 too.
     if (request.httpVersionMajor !== 1) return refuse(response, OTHER_VERSION)
     if (app.lane?.(request, response, unix) === true) return
+    if (isFull(request.socket)) return refuse(response, FULL)
     if (answer !== null) void answer(request, response)
     else void load().then((loaded) => loaded(request, response))
   })
   // Other expectations than a 100 are ignored, as HTTP allows.
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
-  guardConnections(server, { ...CONNECTIONS, ...limits })
+  const isFull = guardConnections(server, { ...CONNECTIONS, ...limits })
   return server
 }
 
