@@ -180,6 +180,34 @@ describeOnSupabase('ccm supabase init', (supabase) => {
     ).resolves.toBe(1)
   })
 
+  test.each([
+    ['SELECT ON systems', /ok +key [^]*FAILED +system /, 'permission denied for table systems'],
+    [
+      'EXECUTE ON FUNCTION tasks_count',
+      /ok +key [^]*FAILED +tables /,
+      'permission denied for function tasks_count',
+    ],
+    [
+      'EXECUTE ON FUNCTION tasks_claim',
+      /ok +key [^]*ok +realtime /,
+      'permission denied for function tasks_claim',
+    ],
+    ['USAGE ON SCHEMA public', /ok +key [^]*FAILED +tables /, 'permission denied for schema public'],
+  ])(
+    'without %s what is missing is told, and the statement that gives it back',
+    async (right, steps, why) => {
+      await supabase().asAdmin(`REVOKE ${right} FROM service_role, public`)
+      const { code, stdout, stderr } = await init()
+      expect(stdout + stderr).toContain(why)
+      expect(stdout).toMatch(steps)
+      expect(code).not.toBe(0)
+      const [, grant = ''] =
+        /ccm supabase migrate[^]*in the SQL editor: (grant .*;)/.exec(stdout + stderr) ?? []
+      await supabase().sql(grant)
+      expect((await init()).code).toBe(0)
+    },
+  )
+
   test('row level security that hides rows', async () => {
     await expect(
       undo('ALTER ROLE service_role NOBYPASSRLS', 'ALTER ROLE service_role BYPASSRLS', () =>

@@ -1,7 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { PostgrestError } from '@supabase/supabase-js'
 import type { Logger } from 'pino'
 import { CcmError, messageOf } from '../../core/errors.ts'
 import { createSupabase, type Supabase, type SupabaseAccess } from './client.ts'
+import { keyFault } from './key.ts'
+import { refusalOf } from './refusal.ts'
 import { subscribe } from './trial.ts'
 
 /** One thing that was looked at; a failed one has the sentence that helps. */
@@ -22,16 +25,6 @@ const failed = (name: string, detail: string, remedy: string | undefined): Supab
   detail,
   remedy: remedy ?? 'See docs/supabase.md.',
 })
-
-/** Says what is wrong with a key by its look alone, or null. */
-export function keyFault(secretKey: string): string | null {
-  if (secretKey.startsWith('sb_secret_')) return null
-  if (secretKey.startsWith('sb_publishable_')) return 'This is the publishable key, which everybody may have.'
-  const role = roleOf(secretKey)
-  if (role === 'service_role') return null
-  if (role === null) return 'This is no key of Supabase.'
-  return `This is the key of the role ${role}, which may not work the queue.`
-}
 
 /**
  * Looks at a Supabase project as a worker needs it, in the order in which things fail; stops at the first that does. With
@@ -56,8 +49,8 @@ export async function checkSupabase(
   const steps: [name: string, look: () => Promise<string>][] = [
     ['url', () => lookAtUrl(access, options.fetch ?? fetch)],
     ['key', () => lookAtKey(supabase)],
-    ['tables', () => lookAtFunctions(supabase, system, options.migrated === true ? SCHEMA_MS : 0)],
-    ['system', () => lookAtSystem(supabase, system, options.make)],
+    ['tables', () => lookAtFunctions(supabase, access, options.migrated === true ? SCHEMA_MS : 0)],
+    ['system', () => lookAtSystem(supabase, access, options.make)],
     ['realtime', () => lookAtRealtime(supabase, system, options.logger)],
   ]
   for (const [name, look] of steps) {
@@ -90,7 +83,9 @@ async function lookAtUrl({ url, secretKey }: SupabaseAccess, ask: typeof fetch):
 
 async function lookAtKey({ call, client }: Supabase): Promise<string> {
   const { error, status } = await client.from('systems').select('id').limit(1)
-  if (status === 401 || status === 403 || error?.code === '42501') {
+  // A right that the role of the key lacks is told of what it lacks it for. An unknown key has no role: 401.
+  if (status === 403 && error?.code === '42501') return 'the key is accepted'
+  if (status === 401 || status === 403) {
     throw new CcmError('SUPABASE_REFUSED', `Supabase refuses the key: ${error?.message ?? status}`, {
       remedy: 'Copy the secret key (sb_secret_…) from the dashboard again: it may be expired or revoked.',
     })
@@ -106,11 +101,15 @@ async function lookAtKey({ call, client }: Supabase): Promise<string> {
 }
 
 /** A function of the oldest migration, and the one that tells the newest. */
-async function lookAtFunctions(supabase: Supabase, system: string, patienceMs: number): Promise<string> {
+async function lookAtFunctions(
+  supabase: Supabase,
+  access: SupabaseAccess,
+  patienceMs: number,
+): Promise<string> {
   const until = performance.now() + patienceMs
   for (;;) {
     try {
-      return await lookAtSchema(supabase, system)
+      return await lookAtSchema(supabase, access)
     } catch (error) {
       if (performance.now() >= until) throw error
       await sleep(SCHEMA_LOOK_MS)
@@ -118,38 +117,36 @@ async function lookAtFunctions(supabase: Supabase, system: string, patienceMs: n
   }
 }
 
-async function lookAtSchema({ client }: Supabase, system: string): Promise<string> {
-  const remedy =
-    'Run `ccm supabase migrate --db-url …`, or `supabase db push` with the files it prints with --print.'
+async function lookAtSchema({ client }: Supabase, { system, secretKey }: SupabaseAccess): Promise<string> {
+  const remedy = 'Run `ccm supabase migrate --db-url …`.'
   const isMissing = (code: string | undefined) =>
     ['PGRST202', 'PGRST205', '42883', '42P01'].includes(code ?? '')
   const tables = await client.rpc('tasks_count', { p_system: system, p_status: 'queued' })
   if (isMissing(tables.error?.code)) {
     throw new CcmError('SUPABASE_REFUSED', 'The tables of ccm are not in this database.', { remedy })
   }
-  if (tables.error !== null)
-    throw new CcmError('SUPABASE_REFUSED', `The tables cannot be used: ${tables.error.message}`, { remedy })
-  const { data, error } = await client.rpc('queue_version')
-  if (error !== null && !isMissing(error.code))
-    throw new CcmError('SUPABASE_REFUSED', `The functions cannot be used: ${error.message}`, { remedy })
+  if (tables.error !== null) throw refused('tasks_count', tables.status, tables.error, secretKey)
+  const { data, error, status } = await client.rpc('queue_version')
+  if (error !== null && !isMissing(error.code)) throw refused('queue_version', status, error, secretKey)
   if (error !== null || typeof data !== 'string' || data < NEWEST_MIGRATION) {
     throw new CcmError('SUPABASE_REFUSED', 'The tables of ccm are those of an older version.', { remedy })
   }
   return 'the tables and functions of this version are there'
 }
 
-async function lookAtSystem({ call, client }: Supabase, system: string, make: boolean): Promise<string> {
+async function lookAtSystem(
+  { call, client }: Supabase,
+  { system, secretKey }: SupabaseAccess,
+  make: boolean,
+): Promise<string> {
   if (make)
     await call(
       'configure_system',
       { p_system: system, p_max_queued: null, p_default_project: null },
       () => null,
     )
-  const { data, error } = await client.from('systems').select('id').eq('id', system)
-  if (error !== null)
-    throw new CcmError('SUPABASE_REFUSED', `The systems cannot be read: ${error.message}`, {
-      remedy: 'Run `ccm supabase migrate` again: it sets the rights of the tables.',
-    })
+  const { data, error, status } = await client.from('systems').select('id').eq('id', system)
+  if (error !== null) throw refused('systems', status, error, secretKey)
   if (data.length > 0) return `the system "${system}" is there`
   if (make)
     throw new CcmError('SUPABASE_REFUSED', 'Row level security hides the rows of the tables from this key.', {
@@ -159,6 +156,11 @@ async function lookAtSystem({ call, client }: Supabase, system: string, make: bo
   throw new CcmError('SUPABASE_REFUSED', `There is no system "${system}", or row level security hides it.`, {
     remedy: 'Run `ccm supabase init` to make it.',
   })
+}
+
+function refused(call: string, status: number, error: PostgrestError, secretKey: string): CcmError {
+  const { code, message, hint } = error
+  return refusalOf({ call, status, code, message, hint }, secretKey)
 }
 
 async function lookAtRealtime(supabase: Supabase, system: string, logger: Logger): Promise<string> {
@@ -177,17 +179,6 @@ async function lookAtRealtime(supabase: Supabase, system: string, logger: Logger
         : 'Tasks are found by looking every 15 s meanwhile. Check Realtime in the dashboard.',
     },
   )
-}
-
-/** The role a legacy key is for; null where it is no such key. Nothing is verified: this is for a message. */
-function roleOf(key: string): string | null {
-  try {
-    const claims = JSON.parse(Buffer.from(key.split('.')[1] ?? '', 'base64url').toString()) as unknown
-    if (typeof claims !== 'object' || claims === null || !('role' in claims)) return null
-    return typeof claims.role === 'string' ? claims.role : null
-  } catch {
-    return null
-  }
 }
 
 /** Rows, an error of the database or its API with its code, or what stands before them: it refuses keys, and tells of its own trouble. */

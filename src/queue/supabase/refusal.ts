@@ -1,5 +1,6 @@
 import { clip } from '../../core/clip.ts'
 import { CcmError } from '../../core/errors.ts'
+import { keyFault } from './key.ts'
 
 /** An error as supabase-js answers it; `status` is 0 where there was no HTTP answer at all. */
 export type SupabaseFault = {
@@ -42,9 +43,7 @@ export function refusalOf(fault: SupabaseFault, secretKey: string): CcmError {
         },
       )
     case '42501':
-      return new CcmError('SUPABASE_REFUSED', `The key may not call ${call}: ${message}`, {
-        remedy: 'Use the secret key (sb_secret_…), not the publishable one.',
-      })
+      return rightRefused(call, message, fault.hint ?? '', secretKey)
     default:
   }
   // A value that no column takes: the same at each try.
@@ -65,4 +64,36 @@ export function refusalOf(fault: SupabaseFault, secretKey: string): CcmError {
   return new CcmError('SUPABASE_REFUSED', `Supabase refused ${call} (${code || status}): ${message}`, {
     remedy: 'Check URL and key, and run `ccm supabase migrate`.',
   })
+}
+
+/** A right is missing: the key is another one, or its role lacks what a migration should have given it. */
+function rightRefused(call: string, message: string, hint: string, secretKey: string): CcmError {
+  const fault = keyFault(secretKey)
+  if (fault !== null) {
+    return new CcmError('SUPABASE_REFUSED', `${fault} It may not call ${call}: ${message}`, {
+      remedy: 'Use the secret key (sb_secret_…) of the project.',
+    })
+  }
+  if (message.includes('row-level security')) {
+    return new CcmError('SUPABASE_REFUSED', `Row level security refuses ${call}: ${message}`, {
+      remedy: 'In the SQL editor: alter role service_role bypassrls;',
+    })
+  }
+  const grant = /\bGRANT\b/i.test(hint) ? hint : grantOf(message)
+  return new CcmError(
+    'SUPABASE_REFUSED',
+    `The database refuses ${call}; the key is known, its role lacks a right: ${message}`,
+    {
+      remedy: `Run \`ccm supabase migrate\`: each migration brings its rights. If it has nothing to do, somebody took this one back${grant === null ? '.' : `; in the SQL editor: ${grant}`}`,
+    },
+  )
+}
+
+/** The statement that gives back what the server says is missing, as the migrations gave it; null where it names nothing. */
+function grantOf(message: string): string | null {
+  const [, kind, name] = /^permission denied for (function|table|schema) (\w+)/.exec(message) ?? []
+  if (kind === 'schema') return `grant usage on schema ${name} to service_role;`
+  if (kind === 'function') return `grant execute on function public.${name} to service_role;`
+  if (kind === 'table') return `grant select, insert, update, delete on public.${name} to service_role;`
+  return null
 }
