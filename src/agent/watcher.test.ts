@@ -34,6 +34,7 @@ function stage(more: Partial<WatcherOptions> = {}, box: 'keeps' | 'submits' | 's
   const typed: string[] = []
   const changes: Change[] = []
   const answers: [number, string][] = []
+  const paused: number[] = []
   let session: SessionStatus | null = null
   const pane: Pane = {
     capture: async () => screen,
@@ -57,6 +58,7 @@ function stage(more: Partial<WatcherOptions> = {}, box: 'keeps' | 'submits' | 's
     clock: () => now,
     logger: pino({ level: 'silent' }),
     record: (change) => void changes.push(change),
+    paused: (ms) => void paused.push(ms),
     answeredInWindow: ({ request, decision }) => void answers.push([request.id, decision]),
     readSession: () => session,
     readTranscript: async (): Promise<TranscriptEnd> => ({ kind: 'open', prompt: '', promptAt: 0 }),
@@ -99,6 +101,7 @@ function stage(more: Partial<WatcherOptions> = {}, box: 'keeps' | 'submits' | 's
     watcher,
     changes,
     answers,
+    paused,
     typed,
     hear,
     look,
@@ -368,6 +371,33 @@ describe('deadlines', () => {
       asking.look()
     }
     expect(await asking.ended()).toMatchObject({ kind: 'timeout' })
+  })
+
+  test('what counts for no deadline is told to be kept: a person at the window, a sleep; to wait is known already', async () => {
+    const { hear, look, pass, paused, says, settled } = stage()
+    hear(PROMPT)
+    for (const [ms, attended] of [
+      [1000, false],
+      [1000, true],
+      [3_600_000, false],
+      [3_600_000, true],
+      [-7_200_000, true],
+    ] as const) {
+      pass(ms)
+      look({ attended })
+    }
+    await settled()
+    // A gap counts as 15 s of work.
+    expect(paused).toEqual([1000, 3_585_000, 3_600_000, -7_200_000])
+    says('waiting')
+    look()
+    pass(3000)
+    look()
+    await settled()
+    pass(3_600_000)
+    look({ attended: true })
+    await settled()
+    expect(paused).toHaveLength(4)
   })
 
   test('five minutes of looks without anything new are', async () => {

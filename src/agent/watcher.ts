@@ -41,6 +41,8 @@ export type WatcherOptions = {
   logger: Logger
   /** Stores a change before anything is done about it. */
   record: (change: Change) => void
+  /** Stores that so much more time counts for no deadline, besides what it waits for people. Never throws. */
+  paused: (ms: number) => void
   /** Stores what a person answered in the window, once, however often it is told. */
   answeredInWindow: (answer: WindowAnswer) => void
   readSession: () => SessionStatus | null
@@ -160,8 +162,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
       stateAt: stateAt + Math.min(0, stoodStillMs),
       doubt: doubt === null ? null : { ...doubt, since: doubt.since + stoodStillMs },
     })
-    const paused = at.attended || view().state === 'waiting'
-    if (!paused) busyMs += ranMs
+    if (view().state === 'waiting') return
+    if (!at.attended) busyMs += ranMs
+    const pausedMs = stoodStillMs + (at.attended ? ranMs : 0)
+    if (pausedMs !== 0) options.paused(pausedMs)
   }
 
   async function readShown(at: Look): Promise<void> {

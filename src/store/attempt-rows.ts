@@ -22,6 +22,7 @@ export type AttemptRow = {
   state_at: number
   started_at: number
   settled_at: number | null
+  paused_ms: number
   resumed: number
   end_kind: string | null
 }
@@ -62,6 +63,7 @@ export function toRow(attempt: Attempt): AttemptRow {
     state_at: attempt.stateAt,
     started_at: attempt.startedAt,
     settled_at: attempt.settledAt,
+    paused_ms: attempt.pausedMs,
     resumed: attempt.resumed ? 1 : 0,
     end_kind: attempt.endKind,
   }
@@ -94,6 +96,7 @@ export function fromRow(row: AttemptRow): Attempt {
     stateAt: row.state_at,
     startedAt: row.started_at,
     settledAt: row.settled_at,
+    pausedMs: row.paused_ms,
     resumed: row.resumed === 1,
     endKind: row.end_kind,
   }

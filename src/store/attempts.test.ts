@@ -29,6 +29,7 @@ function attemptOf(taskId: string, attempt: number, more: Partial<Attempt> = {})
     startedAt: 10,
     settledAt: null,
     resumed: false,
+    pausedMs: 0,
     endKind: null,
     ...more,
   }
@@ -193,6 +194,17 @@ test('a change of state is stored with its proof, and the attempt shows it', () 
     stateAt: 35,
   })
   expect(attempts.chain('t1')).toEqual([stored])
+  db.close()
+})
+
+test('time that counts for no deadline adds up', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db)
+  attempts.open(attemptOf('t1', 1))
+  attempts.open(attemptOf('t1', 2))
+  for (const ms of [1000, 3_600_000, -500]) attempts.addPaused({ taskId: 't1', attempt: 1 }, ms)
+  expect(attempts.ofTask('t1').map(({ pausedMs }) => pausedMs)).toEqual([3_600_500, 0])
   db.close()
 })
 

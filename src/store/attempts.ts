@@ -26,6 +26,8 @@ export type Attempts = {
   setStarted: (lease: Lease, window: StoredWindow) => void
   /** Stores the change and the attempt's new state in one step. Throws NOT_FOUND for an unknown attempt. */
   recordState: (change: NewStateChange) => StateChange
+  /** Adds to the time that counts for no deadline; negative where the clock was set back. */
+  addPaused: (lease: Lease, ms: number) => void
   /** Closes the attempt and puts its report into the outbox in one step. False: it was settled before. */
   settle: (report: Report, at: number, endKind?: string) => boolean
   get: (lease: Lease) => Attempt | null
@@ -56,10 +58,10 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
   const insert = db.prepare<AttemptRow>(
     `INSERT INTO attempts (task_id, attempt, phase, dir, folder, claude_session_id, config_dir,
        permission_mode, server_pid, server_started_at, window_id, pane_id, window_name, state, wait_kind,
-       state_reason, state_at, started_at, settled_at, resumed, end_kind)
+       state_reason, state_at, started_at, settled_at, paused_ms, resumed, end_kind)
      VALUES (:task_id, :attempt, :phase, :dir, :folder, :claude_session_id, :config_dir,
        :permission_mode, :server_pid, :server_started_at, :window_id, :pane_id, :window_name, :state, :wait_kind,
-       :state_reason, :state_at, :started_at, :settled_at, :resumed, :end_kind)
+       :state_reason, :state_at, :started_at, :settled_at, :paused_ms, :resumed, :end_kind)
      ON CONFLICT (task_id, attempt) DO NOTHING`,
   )
   const setDir = db.prepare<Lease & { dir: string }>(
@@ -84,6 +86,9 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
   const insertChange = db.prepare<Omit<StateChange, 'id'>, ChangeRow>(
     `INSERT INTO state_changes (task_id, attempt, at, from_state, to_state, cue, reason, source, evidence)
      VALUES (:taskId, :attempt, :at, :from, :to, :cue, :reason, :source, :evidence) RETURNING *`,
+  )
+  const paused = db.prepare<Lease & { ms: number }>(
+    'UPDATE attempts SET paused_ms = paused_ms + :ms WHERE task_id = :taskId AND attempt = :attempt',
   )
   const settled = db.prepare<Lease & { at: number; endKind: string | null }>(
     `UPDATE attempts SET phase = 'settled', settled_at = :at, end_kind = :endKind
@@ -163,6 +168,7 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
         if (row === undefined) throw new CcmError('INTERNAL', 'SQLite returned no row for an insert.')
         return toChange(row)
       }),
+    addPaused: ({ taskId, attempt }, ms) => void paused.run({ taskId, attempt, ms }),
     settle: (report, at, endKind = report.outcome) =>
       db.transaction(() => {
         const { taskId, attempt, outcome } = report

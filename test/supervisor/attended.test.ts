@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { expect, test } from 'vitest'
+import { pastOf } from '../../src/supervisor/attempts/past.ts'
 import { createSupervisor } from '../../src/supervisor/supervisor.ts'
 import { testEnvironment } from '../tmux/fixture.ts'
 import { createFleet, eventually } from './fleet.ts'
@@ -32,6 +33,9 @@ test(
     try {
       await new Promise((resolve) => setTimeout(resolve, 9000))
       expect(await fleet.queue.get(id)).toMatchObject({ status: 'running', attempt: 1, error: null })
+      // A daemon that takes it back counts none of that.
+      const attempt = await eventually(() => fleet.deps.attempts.get({ taskId: id, attempt: 1 }))
+      expect(pastOf(attempt, fleet.deps).busyMs).toBeLessThan(Date.now() - attempt.startedAt - 6000)
       clearInterval(typing)
       const task = await eventually(async () => {
         const now = await fleet.queue.get(id)

@@ -10,12 +10,12 @@ export function pastOf(
   attempt: Attempt,
   of: { hookEvents: HookEvents; attempts: Attempts; clock: Clock },
 ): StoredPast {
-  const { state, waitKind, stateReason: reason, stateAt, startedAt } = attempt
+  const { state, waitKind, stateReason: reason, stateAt, startedAt, pausedMs } = attempt
   const changes = of.attempts.chain(attempt.taskId).filter((change) => change.attempt === attempt.attempt)
   const now = of.clock()
   return {
     past: ownOf(of.hookEvents.ofAttempt(attempt)),
-    busyMs: Math.max(0, now - startedAt - waitedFor(changes, now)),
+    busyMs: Math.max(0, now - startedAt - pausedMs - waitedFor(changes, now)),
     stored: { state, waitKind, reason, stateAt },
   }
 }

@@ -58,6 +58,7 @@ export function newAttempt(task: Task, project: Project | null, settings: Settin
     stateAt: at,
     startedAt: at,
     settledAt: null,
+    pausedMs: 0,
     endKind: null,
   }
 }

@@ -83,6 +83,7 @@ export async function watchAgent(
       }
       deps.notify(task.id, 'state')
     },
+    paused: (ms) => bestEffort(() => attempts.addPaused(attempt, ms)),
     answeredInWindow: (answer) => deps.answeredInWindow(agent, answer),
     readSession: () => {
       const session = readSession()

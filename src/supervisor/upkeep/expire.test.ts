@@ -57,6 +57,7 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
       startedAt: 1,
       settledAt: null,
       resumed: false,
+      pausedMs: 0,
       endKind: null,
     }
     attempts.open(attempt)
