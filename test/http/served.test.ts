@@ -116,47 +116,6 @@ test('the Host guard holds on a real socket', async () => {
   expect(status).toBe(403)
 })
 
-test('the client calls every route as the daemon wants it', async () => {
-  const { client, addTask, addHook, addChange, calls } = await serveFakeDaemon()
-  addTask('abc')
-  addHook('abc', 'Stop')
-  addChange('abc', 'complete')
-  expect(await client.createTask({ prompt: 'x', dir: '/x' })).toMatchObject({
-    inserted: true,
-    task: { prompt: 'x' },
-  })
-  expect((await client.tasks({ limit: 1 })).map(({ id }) => id)).toEqual(['task-2'])
-  expect(await client.task('abc')).toMatchObject({ id: 'abc' })
-  expect(await client.events('abc', { name: 'Stop', after: 0 })).toMatchObject([{ hook_event_name: 'Stop' }])
-  expect(await client.explain('abc')).toMatchObject({ chain: [{ to: 'complete' }] })
-  expect(await client.screen('abc')).toEqual({ screen: 'hello' })
-  expect(await client.status()).toMatchObject({ pid: 1 })
-  expect(await client.projects()).toHaveLength(1)
-  expect(await client.project('app')).toMatchObject({ name: 'app', paused: false })
-  expect(await client.updateProject('app', { paused: true })).toMatchObject({ paused: true })
-  await expect(client.removeProject('busy')).rejects.toMatchObject({ code: 'CONFLICT' })
-  expect(await client.addProject({ dir: '/x', name: 'x', trust: true })).toMatchObject({
-    name: 'x',
-    trusted: true,
-  })
-  expect(await client.trustProject('app')).toMatchObject({ trusted: true })
-  calls.length = 0
-  await client.approve('abc')
-  await client.deny('abc', 'no')
-  await client.deny('abc')
-  await client.send('abc', 'blue')
-  expect(await client.cancel('abc')).toMatchObject({ reply: 'cancelled', task: { id: 'abc' } })
-  expect(await client.shutdown('end')).toEqual({ stopping: true, agents: 'end' })
-  expect(calls).toEqual([
-    ['approve', 'abc', null],
-    ['deny', 'abc', 'no', null],
-    ['deny', 'abc', null, null],
-    ['send', 'abc', 'blue', null],
-    ['cancel', 'abc', 'Cancelled by a person.'],
-    ['shutdown', 'end'],
-  ])
-})
-
 test('the client throws what the daemon said', async () => {
   const { client, baseUrl } = await serveFakeDaemon()
   await expect(client.task('nope')).rejects.toMatchObject({
