@@ -137,11 +137,11 @@ describeOnSupabase('what a machine tells beside the queue', (supabase) => {
       }
     }
     await sql(
-      `UPDATE workers SET seen_at = now() - interval '31 days' WHERE system_id = $1 AND id = 'gone'`,
+      `UPDATE workers SET seen_at = now() - interval '25 days' WHERE system_id = $1 AND id = 'gone'`,
       [system],
     )
     const { client } = createSupabase({ url: gateway.url, secretKey })
-    await createSharedRecords(client, { system, worker: 'm1', secretKey }).prune(30 * 86_400_000)
+    await createSharedRecords(client, { system, worker: 'm1', secretKey }).prune(20 * 86_400_000)
     for (const table of ['metrics', 'incidents'])
       expect(
         await sql(

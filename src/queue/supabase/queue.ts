@@ -69,12 +69,38 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
     for (const { id, attempt } of given) told.add(keyOf({ taskId: id, attempt }))
     return given
   }
-  const mine = async (): Promise<Task[]> => call('tasks_mine', fence(), tasks)
+
+  let registering: Promise<number> | null = null
+  async function register(): Promise<number> {
+    const p_info = info === undefined ? '{}' : JSON.stringify(info())
+    epoch = await call('worker_register', { p_system, p_worker: worker, p_info }, read.parseCount)
+    return epoch
+  }
+
+  /** A call of this process as its worker, which comes back by itself where the queue has forgotten it meanwhile. */
+  const asWorker: Call = async (name, parameters, parse) => {
+    const own = fence()
+    try {
+      return await call(name, { ...own, ...parameters }, parse)
+    } catch (error) {
+      const code = error instanceof CcmError ? error.code : null
+      if (code !== 'NOT_FOUND' && code !== 'STALE_LEASE') throw error
+      if (code === 'NOT_FOUND' && epoch === own.p_epoch)
+        registering ??= register().finally(() => (registering = null))
+      await registering
+      if (epoch === own.p_epoch) throw error
+      return call(name, { ...fence(), ...parameters }, parse)
+    }
+  }
+  const mine = async (): Promise<Task[]> => asWorker('tasks_mine', {}, tasks)
 
   const finishMany: Queue['finishMany'] = async (reports) => {
     if (reports.length === 0) return []
-    const parameters = { ...fence(), ...reportParameters(reports) }
-    const replies = await call('task_finish_many', parameters, read.parseList(read.parseFinishReply))
+    const replies = await asWorker(
+      'task_finish_many',
+      reportParameters(reports),
+      read.parseList(read.parseFinishReply),
+    )
     for (const report of reports) told.delete(keyOf(report))
     return replies
   }
@@ -88,15 +114,11 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
   }
 
   return {
-    register: async () => {
-      const p_info = info === undefined ? '{}' : JSON.stringify(info())
-      epoch = await call('worker_register', { p_system, p_worker: worker, p_info }, read.parseCount)
-      return epoch
-    },
+    register,
 
     describe: async () => {
       if (info !== undefined)
-        await call('worker_describe', { ...fence(), p_info: JSON.stringify(info()) }, () => null)
+        await asWorker('worker_describe', { p_info: JSON.stringify(info()) }, () => null)
     },
 
     insert: async (task, requestKey = newKey()) => {
@@ -150,7 +172,6 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
         if (recovered.length > 0) return recovered
       }
       const parameters = {
-        ...fence(),
         p_limit: limit,
         p_lease_ms: leaseMs,
         p_projects: projects,
@@ -159,7 +180,7 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
         p_except: except,
       }
       try {
-        return tell(await call('tasks_claim', parameters, tasks))
+        return tell(await asWorker('tasks_claim', parameters, tasks))
       } catch (error) {
         claimWasLost = error instanceof CcmError && error.code === 'SUPABASE_UNREACHABLE'
         throw error
@@ -168,12 +189,11 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
 
     heartbeat: async (leases) => {
       const parameters = {
-        ...fence(),
         p_tasks: leases.map(({ taskId }) => taskId),
         p_attempts: leases.map(({ attempt }) => attempt),
         p_lease_ms: leaseMs,
       }
-      const replies = await call('tasks_heartbeat', parameters, read.parseList(read.parseLeaseReply))
+      const replies = await asWorker('tasks_heartbeat', parameters, read.parseList(read.parseLeaseReply))
       for (const reply of replies) if (!reply.ok) told.delete(keyOf(reply))
       return replies
     },

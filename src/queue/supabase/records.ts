@@ -10,7 +10,10 @@ export type SharedRecords = {
   putEvents: (events: readonly TaskEvent[]) => Promise<void>
   putMetrics: (minutes: readonly MetricsMinute[]) => Promise<void>
   putIncidents: (incidents: readonly SharedIncident[]) => Promise<void>
-  /** Deletes minutes and incidents that are older, this worker's and those of workers that are gone for as long. */
+  /**
+   * Deletes minutes and incidents that are older, this worker's and those of workers that are gone for as long; forgets
+   * workers that were not seen for so long, and for 30 days at least.
+   */
   prune: (olderThanMs: number) => Promise<void>
 }
 

@@ -26,6 +26,8 @@ export function refusalOf(fault: SupabaseFault, secretKey: string): CcmError {
       return new CcmError('BAD_INPUT', message, remedyOf)
     case 'PT404':
       return new CcmError('SUPABASE_REFUSED', message, { remedy: 'Run `ccm supabase init` to make it.' })
+    case 'PT410':
+      return new CcmError('NOT_FOUND', message)
     case 'PT409':
       return new CcmError('STALE_LEASE', message)
     case 'PT429':
