@@ -4,6 +4,7 @@ import { readEnding, type Markers } from '../core/record/marker.ts'
 import type { Outcome } from '../core/task/queue.ts'
 import type { TurnEnd } from '../core/agent/view.ts'
 import type { Look } from './look.ts'
+import { NO_ROOM } from './start-script.ts'
 
 /** Why an attempt is over, before its processes are ended and its result is collected. */
 export type AgentEnd = {
@@ -137,13 +138,19 @@ export function endOfGone(
     end: { outcome, kind, error: why, message: '', retryAfterMs: null },
   })
   // With the server, every program in its windows gets a hang-up: a status of 129, say, is not its own fault.
-  if (!exists && (status === null || (serverGone && status > 128))) {
+  if (!exists && (status === null || status === NO_ROOM || (serverGone && status > 128))) {
     return serverGone
       ? lost('released', 'lost', 'The tmux server ended, and the agent with it.')
       : lost('failed', 'lost', 'Its window is gone.')
   }
   if (known.fenced)
     return lost('released', 'lost_lease', 'Its lease was not renewed in time, so its guard ended it.')
+  if (status === NO_ROOM)
+    return lost(
+      'released',
+      'start',
+      'The machine may start no more processes, so Claude Code was not started.',
+    )
   const reason =
     known.cause ?? `Claude Code ended by itself${status === null ? '' : ` with status ${status}`}.`
   const text = known.screen.trim().split('\n').slice(-5).join('\n')

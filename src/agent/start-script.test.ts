@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { CANNOT_ENTER, startScript } from './start-script.ts'
+import { CANNOT_ENTER, NO_ROOM, startScript } from './start-script.ts'
 
 // Prints its arguments, one variable and its folder so that every byte can be compared.
 const WITNESS = `process.stdout.write(JSON.stringify({ argv: process.argv.slice(1), value: process.env.VALUE, tmux: process.env.TMUX ?? null, dir: process.cwd() }))`
@@ -48,6 +48,8 @@ function run(options: { argv?: string[]; value?: string; dir?: string; shell?: s
     scope: options.scope === undefined ? null : { argv: options.scope, oomFile: join(home, 'oom') },
   })
   writeFileSync(script, text)
+  // Also for a shell of another user.
+  chmodSync(home, 0o777)
   const [shell = '/bin/sh', ...args] = options.shell ?? []
   const ran = spawnSync(shell, [...args, script], { encoding: 'utf8', env: { TMUX: '/tmp/x,1,0' }, cwd: '/' })
   const status = existsSync(exitFile) ? readFileSync(exitFile, 'utf8') : null
@@ -150,3 +152,24 @@ test('a TERM to the shell in the scope ends the agent with a status', () => {
   const argv = ['/bin/sh', '-c', 'kill -TERM $PPID; exit 5']
   expect(run({ argv, scope: ['env'] })).toMatchObject({ status: '5\n' })
 })
+
+const isRoot = process.getuid?.() === 0 && process.platform === 'linux'
+
+test.skipIf(!isRoot)(
+  `without room for an agent's processes none is started, and the script says so${isRoot ? '' : ' [only root can become another user]'}`,
+  // Where sh is bash it tries for 15 s.
+  { timeout: 60_000 },
+  () => {
+    // A user without anything: the limit counts for everybody but root.
+    const limited = (processes: number) => {
+      const as = ['--reuid', '61235', '--regid', '61235', '--clear-groups']
+      const room = ['prlimit', `--nproc=${processes}:${processes}`]
+      const shell = ['setpriv', ...as, ...room, '/bin/sh']
+      return run({ argv: ['/bin/sh', '-c', 'echo ran; exit 3'], shell })
+    }
+    // The script's own is one of them.
+    for (const processes of [1, 2, 16])
+      expect(limited(processes)).toMatchObject({ stdout: '', status: `${NO_ROOM}\n` })
+    expect(limited(17)).toMatchObject({ stdout: 'ran\n', stderr: '', status: '3\n' })
+  },
+)

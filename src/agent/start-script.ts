@@ -3,6 +3,11 @@ import { shellQuote } from './shell.ts'
 
 /** Exit status of the script when the directory could not be entered; as the shell's own for "cannot run". */
 export const CANNOT_ENTER = 126
+/** What the script leaves when the machine has no room for an agent's processes; no program ends with that. */
+export const NO_ROOM = 256
+
+/** Claude Code 2.1.328 and its hooks had 16 at once, threads counted as the kernel does. */
+const PROCESSES = 16
 
 const LOGIN_FD = 3
 
@@ -10,7 +15,8 @@ const LOGIN_FD = 3
  * The program a window runs: sets the environment, enters the directory, runs Claude Code and leaves its
  * exit status in a file, because tmux forgets it in one of two cases. Everything is a single-quoted word, so
  * no value is ever interpreted; only a positional prompt is visible to other users of the machine, in `ps`.
- * Where a scope was wanted and systemd gave none, it goes on without.
+ * Where a scope was wanted and systemd gave none, it goes on without. Where an agent's processes have no room none is
+ * started.
  */
 export function startScript(options: {
   environment: Record<string, string>
@@ -39,6 +45,7 @@ export function startScript(options: {
   const part = shellQuote(`${options.exitFile}.part`)
   return [
     '# Written by ccm for one attempt; removed when the attempt is over.',
+    ...makeSureOfRoom(options.exitFile),
     ...(options.scope == null ? [] : inScope(options.scope.argv, options.exitFile)),
     ...(options.guard == null ? [] : [options.guard]),
     'unset TMUX TMUX_PANE',
@@ -53,6 +60,19 @@ export function startScript(options: {
     `echo "$status" >${part} && mv ${part} ${shellQuote(options.exitFile)}`,
     '',
   ].join('\n')
+}
+
+/**
+ * With too few processes Claude Code aborts or hangs, and nobody can tell why. So as many are started first, one in the
+ * other so that all are there at once (4 ms of CPU with dash). A shell that may start none ends by itself.
+ */
+function makeSureOfRoom(exitFile: string): string[] {
+  return [
+    `trap ${shellQuote(`echo ${NO_ROOM} >${shellQuote(exitFile)}`)} EXIT`,
+    'room() { [ "$1" -eq 0 ] || (room $(($1 - 1)) && :); }',
+    `room ${PROCESSES} || exit`,
+    'trap - EXIT',
+  ]
 }
 
 /**

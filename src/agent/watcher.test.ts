@@ -8,6 +8,7 @@ import type { Look } from './look.ts'
 import type { Pane } from './pane.ts'
 import { neutralQuestion } from './prompt.ts'
 import type { SessionStatus } from './session-file.ts'
+import { NO_ROOM } from './start-script.ts'
 import { createWatcher, type WatcherOptions } from './watcher.ts'
 import type { AgentEnd, TranscriptEnd } from './agent-end.ts'
 
@@ -533,6 +534,15 @@ describe('faults', () => {
     orphan.hear(PROMPT)
     orphan.look({ exists: false, serverGone: true, screen: null })
     expect(await orphan.ended()).toMatchObject({ outcome: 'released', kind: 'lost' })
+  })
+
+  test('a machine without room for its processes costs no attempt; a window that is gone says nothing of that', async () => {
+    const unstarted = stage({ readExit: async () => NO_ROOM })
+    unstarted.look({ dead: true, screen: 'start.sh: 3: Cannot fork' })
+    expect(await unstarted.ended()).toMatchObject({ outcome: 'released', kind: 'start' })
+    const gone = stage({ readExit: async () => NO_ROOM })
+    gone.look({ exists: false, screen: null })
+    expect(await gone.ended()).toMatchObject({ outcome: 'failed', kind: 'lost' })
   })
 
   test('an agent that is taken back waits since it asked, and for the same answer; what came meanwhile is judged', async () => {

@@ -103,13 +103,18 @@ test('garbage in hooks, screens, transcripts and session files harms nobody but 
 })
 
 test('a daemon out of descriptors lives on, and its tasks end well when there are some again', async () => {
-  await using fleet = await createScriptedFleet({ dirs: 6 })
+  await using fleet = await createScriptedFleet({ dirs: 12 })
   await fleet.up()
   const pid = fleet.pidOfDaemon()
   const limit = async (soft: number) => execa('prlimit', ['--pid', String(pid), `--nofile=${soft}:`])
+  const before = sizeOf(pid).descriptors
   for (let index = 0; index < 12; index++) await fleet.add(`few${index}`, { workMs: 500, tools: 3 })
-  await eventually('some work', () => fleet.living().length >= 2, 40_000)
-  await limit(sizeOf(pid).descriptors + 1)
+  // Others are in the middle of their start.
+  await eventually(
+    'the first window',
+    () => fleet.ask(`SELECT 1 FROM attempts WHERE phase = 'started'`).length > 0,
+  )
+  await limit(10)
   await sleep(6000)
   expect(isAlive(pid)).toBe(true)
   await limit(1024)
@@ -117,6 +122,8 @@ test('a daemon out of descriptors lives on, and its tasks end well when there ar
   expect(await fleet.faults()).toEqual([])
   expect(fleet.pidOfDaemon()).toBe(pid)
   expect(fleet.counts()).toEqual({ succeeded: 12 })
+  expect(fleet.ask('SELECT id, error FROM tasks WHERE failures + lost_leases > 0')).toEqual([])
+  await expect.poll(() => sizeOf(pid).descriptors, { timeout: 20_000 }).toBeLessThanOrEqual(before + 3)
 })
 
 test('what cannot be looked at for lack of descriptors is not taken for gone: no process is left', async () => {
@@ -125,12 +132,16 @@ test('what cannot be looked at for lack of descriptors is not taken for gone: no
   const pid = fleet.pidOfDaemon()
   const limit = async (soft: number) => execa('prlimit', ['--pid', String(pid), `--nofile=${soft}:`])
   // Each leaves a child that hears no signal, and ends while the daemon has not one descriptor more.
-  for (let index = 0; index < 6; index++)
-    await fleet.add(`few${index}`, {
+  const crashing: string[] = []
+  for (let index = 0; index < 6; index++) {
+    const crashes = index >= 3
+    const id = await fleet.add(`few${index}`, {
       workMs: 3000,
       child: true,
-      ends: index < 3 ? ['done'] : ['crash', 'done'],
+      ends: crashes ? ['crash', 'done'] : ['done'],
     })
+    if (crashes) crashing.push(id)
+  }
   await eventually('all at work', () => fleet.living().length === 6, 40_000)
   await limit(sizeOf(pid).descriptors - 5)
   await sleep(12_000)
@@ -139,6 +150,12 @@ test('what cannot be looked at for lack of descriptors is not taken for gone: no
   await fleet.over(90_000)
   expect(await fleet.faults()).toEqual([])
   expect(fleet.pidOfDaemon()).toBe(pid)
+  expect(fleet.counts()).toEqual({ succeeded: 6 })
+  // Only those that crashed have paid, and once.
+  const paid = fleet.ask<{ id: string; n: number }>(
+    'SELECT id, failures + lost_leases AS n FROM tasks WHERE failures + lost_leases > 0 ORDER BY id',
+  )
+  expect(paid).toEqual(crashing.toSorted().map((id) => ({ id, n: 1 })))
 })
 
 test('an agent that prints a gigabyte costs neither memory nor disk', async () => {
