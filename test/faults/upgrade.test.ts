@@ -5,12 +5,14 @@ import Sqlite from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import type { StatusJson } from '../../src/protocol/daemon.ts'
 import { createStage } from '../e2e/stage.ts'
+import { createScriptedFleet } from '../scripted/fleet.ts'
+import { atWork, pidsOf } from './at-work.ts'
 import { eventually, fakeClaude, isAlive, temporaryFolder } from './fixture.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
-/** A copy of this package that calls itself by another version and brings one migration more. */
-function nextVersion(): { program: string; migration: string } {
+/** The program of a copy of this package that calls itself by another version and brings one migration more. */
+function nextVersion(): string {
   const folder = temporaryFolder()
   for (const name of ['bin', 'dist', 'hooks', 'migrations'])
     cpSync(join(ROOT, name), join(folder, name), { recursive: true })
@@ -23,49 +25,48 @@ function nextVersion(): { program: string; migration: string } {
     join(migrations, `${number}-next.sql`),
     'CREATE TABLE next_version (id INTEGER PRIMARY KEY) STRICT;\n',
   )
-  return { program: join(folder, 'bin/ccm.js'), migration: number }
+  return join(folder, 'bin/ccm.js')
 }
 
-test('an upgrade in place: the new version migrates the database and takes the agents at work', async () => {
-  await using stage = await createStage(() => ({ kind: 'message', text: '[DONE]' }), {
-    claude: fakeClaude('exec sleep 1000'),
-    config: '[timeouts]\nstart = "10m"\nexit = "1s"',
-  })
-  const { id } = await stage.add('Task wait')
-  const agents = await eventually('the agent runs', () => {
-    const pids = stage.processesOf(id)
-    return pids.length > 0 && pids
-  })
+test('an upgrade in place: the new version migrates the database, and every agent at work ends its task under it', async () => {
+  await using fleet = await createScriptedFleet({ dirs: 4 })
+  const { stage } = fleet
+  await fleet.up()
+  // The events of one come all along, with a daemon and without.
+  fleet.hold()
+  const busy = await fleet.add('busy', { workMs: 10_000, tools: 40, holdFile: fleet.holdFile })
+  const held = await atWork(fleet, 3)
+  for (let index = 0; index < 2; index++) await fleet.add(`queued${index}`, { workMs: 100 })
+  await eventually('four are at work', () => fleet.living().length === 4)
+  const agents = pidsOf(fleet)
   const before = await stage.status()
   const next = nextVersion()
-  const restarted = await execa(process.execPath, [next.program, 'restart', '--json'], {
-    env: stage.env,
-    extendEnv: false,
-    stdin: 'ignore',
-  })
-  const after = JSON.parse(restarted.stdout) as StatusJson
-  expect(after).toMatchObject({ version: '99.0.0', agents: 1 })
+  const run = (...args: string[]) =>
+    execa(process.execPath, [next, ...args], { env: stage.env, extendEnv: false, stdin: 'ignore' })
+  const after = JSON.parse((await run('restart', '--json')).stdout) as StatusJson
+  expect(after).toMatchObject({ version: '99.0.0', agents: 4 })
   expect(after.pid).not.toBe(before.pid)
-  expect(after.found_at_start.join('\n')).toContain(`Task ${id}: its agent is still at work`)
-  expect(agents.filter(isAlive)).toEqual(agents)
-  expect(await stage.task(id)).toMatchObject({ status: 'running', attempt: 1 })
-  const db = new Sqlite(join(stage.home, 'ccm.db'), { readonly: true })
-  expect(db.prepare('SELECT count(*) AS rows FROM next_version').get()).toEqual({ rows: 0 })
-  db.close()
+  for (const id of [busy, ...held])
+    expect(after.found_at_start.join('\n')).toContain(`Task ${id}: its agent is still at work`)
+  expect(pidsOf(fleet)).toEqual(agents)
+  expect(fleet.ask('SELECT count(*) AS rows FROM next_version')).toEqual([{ rows: 0 }])
   // Back to the older one is refused in words, and nobody's agent pays for it.
   const back = await stage.ccm(['restart'])
   expect(back.code).toBe(69)
   expect(back.stderr).toMatch(/newer/)
-  expect(agents.filter(isAlive)).toEqual(agents)
-  await execa(process.execPath, [next.program, 'start'], {
-    env: stage.env,
-    extendEnv: false,
-    stdin: 'ignore',
-  })
-  expect(await stage.task(id)).toMatchObject({ status: 'running', attempt: 1 })
-  expect((await stage.ccm(['cancel', id])).code).toBe(0)
-  await stage.end(id)
-  expect(stage.processesOf(id)).toEqual([])
+  expect(pidsOf(fleet)).toEqual(agents)
+  await run('start')
+  fleet.letGo()
+  await fleet.over(90_000)
+  expect(await fleet.faults()).toEqual([])
+  expect(fleet.counts()).toEqual({ succeeded: 6 })
+  expect(fleet.ask('SELECT id FROM tasks WHERE attempt <> 1 OR failures + lost_leases > 0')).toEqual([])
+  const startsOf = (ids: string[]) =>
+    fleet
+      .ledger()
+      .flatMap(({ kind, task, pid }) => (kind === 'start' && ids.includes(task) ? [`${task} ${pid}`] : []))
+  expect(startsOf([busy, ...held]).toSorted()).toEqual(agents)
+  expect((await stage.status()).version).toBe('99.0.0')
 })
 
 test('with on_stop = "release" a signal gives the tasks back and leaves no agent', async () => {
