@@ -1,6 +1,5 @@
 import { rmSync } from 'node:fs'
 import { sep } from 'node:path'
-import type { Logger } from 'pino'
 import { attemptFiles, cleanLaunch } from '../agent/launch.ts'
 import { killTree } from '../agent/process-tree.ts'
 import type { Attempt } from '../core/agent/attempt.ts'
@@ -14,6 +13,8 @@ import { killWindow } from '../tmux/window.ts'
 import type { Deadly } from './incidents/deadly.ts'
 import { isPaneOf, rootOf } from './attempts/pane-of.ts'
 import type { Runner } from './attempts/runner.ts'
+import { leftOf } from './attempts/until-ended.ts'
+import type { Leftovers } from './leftovers.ts'
 
 /**
  * Brings tasks, attempts and windows of an earlier daemon together, before anything is claimed. Returns what
@@ -22,7 +23,8 @@ import type { Runner } from './attempts/runner.ts'
  * An open attempt whose window lives is watched again. One whose window is gone, or never was, is settled
  * by what it left: its events, its exit status. A running task without an attempt was claimed an instant
  * before the crash and is given back. A window without an open attempt is ended with all its processes. An attempt
- * that has killed too many daemons is ended unread.
+ * that has killed too many daemons is ended unread. None is settled before its processes are gone; those that do not
+ * die hold up no other.
  */
 export async function adoptAll(options: {
   queue: Queue
@@ -32,12 +34,12 @@ export async function adoptAll(options: {
   /** Folder of all state. */
   home: string
   deadly: Deadly
+  leftovers: Leftovers
   clock: Clock
-  logger: Logger
-  /** A window that belonged to nobody was ended; a sentence. */
-  stray?: (what: string) => void
+  /** A window that belonged to nobody was ended; a sentence, and one about what is left of it. */
+  stray: (what: string, left: string | null) => void
 }): Promise<string[]> {
-  const { queue, attempts, runner, tmux, clock, home, deadly } = options
+  const { queue, attempts, runner, tmux, clock, home, deadly, leftovers } = options
   const found: string[] = []
   const isAtWork = ({ taskId, attempt }: Attempt) => runner.agents.get(taskId)?.attempt.attempt === attempt
   const panes = (await listPanes(tmux)).filter((pane) => pane.marks.task !== undefined)
@@ -60,20 +62,21 @@ export async function adoptAll(options: {
       continue
     }
     if (task === null || task.attempt !== attempt.attempt || task.status !== 'running') {
-      await endTree(pane, attempt)
-      attempts.settle(released(attempt, 'The queue has gone on without it.', null), clock())
-      cleanLaunch(attempt.folder)
-      rmSync(attemptFiles(attempt.folder).spool, { recursive: true, force: true })
-      found.push(`Task ${attempt.taskId}: its attempt ${attempt.attempt} was out of date and was ended.`)
+      const ended = `Task ${attempt.taskId}: its attempt ${attempt.attempt} was out of date and was ended.`
+      const left = await endThen(null, attempt, pane, () => {
+        attempts.settle(released(attempt, 'The queue has gone on without it.', null), clock())
+        rmSync(attemptFiles(attempt.folder).spool, { recursive: true, force: true })
+      })
+      found.push(left === null ? ended : notOver(attempt, left))
       continue
     }
     if (deadly.is(task.id)) {
       deadly.tell(attempt)
-      await endTree(pane, attempt)
-      cleanLaunch(attempt.folder)
-      attempts.settle(deadly.reportOf(attempt), clock(), 'deadly')
-      deadly.over(task.id)
-      found.push(deadly.sentenceOf(attempt))
+      const left = await endThen(task, attempt, pane, () => {
+        attempts.settle(deadly.reportOf(attempt), clock(), 'deadly')
+        deadly.over(task.id)
+      })
+      found.push(left === null ? deadly.sentenceOf(attempt) : notOver(attempt, left))
     } else if (pane !== undefined) {
       takeBack(options, task, attempt, pane)
       const { windowName } = pane
@@ -81,10 +84,10 @@ export async function adoptAll(options: {
         `Task ${task.id}: its agent is ${pane.dead ? 'no longer alive' : 'still at work'} in ${windowName}; taken back.`,
       )
     } else if (attempt.phase === 'claimed' || attempt.phase === 'starting') {
-      await endTree(undefined, attempt)
-      cleanLaunch(attempt.folder)
-      attempts.settle(released(attempt, 'The daemon ended before its agent was started.', 0), clock())
-      found.push(`Task ${task.id}: its agent was never started; it is queued again.`)
+      const ended = `Task ${task.id}: its agent was never started; it is queued again.`
+      const report = released(attempt, 'The daemon ended before its agent was started.', 0)
+      const left = await endThen(task, attempt, pane, () => attempts.settle(report, clock()))
+      found.push(left === null ? ended : notOver(attempt, left))
     } else {
       void runner.adopt(task, attempt, null)
       found.push(`Task ${task.id}: its agent is gone; what it left decides.`)
@@ -107,22 +110,40 @@ export async function adoptAll(options: {
 
   for (const pane of panes) {
     if (open.some((attempt) => isPaneOf(pane, attempt))) continue
-    await endStray(pane, pane.marks.task ?? '', Number(pane.marks.attempt))
+    const lease = { taskId: pane.marks.task ?? '', attempt: Number(pane.marks.attempt) }
+    const left = await endTree(pane, lease)
+    if (left !== null) leftovers.end(lease, () => undefined)
     const sentence = `Window ${pane.windowName} belonged to no open attempt and was ended.`
-    found.push(sentence)
-    options.stray?.(sentence)
+    found.push(left === null ? sentence : `${sentence} ${left}`)
+    options.stray(sentence, left)
   }
   return found
 
-  /** Before it is settled: after that the next start would not look for its processes. */
-  async function endTree(pane: Pane | undefined, { taskId, attempt }: Lease): Promise<void> {
-    if (pane !== undefined) await endStray(pane, taskId, attempt)
-    else await killTree({ rootPid: null, taskId, attempt })
+  /** Settles an attempt when nothing of it is left, `task` null: that is no longer ours. Answers what is left now. */
+  async function endThen(
+    task: Task | null,
+    attempt: Attempt,
+    pane: Pane | undefined,
+    settle: () => void,
+  ): Promise<string | null> {
+    const clean = () => {
+      cleanLaunch(attempt.folder)
+      settle()
+    }
+    const left = await endTree(pane, attempt)
+    if (left === null) clean()
+    else if (task === null) leftovers.end(attempt, clean)
+    else leftovers.hold(task, attempt, clean)
+    return left
   }
 
-  async function endStray(pane: Pane, taskId: string, attempt: number): Promise<void> {
-    await killTree({ rootPid: rootOf(pane), taskId, attempt })
-    await killWindow(tmux, pane.windowId)
+  /** Before it is settled: after that the next start would not look for its processes. Answers what is left of them. */
+  async function endTree(pane: Pane | undefined, { taskId, attempt }: Lease): Promise<string | null> {
+    const left = await leftOf(
+      killTree({ rootPid: pane === undefined ? null : rootOf(pane), taskId, attempt }),
+    )
+    if (pane !== undefined) await killWindow(tmux, pane.windowId)
+    return left
   }
 }
 
@@ -161,6 +182,10 @@ function takeBack(
   const { pid, startedAt } = tmux.identity()
   attempts.setStarted(attempt, { serverPid: pid, serverStartedAt: startedAt, windowId, paneId, windowName })
   void runner.adopt(task, attempts.get(attempt) ?? attempt, panePid)
+}
+
+function notOver({ taskId, attempt }: Lease, left: string): string {
+  return `Task ${taskId}: its attempt ${attempt} is not over, for processes of it are left. ${left}`
 }
 
 function released({ taskId, attempt }: Lease, error: string, retryAfterMs: number | null): Report {

@@ -15,6 +15,7 @@ test('agents wait for people also while the queue is away: only what it alone kn
         queue: { list } as Queue,
         attempts: { endsSince: () => [] } as unknown as Attempts,
         agents: new Map([['a', agent]]),
+        left: [],
         clock: () => 9,
       },
       5,

@@ -10,7 +10,14 @@ import { isAway } from './shared/away.ts'
  * an earlier daemon are not taken back yet.
  */
 export async function fleetFacts(
-  from: { queue: Queue; attempts: Attempts; agents: ReadonlyMap<string, RunningAgent> | null; clock: Clock },
+  from: {
+    queue: Queue
+    attempts: Attempts
+    agents: ReadonlyMap<string, RunningAgent> | null
+    /** Of attempts that are none of theirs any more. */
+    left: AgentFacts[]
+    clock: Clock
+  },
   windowMs: number,
 ): Promise<FleetFacts> {
   const now = from.clock()
@@ -23,7 +30,7 @@ export async function fleetFacts(
     failed: sum(({ outcome }) => outcome.startsWith('failed')),
     startFailures: sum(({ kind }) => kind === 'start'),
     oldestQueued: await oldestQueued(from.queue, now),
-    agents: from.agents === null ? undefined : [...from.agents.values()].map(factsOf),
+    agents: from.agents === null ? undefined : [...[...from.agents.values()].map(factsOf), ...from.left],
   }
 }
 

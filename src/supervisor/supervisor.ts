@@ -160,7 +160,10 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     notes: deps.notes,
     facts: () => {
       const agents = hasTakenOver ? runner.agents : null
-      return fleetFacts({ queue, attempts, agents, clock }, deps.recovery.alerts.windowMs)
+      return fleetFacts(
+        { queue, attempts, agents, left: takeover.left(), clock },
+        deps.recovery.alerts.windowMs,
+      )
     },
     isRunning: (id) => runner.agents.has(id),
     clock,
@@ -214,7 +217,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
   let retention: Retention | null = null
   const takeover = createTakeover(
     deps,
-    { ingest, desk, runner, recovery, renew: leases.renew, trees },
+    { ingest, desk, runner, recovery, renew: leases.renew, trees, workspaces, deliver: delivery.nudge },
     () => {
       delivery.nudge()
       dispatcher.lift('starting')

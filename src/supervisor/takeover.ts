@@ -1,16 +1,19 @@
 import { join } from 'node:path'
 import type { Lease } from '../core/task/queue.ts'
+import type { AgentFacts } from '../core/incident/alerts.ts'
 import { adoptAll, adoptProvisionally } from './adopt.ts'
 import { createDeadly } from './incidents/deadly.ts'
 import type { Ingest } from './ingest/ingest.ts'
 import type { Spool } from './ingest/reading.ts'
 import { createJoin } from './join.ts'
+import { createLeftovers } from './leftovers.ts'
 import type { ProjectDesk } from './project-desk.ts'
 import type { Recovery } from './incidents/recovery.ts'
 import type { Runner } from './attempts/runner.ts'
 import { spoolOf } from './attempts/running-agent.ts'
 import type { SupervisorDeps } from './supervisor-deps.ts'
 import type { WorkspaceSweep } from './workspaces/workspace-sweep.ts'
+import type { Workspaces } from './workspaces/workspaces.ts'
 
 /** What a fleet does before its first claim: it takes over what an earlier daemon left. */
 export type Takeover = {
@@ -18,6 +21,8 @@ export type Takeover = {
   begin: () => Promise<void>
   /** What was found, one sentence each. */
   found: () => string[]
+  /** What of it does not die, and holds no task. */
+  left: () => AgentFacts[]
   close: () => Promise<void>
 }
 
@@ -34,12 +39,16 @@ export function createTakeover(
     recovery: Recovery
     renew: () => Promise<void>
     trees: WorkspaceSweep
+    workspaces: Workspaces
+    /** Reports are in the outbox. */
+    deliver: () => void
   },
   joined: () => void,
 ): Takeover {
   const { settings, queue, attempts, tmux, clock, logger, shared } = deps
-  const { ingest, desk, runner, recovery, renew, trees } = fleet
+  const { ingest, desk, runner, recovery, renew, trees, workspaces, deliver } = fleet
   const deadly = createDeadly(deps.blackBox, recovery.recorder)
+  const leftovers = createLeftovers({ tmux, runner, workspaces, settled: deliver, logger })
   const found: string[] = []
   /** Found before the queue was joined. */
   const left: string[] = []
@@ -71,10 +80,18 @@ export function createTakeover(
     async join() {
       await shared?.register()
       await desk.begin()
-      const stray = (what: string) =>
-        recovery.recorder.note({ kind: 'stray_ended', what, action: 'Nothing is left of it.' })
-      const { home } = settings
-      const adopted = await adoptAll({ queue, attempts, runner, tmux, deadly, clock, logger, home, stray })
+      const adopted = await adoptAll({
+        queue,
+        attempts,
+        runner,
+        tmux,
+        home: settings.home,
+        deadly,
+        leftovers,
+        clock,
+        stray: (what, left) =>
+          recovery.recorder.note({ kind: 'stray_ended', what, action: left ?? 'Nothing is left of it.' }),
+      })
       note([...left.splice(0), ...adopted])
       await renew()
       const closed = await trees.atStart()
@@ -101,6 +118,7 @@ export function createTakeover(
       await joining.begin()
     },
     found: () => found,
+    left: leftovers.all,
     close: () => joining.close(),
   }
 }

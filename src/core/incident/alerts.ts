@@ -98,7 +98,7 @@ export function alertsOf(facts: FleetFacts, rules: AlertRules): Alert[] {
       kind: 'agent_left',
       what: 'An agent ended, and processes of it are still there.',
       evidence: left,
-      action: 'Its task goes on once they are gone, which is tried again and again. See: ccm logs',
+      action: 'It is tried again and again to end them; until then its attempt is not over. See: ccm logs',
       taskId,
     })
   }

@@ -17,6 +17,7 @@ import type { Attempt } from '../../core/agent/attempt.ts'
 import { clip } from '../../core/clip.ts'
 import { CcmError, messageOf } from '../../core/errors.ts'
 import type { PermissionRule } from '../../core/permission/permission-rule.ts'
+import type { Lease } from '../../core/task/queue.ts'
 import { isRestricted, restrictedRights } from '../../core/task/restricted.ts'
 import type { PermissionMode, Task } from '../../core/task/task.ts'
 import type { Attempts } from '../../store/attempts.ts'
@@ -232,7 +233,7 @@ const BUSY_MS = 5000
  * A launch that failed may have opened its window all the same: tmux answered too late, or not at all. Returns and
  * throws as `killTree` does.
  */
-export async function endHalfStarted(tmux: TmuxServer, { taskId, attempt }: Attempt): Promise<number[]> {
+export async function endHalfStarted(tmux: TmuxServer, { taskId, attempt }: Lease): Promise<number[]> {
   const panes = await listPanes(tmux).catch(() => [])
   for (const { marks, windowId } of panes) {
     if (marks.task !== taskId || marks.attempt !== String(attempt)) continue
