@@ -19,6 +19,7 @@ import { createScrape } from './daemon/metrics.ts'
 import { openStore } from './daemon/open-store.ts'
 import { createOutside } from './daemon/outside.ts'
 import { createOwnTasks } from './daemon/own-tasks.ts'
+import { createPlanning } from './daemon/planning.ts'
 import { chooseQueue } from './daemon/queue-choice.ts'
 import { reload } from './daemon/reload.ts'
 import { readSecrets } from './daemon/secrets.ts'
@@ -41,8 +42,6 @@ import { createBeats, createPulse, type StartPulse } from './supervisor/loops/be
 import { createBlackBox } from './supervisor/incidents/black-box.ts'
 import { createBudgets } from './supervisor/claims/budgets.ts'
 import type { DiskGuard } from './supervisor/upkeep/disk-guard.ts'
-import { watchLoop } from './supervisor/loops/patience.ts'
-import { createScheduler } from './supervisor/requests/schedules.ts'
 import { createSupervisor } from './supervisor/supervisor.ts'
 import { startWatchdog } from './supervisor/loops/watchdog.ts'
 import { openTmuxServer } from './tmux/server.ts'
@@ -174,16 +173,8 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
   })
 
   const insert = createOwnTasks(supervisor)
-  const planning = watchLoop(queue, pulse, isFar)
-  const scheduler = createScheduler({
-    schedules: stores.schedules,
-    queue: planning.api,
-    insert: ({ project, task }, dedupeKey) =>
-      planning.during(insert(project, { ...task, source: 'schedule' }, dedupeKey)),
-    clock,
-    logger,
-    ...planning.watched,
-  })
+  const { schedules } = stores
+  const scheduler = createPlanning({ schedules, queue, insert, clock, logger, pulse, isFar })
   lifetimes.defer(scheduler.close)
   const outside = createOutside({
     config,

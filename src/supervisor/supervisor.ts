@@ -10,7 +10,6 @@ import type { Hold } from './claims/dispatcher.ts'
 import { createFleetApi, type FleetApi } from './fleet-api.ts'
 import { fleetFacts } from './fleet-facts.ts'
 import { createIngest } from './ingest/ingest.ts'
-import { createLeaseKeeper } from './attempts/leases.ts'
 import { createListeners, type Listeners } from './listeners.ts'
 import { watchLoop } from './loops/patience.ts'
 import { createPlaces } from './workspaces/places.ts'
@@ -23,8 +22,8 @@ import { createRunner } from './attempts/runner.ts'
 import { spoolOf } from './attempts/running-agent.ts'
 import { createSpend } from './attempts/spend.ts'
 import type { SupervisorDeps } from './supervisor-deps.ts'
-import { createScreenSweep } from './attempts/sweep.ts'
 import { createTakeover } from './takeover.ts'
+import { createWatching } from './watching.ts'
 import { createWorkspaceSweep } from './workspaces/workspace-sweep.ts'
 import { createWorkspaces } from './workspaces/workspaces.ts'
 
@@ -183,36 +182,14 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     meters,
     listeners,
   })
-  const sweep = createScreenSweep({
-    ...watched,
-    tmux,
-    agents: runner.agents,
-    look: settings.look,
-    attendedMs: () => settings.attendedMs,
-    clock,
-    logger,
-    took: (ms) => meters.sweep.observe({}, ms / 1000),
-    onOrphans: (count) => recovery.orphans(count),
-    onTick: () => {
-      ingest.rescan()
-      for (const agent of runner.agents.values()) void spend(agent)
-    },
-  })
-  // The control client ends with its server: the next look need not wait for its turn.
-  tmux.onLost(() => sweep.hurry())
-  const leases = createLeaseKeeper({
-    ...renewing.watched,
-    queue: renewing.api,
+  const { sweep, leases } = createWatching(deps, {
+    loop: renewing,
     runner,
-    everyMs: settings.heartbeatMs,
-    lost: () => meters.leasesLost.add({}),
-    // Until the next start: two daemons that register in turn would end each other's agents for ever.
-    replaced: (why) => {
-      const sentence = `${why} Give each machine a name of its own ([supabase] worker), then: ccm restart`
-      dispatcher.hold({ kind: 'replaced', sentence, until: null })
-    },
-    fence: shared?.fence,
-    logger,
+    ingest,
+    recovery,
+    spend,
+    meters,
+    hold: dispatcher.hold,
   })
   let retention: Retention | null = null
   const takeover = createTakeover(
