@@ -6,7 +6,14 @@ import { seeded } from './seeded.ts'
 
 // What all routes owe, on the rows of the table of credentials, which has every route.
 
-type Changes = { path?: string; body?: unknown; headers?: Record<string, string>; query?: string }
+/** `text`: of the body. */
+type Changes = {
+  path?: string
+  body?: unknown
+  text?: string
+  headers?: Record<string, string>
+  query?: string
+}
 
 /** The right request of a row, with some of it changed. */
 async function stage([method, path, scope, ask]: Row) {
@@ -22,7 +29,7 @@ async function stage([method, path, scope, ask]: Row) {
     const body = changes.body ?? ask.body
     return app.request(`${changes.path ?? url}${changes.query ?? ask.query ?? ''}`, {
       method,
-      body: body === undefined ? null : JSON.stringify(body),
+      body: changes.text ?? (body === undefined ? null : JSON.stringify(body)),
       headers: {
         host: `127.0.0.1:${PORT}`,
         'content-type': 'application/json',
@@ -67,6 +74,28 @@ test.each(CHANGING)('%s %s is done once under an Idempotency-Key', async (...row
   expect((await again.text()) === (await first.text())).toBe(!isSecret)
   expect(calls).toHaveLength(done)
 })
+
+/** Where it is not 1 MiB. */
+const MAX_BYTES: Partial<Record<string, number>> = {
+  '/api/agents/send': 64 * 1024,
+  // The whole content of a file that is to be written.
+  '/internal/attempts/:task/:attempt/permission': 16 * 1024 * 1024,
+}
+
+test.each(ROUTES.filter(([method]) => method !== 'GET'))(
+  '%s %s refuses a body that is too large, whole or in pieces',
+  async (...row) => {
+    const [, path, , { body = {} }, good] = row
+    const max = MAX_BYTES[path] ?? 1024 * 1024
+    const padded = (bytes: number) => JSON.stringify(body).padEnd(bytes)
+    const { send, calls } = await stage(row)
+    for (const headers of [{ 'content-length': String(max + 1) }, { 'transfer-encoding': 'chunked' }])
+      expect((await send({ text: padded(max + 1), headers })).status).toBe(413)
+    expect(calls).toEqual([])
+    // GitHub's signature is of other bytes.
+    expect((await send({ text: padded(max) })).status).toBe(path === '/webhook/github' ? 401 : good)
+  },
+)
 
 const LONG = 'long-input-'.repeat(300)
 const FILTERS = ['limit', 'cursor', 'sort', 'status', 'project', 'task', 'name', 'kind', 'since', 'q', LONG]

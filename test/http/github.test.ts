@@ -260,6 +260,16 @@ test('bots, comments of ccm and comments that are no command are ignored', async
   const bot = issueFrom('OWNER')
   Object.assign(bot['sender'] ?? {}, { type: 'Bot' })
   expect((await post('issues', bot)).body).toEqual({ ignored: 'it comes from a bot' })
+  const named = issueFrom('OWNER')
+  Object.assign(named['sender'] ?? {}, { type: 'User', login: 'renovate[bot]' })
+  expect((await post('issues', named)).body).toEqual({ ignored: 'it comes from a bot' })
+  const review = example('pull_request_review', 'submitted')
+  Object.assign(review['review'] ?? {}, { body: 'Done. <!-- ccm:gh:1 -->', author_association: 'OWNER' })
+  expect((await post('pull_request_review', review)).body).toEqual({
+    ignored: 'it is a review of ccm itself',
+  })
+  Object.assign(review['review'] ?? {}, { body: 'Done.' })
+  expect((await post('pull_request_review', review)).body).toMatchObject({ state: 'pending' })
   const comment = (body: string, association = 'OWNER') => {
     const payload = example('issue_comment', 'created')
     Object.assign(payload['comment'] ?? {}, { body, author_association: association })

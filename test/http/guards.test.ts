@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { PLAIN_TASK, PROMPT_MAX_BYTES } from '../../src/core/task/task.ts'
 import { createApp } from './checked-app.ts'
 import type { ProblemJson } from '../../src/protocol/problem.ts'
 import { PORT, createFakeDaemon, rightful } from './fake-daemon.ts'
@@ -22,6 +23,25 @@ test.each(['x', 'xylo'])(
     expect(asked).toEqual([`row ${id}`])
     expect(await ask('read-key')).toBe(200)
     expect(asked).toContain('view xylo')
+  },
+)
+
+test.each(['other', 'theirs'])(
+  'of a project or schedule that a key may not enter it hears nothing where it takes its name for a task: %s',
+  async (name) => {
+    const { deps } = createFakeDaemon()
+    await deps.projects.add({ dir: '/code/other', name: 'other', trust: true })
+    const task = { ...PLAIN_TASK, prompt: 'Do it.', priority: null }
+    const when = { cron: '@daily', timeZone: 'UTC', missed: 'skip', overlap: false } as const
+    await deps.schedules.add({ dir: null, project: 'other', name: 'theirs', ...when, task })
+    const app = createApp(deps)
+    const detail = async (key: string) => {
+      const headers = { host, authorization: `Bearer ${key}` }
+      const reply = await app.request(`/api/tasks/${name}`, { headers })
+      return [reply.status, ((await reply.json()) as ProblemJson).detail]
+    }
+    expect(await detail('read-key')).toEqual([404, `There is no task ${name}.`])
+    expect(await detail('foreign-key')).toEqual([404, expect.stringContaining('it is a')])
   },
 )
 
@@ -195,6 +215,19 @@ test('a 100 KiB prompt fits even when JSON escapes each byte of it', async () =>
   const headers = rightful({ 'content-type': 'application/json' })
   expect((await createApp(deps).request('/api/tasks', { method: 'POST', headers, body })).status).toBe(201)
   expect(calls[0]).toMatchObject(['insert', { prompt }])
+})
+
+test.each(['x', 'é'])('a prompt of 100 KiB is taken and one of a byte more is not: %s', async (letter) => {
+  const { deps, calls } = createFakeDaemon()
+  const app = createApp(deps)
+  const add = async (prompt: string) => {
+    const headers = rightful({ 'content-type': 'application/json' })
+    const body = JSON.stringify({ dir: '/x', prompt })
+    return (await app.request('/api/tasks', { method: 'POST', headers, body })).status
+  }
+  const most = letter.repeat(102_400 / Buffer.byteLength(letter))
+  expect([PROMPT_MAX_BYTES, await add(`${most}x`), calls]).toEqual([102_400, 400, []])
+  expect(await add(most)).toBe(201)
 })
 
 test.each([

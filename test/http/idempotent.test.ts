@@ -52,7 +52,8 @@ test('a key belongs to its caller, and to one request', async () => {
   await post('k1')
   expect(await post('k1', { prompt: 'y', project: 'app' })).toMatchObject({ status: 422, code: 'CONFLICT' })
   expect(await post('k1', undefined, 'write-key')).toMatchObject({ status: 201, id: 'task-2' })
-  expect(inserts()).toHaveLength(2)
+  expect(await post('k1', undefined, 'admin-key')).toMatchObject({ status: 201, id: 'task-3' })
+  expect(inserts()).toHaveLength(3)
 })
 
 test('a refusal is not kept: the request may be mended and sent again', async () => {

@@ -3,8 +3,8 @@ import type { AddressInfo } from 'node:net'
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose'
 import { onTestFinished } from 'vitest'
 
-/** How the key server answers: as it should, with an error, never, or with something else. */
-type Mood = 'well' | 'error' | 'silent' | 'html' | 'empty'
+/** How the key server answers: as it should, with an error, never, only in part, or with something else. */
+type Mood = 'well' | 'error' | 'silent' | 'half' | 'html' | 'empty'
 
 type Pair = { kid: string; alg: string; privateKey: CryptoKey; jwk: JWK }
 
@@ -18,6 +18,8 @@ export async function startKeyServer() {
   const server = createServer((_request, response) => {
     fetches += 1
     if (mood === 'silent') return
+    if (mood === 'half')
+      return void response.writeHead(200, { 'content-type': 'application/json' }).write('{"keys":[')
     if (mood === 'error') return void response.writeHead(503).end('{}')
     if (mood === 'html')
       return void response.writeHead(200, { 'content-type': 'text/html' }).end('<p>keys</p>')

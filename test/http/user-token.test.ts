@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { createUserTokens } from '../../src/http/identity/user-token.ts'
 import { ISSUER, startKeyServer } from './key-server.ts'
 
@@ -81,7 +81,7 @@ test('a shared secret counts only where it was asked for, and then nothing else 
   expect(await read(await server.sign())).toBe('refused')
 })
 
-test('a new key is fetched when a token names it, and an unknown one does not fetch each time', async () => {
+test('within half a minute of a fetch an unknown key fetches nothing, a new one neither', async () => {
   const { server, read } = await start()
   await read(await server.sign())
   const old = server.signer()
@@ -90,6 +90,45 @@ test('a new key is fetched when a token names it, and an unknown one does not fe
   expect(await read(await server.sign())).toBe('refused')
   for (let count = 0; count < 20; count++) await read(await server.sign({}, { ...old, kid: `x${count}` }))
   expect(server.fetches()).toBe(1)
+})
+
+/** The key server, an hour's token of its first key, and a way to let time go on. */
+async function withTime() {
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() })
+  onTestFinished(() => void vi.useRealTimers())
+  const started = await start()
+  const old = await started.server.sign({ exp: now + 3600 })
+  expect(await started.read(old)).toMatchObject({ id: 'user-1' })
+  return { ...started, old, later: (ms: number) => vi.setSystemTime(Date.now() + ms) }
+}
+
+test.each(['ES256', 'RS256'] as const)(
+  'after half a minute a token that names a new key, of %s, has it fetched, and those of the old one are over',
+  async (alg) => {
+    const { server, read, old, later } = await withTime()
+    await server.rotate('second', alg)
+    later(30_000)
+    expect(await read(await server.sign())).toMatchObject({ id: 'user-1' })
+    expect(await read(old)).toBe('refused')
+    expect(server.fetches()).toBe(2)
+  },
+)
+
+test('a key that was taken out is no good after ten minutes, though no token names another', async () => {
+  const { server, read, old, later } = await withTime()
+  await server.rotate('second')
+  later(599_000)
+  expect(await read(old)).toMatchObject({ id: 'user-1' })
+  later(1000)
+  expect(await read(old)).toBe('refused')
+})
+
+test('another key under the same name vouches for no token of the first', async () => {
+  const { server, read, old, later } = await withTime()
+  await server.rotate('first')
+  later(600_000)
+  expect(await read(old)).toBe('refused')
+  expect(await read(await server.sign())).toMatchObject({ id: 'user-1' })
 })
 
 test.each(['error', 'html'] as const)(
@@ -107,9 +146,12 @@ test.each(['error', 'html'] as const)(
   },
 )
 
-test('a key server that stalls holds nobody for longer than 4 s', { timeout: 10_000 }, async () => {
+test.each([
+  ['before its answer', 'silent'],
+  ['within it', 'half'],
+] as const)('a key server that stalls %s holds nobody for longer than 4 s', async (_, mood) => {
   const { server, read } = await start()
-  server.mood('silent')
+  server.mood(mood)
   const started = Date.now()
   expect(await read(await server.sign())).toBe('unavailable')
   expect(Date.now() - started).toBeLessThan(4000)
