@@ -67,12 +67,17 @@ export const REVIEW: Template = {
 /** The one lookup of the daemon over these files, and over a database that ends with the test. */
 export function fakeTemplates(
   file: Template[] = [REVIEW],
-  more: { stored?: AppDeps['templates']['stored']; supabase?: Template[]; limit?: RightsLimit } = {},
+  more: {
+    stored?: AppDeps['templates']['stored']
+    supabase?: Template[] | (() => Promise<readonly Template[]>)
+    limit?: RightsLimit
+  } = {},
 ): AppDeps['templates'] {
+  const { supabase } = more
   return createTemplates({
     config: { templates: file, outside: { permissionMode: 'dontAsk', allowedTools: ['Bash(npm test:*)'] } },
     stored: more.stored ?? createTemplatesInMemory(),
-    shared: more.supabase === undefined ? null : async () => more.supabase ?? [],
+    shared: supabase === undefined ? null : typeof supabase === 'function' ? supabase : async () => supabase,
     projects: { byName: () => null, byDir: () => null },
     limitOf: () =>
       more.limit ?? { permissionMode: 'acceptEdits', allowedTools: ['Bash(npm test:*)'], inPlace: false },

@@ -10,8 +10,10 @@ import { createApp } from '../../src/http/app.ts'
 import { listen } from '../../src/http/listen.ts'
 import { CcmError } from '../../src/core/errors.ts'
 import { createSqliteQueue } from '../../src/queue/sqlite.ts'
+import { createSharedTemplates } from '../../src/daemon/shared-templates.ts'
 import { createAlertEnds } from '../../src/store/alert-ends.ts'
 import { createInboxStore } from '../../src/store/inbox.ts'
+import { createNotes } from '../../src/store/notes.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
 import { createInbox } from '../../src/supervisor/requests/inbox.ts'
 import { createFakeDaemon, PORT } from './fake-daemon.ts'
@@ -154,6 +156,47 @@ test('while the queue is away what fires is stored and answered, and what is res
   expect(performance.now() - before).toBeLessThan(8000)
   queue.get = get
   expect((await post(mixed)).body).toMatchObject({ resolved: 1, known: 1 })
+})
+
+test('what fires is stored before the answer also where the queue lets the end of another wait for ever', async () => {
+  const { post, inbox, queue, store } = stage()
+  await post([alert('a1')])
+  await inbox.begin()
+  const { get } = queue
+  queue.get = () => new Promise(() => {})
+  const mixed = [alert('a1', { status: 'resolved' }), alert('b2')]
+  expect(await post(mixed)).toMatchObject({
+    status: 503,
+    body: { detail: expect.stringMatching(/^The queue/) },
+  })
+  expect(store.byKey(`am:b2:${START}`)).not.toBeNull()
+  queue.get = get
+  expect((await post(mixed)).body).toMatchObject({ resolved: 1, known: 1 })
+})
+
+test('while Supabase says nothing at all, any number of rules with templates of it holds up no answer', async () => {
+  const db = openForTest(':memory:')
+  onTestFinished(() => db.close())
+  const shared = createSharedTemplates({
+    read: () => new Promise(() => {}),
+    max: 10,
+    isDown: () => false,
+    system: 's',
+    notes: createNotes(db),
+    clock: Date.now,
+    uptime: performance.now.bind(performance),
+    logger: pino({ level: 'silent' }),
+  })
+  const rules = ['a', 'b', 'c', 'd'].map((name) => ({ ...RULE, match: { instance: name }, template: name }))
+  const { post, store } = stage({
+    rules: [...rules, { ...RULE, template: 'e' }],
+    templates: fakeTemplates([], { supabase: shared.list }),
+  })
+  expect(await post([alert('a1')])).toMatchObject({ status: 202, body: { accepted: 1 } })
+  expect(store.byKey(`am:a1:${START}`)).toMatchObject({
+    state: 'waiting',
+    reason: 'There is no template e now.',
+  })
 })
 
 test('a message that changed something is in the audit log', async () => {

@@ -7,14 +7,19 @@ import {
   type Alert,
   type AlertRule,
 } from '../../core/outside/alert.ts'
+import { CcmError } from '../../core/errors.ts'
 import type { NewInboxEntry } from '../../core/outside/inbox.ts'
 import { outsideTask, plainTemplate, titleOf } from '../../core/outside/outside-task.ts'
 import type { Template } from '../../core/task/template.ts'
 import type { AppDeps } from '../deps.ts'
+import { inTime } from '../../supervisor/loops/in-time.ts'
 import { HookReply } from '../../protocol/webhook.ts'
 import { Problem } from '../problem.ts'
 import { readBody } from '../routes/body.ts'
 import type { Route } from '../routes/route.ts'
+
+/** With what the queue and the templates may take it stays within the 10 s that an answer may. */
+const ENDS_MS = 3000
 
 const PLAIN = plainTemplate(
   'alertmanager',
@@ -97,17 +102,22 @@ export function prometheusRoute(deps: AppDeps, hook: PrometheusHook): Route {
   }
 }
 
-/** Ends what waits or has not begun; `fault`: the queue did not answer, and nothing more was tried. */
+/** Ends what waits or has not begun; `fault`: the queue did not answer in time, and nothing more was tried. */
 async function endAll(
   deps: AppDeps,
   resolved: readonly Alert[],
 ): Promise<{ ended: number; fault: Error | null }> {
   let ended = 0
+  const late = () => {
+    throw new CcmError('UNAVAILABLE', 'The queue does not answer, so what is resolved goes on for now.')
+  }
+  const until = performance.now() + ENDS_MS
   for (const { key } of resolved) {
     const entry = deps.webhooks.byKey(key)
     if (entry === null) continue
     try {
-      if (await deps.webhooks.end(entry, 'The alert is resolved.', false)) ended += 1
+      const ending = deps.webhooks.end(entry, 'The alert is resolved.', false)
+      if (await inTime(Math.max(0, until - performance.now()), ending, late)) ended += 1
     } catch (error) {
       return { ended, fault: error instanceof Error ? error : new Error(String(error)) }
     }
@@ -132,11 +142,11 @@ function isSame(a: string, b: string): boolean {
 
 type Found = { template: Template; missing: string | null }
 
-/** The template of each rule. */
+/** The template of each rule. Together: each may wait some seconds for a Supabase that does not answer. */
 async function templatesOf(deps: AppDeps, rules: readonly AlertRule[]): Promise<Map<AlertRule, Found>> {
-  const found = new Map<AlertRule, Found>()
-  for (const rule of rules) found.set(rule, await deps.templates.forOutside(rule.template, PLAIN))
-  return found
+  const find = async (rule: AlertRule) =>
+    [rule, await deps.templates.forOutside(rule.template, PLAIN)] as const
+  return new Map(await Promise.all(rules.map(find)))
 }
 
 function toEntry(
