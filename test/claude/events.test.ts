@@ -49,7 +49,7 @@ test(
 )
 
 test(
-  'each event that can be provoked is recorded once, with its kind, and without the secret in it',
+  'what an agent does with tools is recorded once, with its kind, and without the secret in it',
   { timeout: 120_000 },
   async () => {
     const secret = 'ghp_0123456789abcdefghijklmnopqrstuvwxyz'
