@@ -56,6 +56,16 @@ test('a new task is written down with its id; an answer that was only told again
   expect(daemon.audits.map(({ taskId, origin }) => [taskId, origin])).toEqual([['task-1', 'local']])
 })
 
+test('who asks too often fills no audit log', async () => {
+  const daemon = createFakeDaemon({ rate: 1, clock: () => 0 })
+  const app = createApp(daemon.deps)
+  const statuses = []
+  for (let n = 0; n < 30; n++)
+    statuses.push((await app.request('/api/shutdown', { method: 'POST', headers: as('admin-key') })).status)
+  expect(statuses.slice(9, 11)).toEqual([202, 429])
+  expect(daemon.audits).toHaveLength(10)
+})
+
 test('through a proxy its last word about the address is kept, and nothing that is none', async () => {
   const daemon = createFakeDaemon()
   const app = createApp(daemon.deps)
