@@ -1,7 +1,8 @@
 /**
  * Loaded into a daemon before its own program (NODE_OPTIONS), from nothing but a test: a fault that one word brings out
  * once the file is there, and that ends the process in one of the ways in which ours might. The word is only reacted
- * to where the way says: while events are read, while a prompt is written, while a screen is read.
+ * to where the way says: while events are read; when they are stored and their files are about to go, of which the word
+ * is in the path; while a prompt is written; while a screen is read.
  */
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
@@ -15,6 +16,7 @@ const [where = '', how = ''] = fault.split(' ')
 
 function strike(): void {
   if (how === 'crash') process.abort()
+  if (how === 'kill') process.kill(process.pid, 'SIGKILL')
   const held: unknown[] = []
   for (;;) if (how === 'memory') held.push(Array.from({ length: 10_000 }, (_, index) => ({ index })))
 }
@@ -22,13 +24,18 @@ function strike(): void {
 if (word !== '' && process.argv.includes('daemon')) {
   const isBad = (text: unknown) => typeof text === 'string' && text.includes(word) && fs.existsSync(file)
   const { parse } = JSON
-  const { writeFileSync } = fs
+  const { unlink, writeFileSync } = fs
   const split: unknown = Reflect.get(String.prototype, 'split')
   if (where === 'events')
     JSON.parse = (text, ...more) => {
       if (isBad(text)) strike()
       return parse(text, ...more) as unknown
     }
+  if (where === 'stored')
+    fs.unlink = Object.assign((path: fs.PathLike, done: fs.NoParamCallback) => {
+      if (isBad(path)) strike()
+      unlink(path, done)
+    }, unlink)
   if (where === 'launch')
     fs.writeFileSync = (path, data, ...more) => {
       if (isBad(data) && String(path).endsWith('prompt.txt')) strike()
