@@ -7,9 +7,10 @@ type Connection = { taken: number; newest: ServerResponse | null; open: Set<Serv
 
 /**
  * How many connections may be open, and on how many of them something may be answered at once. Who takes nothing of
- * what is ready for `stuckMs` to twice that is cut off.
+ * what is ready for `stuckMs` to twice that is cut off, and so is a request that takes longer than `arriveMs` to come;
+ * how long its answer takes is the routes' matter, as a live stream is endless and a permission may be held for a day.
  */
-export type ConnectionLimits = { max: number; answered: number; stuckMs: number }
+export type ConnectionLimits = { max: number; answered: number; stuckMs: number; arriveMs: number }
 
 /**
  * Keeps a server reachable whatever its clients do. Where no further connection may be open, the oldest one that has
@@ -19,7 +20,7 @@ export type ConnectionLimits = { max: number; answered: number; stuckMs: number 
  */
 export function guardConnections(
   server: Server,
-  { max, answered, stuckMs }: ConnectionLimits,
+  { max, answered, stuckMs }: Omit<ConnectionLimits, 'arriveMs'>,
 ): (socket: Socket) => boolean {
   /** Oldest first. */
   const connections = new Map<Socket, Connection>()

@@ -24,12 +24,7 @@ export type Listening = {
   close: (graceMs?: number) => Promise<void>
 }
 
-// How long a request may take to arrive; how long its answer takes is the routes' matter, as a live stream is
-// endless and a permission may be held for a day.
 const LIMITS: ServerOptions = {
-  headersTimeout: 10_000,
-  requestTimeout: 30_000,
-  connectionsCheckingInterval: 5000,
   keepAliveTimeout: 5000,
   maxHeaderSize: 16 * 1024,
   // The app says what is wrong with it.
@@ -39,7 +34,9 @@ const LIMITS: ServerOptions = {
  * Well above what agents and people need, and below the 1,024 descriptors that a daemon may have at least. Beside those
  * that are answered there is room to hear what is asked, to refuse it, and to say how the daemon is.
  */
-const CONNECTIONS: ConnectionLimits = { max: 620, answered: 600, stuckMs: 60_000 }
+const CONNECTIONS: ConnectionLimits = { max: 620, answered: 600, stuckMs: 60_000, arriveMs: 30_000 }
+const HEADERS_MS = 10_000
+const LOOK_MS = 5000
 const FULL: Refusal = {
   status: 503,
   code: 'UNAVAILABLE',
@@ -94,7 +91,8 @@ export function listen(
  * The package that turns Node's requests into the web's loads Node's own fetch, 30 ms of a start and 2 MB: it comes
  * with the first request that needs it, which is none of the lane's.
  */
-function serverOf(app: Served, unix: boolean, limits: Partial<ConnectionLimits> = {}): Server {
+function serverOf(app: Served, unix: boolean, given: Partial<ConnectionLimits> = {}): Server {
+  const limits = { ...CONNECTIONS, ...given }
   let answer: ((request: IncomingMessage, response: ServerResponse) => Promise<void>) | null = null
   const load = async () => {
     const { getRequestListener, RequestError } = await import('@hono/node-server')
@@ -112,7 +110,12 @@ function serverOf(app: Served, unix: boolean, limits: Partial<ConnectionLimits> 
       },
     ))
   }
-  const server = createServer(LIMITS, (request, response) => {
+  const arrival: ServerOptions = {
+    requestTimeout: limits.arriveMs,
+    headersTimeout: Math.min(HEADERS_MS, limits.arriveMs),
+    connectionsCheckingInterval: Math.min(LOOK_MS, limits.arriveMs),
+  }
+  const server = createServer({ ...LIMITS, ...arrival }, (request, response) => {
     // The parser takes 0.9 and 2.0 too.
     if (request.httpVersionMajor !== 1) return refuse(response, OTHER_VERSION)
     if (app.lane?.(request, response, unix) === true) return
@@ -122,7 +125,7 @@ function serverOf(app: Served, unix: boolean, limits: Partial<ConnectionLimits> 
   })
   // Other expectations than a 100 are ignored, as HTTP allows.
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
-  const isFull = guardConnections(server, { ...CONNECTIONS, ...limits })
+  const isFull = guardConnections(server, limits)
   return server
 }
 

@@ -366,6 +366,28 @@ test('who never ends a request is cut off', async () => {
   expect(headers.all()).not.toContain('200')
 })
 
+test('who never ends a body is told so and cut off; who ends it in time and waits for long is answered', async () => {
+  const served = await serveFakeDaemon({}, { arriveMs: 1000 })
+  served.addTask('a')
+  const gate = holdStatus(served)
+  const held = open(served)
+  held.socket.write(`GET /api/status HTTP/1.1\r\n${host(served)}${auth}\r\n`)
+  const inTime = open(served)
+  inTime.socket.write(post(served, 'Content-Length: 2\r\n', '{'))
+  const endless = open(served)
+  endless.socket.write(post(served, 'Content-Length: 1000\r\n', '{'))
+  const drip = setInterval(() => endless.socket.write(' '), 50)
+  onTestFinished(() => clearInterval(drip))
+  setTimeout(() => inTime.socket.write('}'), 200)
+  await until(endless.ended)
+  expect(endless.all()).toMatch(/^HTTP\/1\.1 408 /)
+  expect(inTime.all()).toMatch(/^HTTP\/1\.1 200 /)
+  expect(served.calls).toEqual([['approve', 'a', null]])
+  gate.resolve()
+  await until(() => held.all().includes('HTTP/1.1 200'))
+  expect(served.log).toEqual([])
+})
+
 test('who asks and never takes the answers is cut off, and who is slow or waits for one is not', async () => {
   const served = await serveFakeDaemon({ rate: 100_000 }, { stuckMs: 1000 })
   const gate = holdStatus(served)
