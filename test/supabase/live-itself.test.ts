@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createSupabase } from '../../src/queue/supabase/client.ts'
 import { openGateway, type TestGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
+import { openLiveProject } from './live-project.ts'
 
 const REPOSITORY = join(import.meta.dirname, '../..')
 const VITEST = join(REPOSITORY, 'node_modules/vitest/vitest.mjs')
@@ -76,6 +78,29 @@ describeOnSupabase('the tests for a real project, on the stand-in', (supabase) =
     )
     return { tables, functions }
   }
+
+  test('while the clock of a run stands still, nobody else’s does', async () => {
+    const { url, secretKey, databaseUrl, sql } = supabase()
+    const project = await openLiveProject({ url, secretKey, databaseUrl })
+    try {
+      const store = await project.open()
+      await store.advance(-365 * 86_400_000)
+      await store.worker('w').register()
+      const { call } = createSupabase({ url, secretKey })
+      await call('worker_register', { p_system: 'ccm-test', p_worker: 'w2', p_info: '' }, () => null)
+      const seen = await sql<{ id: string; agoS: number }>(
+        `SELECT id, extract(epoch FROM clock_timestamp() - seen_at)::int AS "agoS" FROM workers WHERE id IN ('w', 'w2') AND system_id IN ('ccm-test', $1)`,
+        [project.system('1-s')],
+      )
+      expect(seen.filter(({ agoS }) => agoS > 300 * 86_400)).toMatchObject([{ id: 'w' }])
+      expect(seen.filter(({ agoS }) => agoS < 600).map(({ id }) => id)).toContain('w2')
+      expect(await sql(`SELECT abs(extract(epoch FROM clock_timestamp() - ccm.now())) < 60 AS now`)).toEqual([
+        { now: true },
+      ])
+    } finally {
+      await project.close()
+    }
+  })
 
   test.each([
     ['a database to move the clock in', true],
