@@ -7,10 +7,11 @@ import { heapMbOf, INSPECTABLE } from '../scripted/heap.ts'
 import type { Script } from '../scripted/script.ts'
 
 const WARM = 4
+const MORE = 100
 
 test(
   '200 tasks outlive a daemon that is killed 40 times: none lost, none twice, nothing left',
-  { timeout: 600_000 },
+  { timeout: 900_000 },
   async () => {
     await using fleet = await createScriptedFleet({ dirs: 8 })
     Object.assign(fleet.stage.env, INSPECTABLE)
@@ -56,10 +57,15 @@ test(
     await expect
       .poll(() => sizeOf(fleet.pidOfDaemon()).descriptors, { timeout: 20_000 })
       .toBeLessThanOrEqual(before.descriptors + 3)
+    // However many it has done by now, with these it is enough for what it keeps of each to show.
+    for (let index = 0; index < MORE; index++) await fleet.add(`more${index}`, { workMs: 300, tools: 2 })
+    await fleet.over(240_000)
+    expect(await fleet.faults()).toEqual([])
     // What V8 has not given back yet says nothing, and takes the more the busier it was.
     const heapAfter = await heap()
     console.log({ killed, counts: fleet.counts(), before, after, heapBefore, heapAfter })
-    expect(heapAfter).toBeLessThan(heapBefore + 5)
+    // 2.1 to 2.8 MB were seen; 5.2 where the daemon kept its ended agents, and 4.1 then without the tasks above.
+    expect(heapAfter).toBeLessThan(heapBefore + 3.5)
     // What V8 does not count, roughly: 34 MB more were seen, right after work.
     expect(after.memoryMb).toBeLessThan(before.memoryMb + 120)
   },
