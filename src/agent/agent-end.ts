@@ -81,9 +81,16 @@ function failedFor(kind: string, error: string, message: string): ReadEnd<'faile
   return { cue: 'failed', reason: error, evidence: message.slice(-600), end }
 }
 
-/** The end of an agent whose time is up; `error` says which. */
-export function endOfTime(error: string, message: string, screen: string): ReadEnd<'deadline'> {
-  const end = { outcome: 'failed_permanent' as const, kind: 'timeout', error, message, retryAfterMs: null }
+/**
+ * The end of an agent whose time is up; `error` says which. One that never began is tried again: the machine may have
+ * been too busy, and nothing was spent.
+ */
+export function endOfTime(
+  error: string,
+  { message, screen, hasBegun }: { message: string; screen: string; hasBegun: boolean },
+): ReadEnd<'deadline'> {
+  const outcome = hasBegun ? ('failed_permanent' as const) : ('failed' as const)
+  const end = { outcome, kind: 'timeout', error, message, retryAfterMs: null }
   return { cue: 'deadline', reason: error, evidence: screen.slice(-600), end }
 }
 

@@ -451,7 +451,7 @@ describe('faults', () => {
       look()
       pass(10_000)
     }
-    expect(await ended()).toMatchObject({ outcome: 'failed_permanent', kind: 'timeout' })
+    expect(await ended()).toMatchObject({ outcome: 'failed', kind: 'timeout' })
   })
 
   test('an agent whose events are all lost is not taken for one that never began: its transcript tells', async () => {
@@ -494,7 +494,11 @@ describe('faults', () => {
     expect(await works.ended()).toBeNull()
     expect(works.watcher.view().state).toBe('working')
     for (const one of [never, notResumed, notAgain])
-      expect(await one.ended()).toMatchObject({ kind: 'timeout', error: expect.stringContaining('confirm') })
+      expect(await one.ended()).toMatchObject({
+        outcome: 'failed',
+        kind: 'timeout',
+        error: expect.stringContaining('confirm'),
+      })
   })
 
   test('a resumed agent whose prompt and end are lost is known by what it did between them', async () => {

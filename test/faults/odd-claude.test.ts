@@ -17,14 +17,14 @@ test('a claude that ends at once is tried three times, and its last words are th
   expect((await stage.ccm(['show', id])).stdout).toContain('cannot open the keychain')
 })
 
-test('a claude that prints nothing and does nothing is ended at the start deadline', async () => {
+test('a claude that prints nothing and does nothing is ended at the start deadline, and tried three times', async () => {
   await using stage = await createStage(silent, {
     claude: fakeClaude('exec sleep 1000'),
     config: '[timeouts]\nstart = "2s"\nexit = "1s"',
   })
   const { id } = await stage.add('Do it')
-  const task = await stage.end(id)
-  expect(task).toMatchObject({ status: 'failed', attempt: 1, agent_state: 'timeout' })
+  const task = await stage.end(id, 90_000)
+  expect(task).toMatchObject({ status: 'failed', attempt: 3, agent_state: 'timeout' })
   expect(task.error).toMatch(/2 s|2s/)
   expect(stage.processesOf(id)).toEqual([])
 })

@@ -25,11 +25,15 @@ export function passedDeadline(
   if (quietMs > limits.noActivityMs && view.openTools.length === 0 && !waitsForOwn) {
     return `It showed no activity for ${inWords(limits.noActivityMs)}.`
   }
-  const starts = view.state === 'spawning' || view.state === 'initializing'
-  if (starts && busyMs > limits.startMs) {
+  if (isStarting(view) && busyMs > limits.startMs) {
     return `It did not confirm its prompt within ${inWords(limits.startMs)}.`
   }
   return null
+}
+
+/** Nothing has told yet that it has its prompt. */
+export function isStarting({ state }: Pick<View, 'state'>): boolean {
+  return state === 'spawning' || state === 'initializing'
 }
 
 function inWords(ms: number): string {
