@@ -83,7 +83,7 @@ function failedFor(kind: string, error: string, message: string): ReadEnd<'faile
 
 /**
  * The end of an agent whose time is up; `error` says which. One that never began is tried again: the machine may have
- * been too busy, and nothing was spent.
+ * been too busy, or its disk full.
  */
 export function endOfTime(
   error: string,

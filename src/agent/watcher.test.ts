@@ -401,6 +401,17 @@ describe('deadlines', () => {
     expect(paused).toHaveLength(4)
   })
 
+  test('nor is one whose screen nobody can name, and that never told of its prompt: it is tried again', async () => {
+    const { show, look, pass, changes, ended } = stage()
+    show('Segments are being read.')
+    for (let tick = 0; tick < 35; tick++) {
+      look()
+      pass(10_000)
+    }
+    expect(await ended()).toMatchObject({ outcome: 'failed', kind: 'timeout' })
+    expect(changes.at(-1)?.from).toBe('unknown')
+  })
+
   test('five minutes of looks without anything new are', async () => {
     const { hear, look, pass, ended } = stage()
     hear(PROMPT)

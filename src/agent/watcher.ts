@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import { isOver, type Cue } from '../core/agent/agent-state.ts'
 import type { EvidenceSource } from '../core/agent/attempt.ts'
 import type { Clock } from '../core/clock.ts'
-import { isStarting, passedDeadline, type Deadlines } from '../core/agent/deadline.ts'
+import { neverBegan, passedDeadline, type Deadlines } from '../core/agent/deadline.ts'
 import { isQuietlyIdle, isUnheardStart, onSeen } from '../core/agent/doubt.ts'
 import type { HookEvent } from '../core/agent/hook-event.ts'
 import type { WindowAnswer } from '../core/permission/permission-request.ts'
@@ -206,7 +206,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
       // It said it is done and only a background process, a development server say, is left.
       return conclude(endOfDone(turnEnd.message), judge.told())
     }
-    const hasBegun = !isStarting(view())
+    const hasBegun = !neverBegan(view())
     const late = endOfTime(sentence, { message: judge.lastMessage(), screen: shown.screen(), hasBegun })
     try {
       conclude(late, 'supervisor')

@@ -79,9 +79,9 @@ export async function addTree(
   signal?: AbortSignal,
 ): Promise<{ note: string | null }> {
   const { top, tree, branch, base } = place
-  const [known] = await Promise.all([commitOf(top, `refs/heads/${branch}`), forgetTree(place)])
+  await forgetTree(place)
   await mkdir(dirname(tree), { recursive: true, mode: 0o700 })
-  const exists = known !== null
+  const exists = (await commitOf(top, `refs/heads/${branch}`)) !== null
   const target = exists ? ['--', tree, branch] : ['--no-track', '-b', branch, '--', tree, base]
   const add = (config: string[]) =>
     runGit(top, ['worktree', 'add', '--quiet', ...target], {

@@ -60,6 +60,8 @@ export function createLeftovers(of: {
       workspaces.takeBack(attempt)
       void untilSettled(agent, () => {
         settle()
+        // Where the lease ran out meanwhile, the next attempt may be there already.
+        if (agents.get(task.id) !== agent) return
         agents.delete(task.id)
         workspaces.leave(task.id)
       })

@@ -1,3 +1,4 @@
+import type { AgentState } from './agent-state.ts'
 import type { View } from './view.ts'
 
 /** How long an agent may take for what; milliseconds. */
@@ -25,15 +26,20 @@ export function passedDeadline(
   if (quietMs > limits.noActivityMs && view.openTools.length === 0 && !waitsForOwn) {
     return `It showed no activity for ${inWords(limits.noActivityMs)}.`
   }
-  if (isStarting(view) && busyMs > limits.startMs) {
+  if (isStarting(view.state) && busyMs > limits.startMs) {
     return `It did not confirm its prompt within ${inWords(limits.startMs)}.`
   }
   return null
 }
 
 /** Nothing has told yet that it has its prompt. */
-export function isStarting({ state }: Pick<View, 'state'>): boolean {
+export function isStarting(state: AgentState): boolean {
   return state === 'spawning' || state === 'initializing'
+}
+
+/** Nothing has ever told that it had its prompt, and nobody can say what it does instead. */
+export function neverBegan({ state, prompts }: Pick<View, 'state' | 'prompts'>): boolean {
+  return prompts === 0 && (isStarting(state) || state === 'unknown')
 }
 
 function inWords(ms: number): string {

@@ -4,6 +4,7 @@ import type { Claude } from '../../agent/claude.ts'
 import { attemptFiles } from '../../agent/launch.ts'
 import { endedBy, type AgentEnd } from '../../agent/agent-end.ts'
 import type { Attempt } from '../../core/agent/attempt.ts'
+import { isStarting } from '../../core/agent/deadline.ts'
 import type { Clock } from '../../core/clock.ts'
 import { CcmError, messageOf } from '../../core/errors.ts'
 import type { HookEvent } from '../../core/agent/hook-event.ts'
@@ -178,8 +179,17 @@ export function createRunner(deps: RunnerDeps): Runner {
     const before = await readSnapshot(attemptFiles(attempt.folder).before)
     // Decided by the daemon of before, which ended before it could end the agent.
     if (attempt.state === 'timeout') {
-      const end = { kind: 'timeout', error: attempt.stateReason, message: '', retryAfterMs: null }
-      agent.endEarly = { outcome: 'failed_permanent', ...end }
+      const from = attempts
+        .chain(attempt.taskId)
+        .findLast((change) => change.attempt === attempt.attempt && change.to === 'timeout')?.from
+      const outcome = from !== undefined && isStarting(from) ? 'failed' : 'failed_permanent'
+      agent.endEarly = {
+        outcome,
+        kind: 'timeout',
+        error: attempt.stateReason,
+        message: '',
+        retryAfterMs: null,
+      }
     }
     return { before, watched: watchAgent(deps, agent, panePid, pastOf(attempt, deps)) }
   }
