@@ -175,8 +175,12 @@ test('what fires is stored before the answer also where the queue lets the end o
 })
 
 test('while Supabase says nothing at all, any number of rules with templates of it holds up no answer', async () => {
-  const db = openForTest(':memory:')
-  onTestFinished(() => db.close())
+  const home = temporaryHome()
+  const db = openForTest(home.file)
+  onTestFinished(() => {
+    db.close()
+    home[Symbol.dispose]()
+  })
   const shared = createSharedTemplates({
     read: () => new Promise(() => {}),
     max: 10,
