@@ -154,22 +154,37 @@ test('a TERM to the shell in the scope ends the agent with a status', () => {
 })
 
 const isRoot = process.getuid?.() === 0 && process.platform === 'linux'
+const unlessRoot = isRoot ? '' : ' [only root can become another user]'
+/** A user without anything: the limit counts for everybody but root. */
+const ANOTHER = ['setpriv', '--reuid', '61235', '--regid', '61235', '--clear-groups']
 
 test.skipIf(!isRoot)(
-  `without room for an agent's processes none is started, and the script says so${isRoot ? '' : ' [only root can become another user]'}`,
+  `without room for an agent's processes none is started, and the script says so${unlessRoot}`,
   // Where sh is bash it tries for 15 s.
   { timeout: 60_000 },
   () => {
-    // A user without anything: the limit counts for everybody but root.
     const limited = (processes: number) => {
-      const as = ['--reuid', '61235', '--regid', '61235', '--clear-groups']
-      const room = ['prlimit', `--nproc=${processes}:${processes}`]
-      const shell = ['setpriv', ...as, ...room, '/bin/sh']
+      const shell = [...ANOTHER, 'prlimit', `--nproc=${processes}:${processes}`, '/bin/sh']
       return run({ argv: ['/bin/sh', '-c', 'echo ran; exit 3'], shell })
     }
     // The script's own is one of them.
     for (const processes of [1, 2, 16])
       expect(limited(processes)).toMatchObject({ stdout: '', status: `${NO_ROOM}\n` })
     expect(limited(17)).toMatchObject({ stdout: 'ran\n', stderr: '', status: '3\n' })
+  },
+)
+
+test.skipIf(!isRoot)(
+  `without room inside a scope none is started outside either, and the script says so${unlessRoot}`,
+  { timeout: 60_000 },
+  () => {
+    const limited = (processes: number) => {
+      const scope = ['prlimit', `--nproc=${processes}:${processes}`]
+      return run({ argv: ['/bin/sh', '-c', 'echo ran; exit 3'], shell: [...ANOTHER, '/bin/sh'], scope })
+    }
+    // The scripts outside and inside are two of them.
+    for (const processes of [2, 17])
+      expect(limited(processes)).toMatchObject({ stdout: '', status: `${NO_ROOM}\n` })
+    expect(limited(18)).toMatchObject({ stdout: 'ran\n', stderr: '', status: '3\n' })
   },
 )

@@ -45,6 +45,7 @@ export function startScript(options: {
   const part = shellQuote(`${options.exitFile}.part`)
   return [
     '# Written by ccm for one attempt; removed when the attempt is over.',
+    ...(options.scope == null ? [] : noteScope(options.exitFile)),
     ...makeSureOfRoom(options.exitFile),
     ...(options.scope == null ? [] : inScope(options.scope.argv, options.exitFile)),
     ...(options.guard == null ? [] : [options.guard]),
@@ -87,15 +88,22 @@ function withLogin(command: string, file: string): string[] {
   ]
 }
 
+/** Before all else, also the look for room: without this file the script outside takes it that no scope came. */
+function noteScope(exitFile: string): string[] {
+  return [`[ "\${1-}" != in-scope ] || : >${beganIn(exitFile)}`]
+}
+
+function beganIn(exitFile: string): string {
+  return shellQuote(`${exitFile}.began`)
+}
+
 /** The script starts itself again as the scope's first process; only one that never began there goes on here. */
 function inScope(argv: string[], exitFile: string): string[] {
-  const began = shellQuote(`${exitFile}.began`)
   return [
     'if [ "${1-}" != in-scope ]; then',
     `  ${argv.map(shellQuote).join(' ')} -- /bin/sh "$0" in-scope`,
-    `  [ ! -e ${began} ] || exit`,
+    `  [ ! -e ${beganIn(exitFile)} ] || exit`,
     'else',
-    `  : >${began}`,
     // Caught, not ignored: the agent would inherit that, and this shell has the exit status to write.
     '  trap : TERM',
     'fi',

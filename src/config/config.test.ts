@@ -255,6 +255,7 @@ test.each<[string, string, string]>([
     'a duration',
     'ccm.toml: timeouts.task must be a duration such as "30s", "5m" or "24h", or a number of seconds.',
   ],
+  ['[scope]\ntasks_max = 31', 'room for an agent', 'ccm.toml: scope.tasks_max must be at least 32.'],
   [
     '[zzzzzzzz]',
     'no section',

@@ -157,7 +157,9 @@ export const SECTIONS = {
     enabled: z.boolean().default(true),
     memory_high: size('2G'),
     memory_max: size('4G'),
-    tasks_max: count(16, 4_194_304).default(4096),
+    // Claude Code and its hooks had 16 at once, threads counted; beside them are the start script, the guard with 3 at
+    // most, and the agent's own commands.
+    tasks_max: count(32, 4_194_304).default(4096),
   }),
   // 0: no limit, and no reserve.
   store: z.strictObject({
