@@ -129,4 +129,63 @@ describeOnSupabase('workers that are gone', (supabase) => {
     await expect(older.heartbeat([])).rejects.toMatchObject({ code: 'STALE_LEASE' })
     expect(await slept.finish(reportOf(claimed[0] ?? task, 'succeeded'))).toBe('succeeded')
   })
+
+  test('one that comes back while all answers to its registration get lost is not replaced by itself', async () => {
+    const system = await newSystem(supabase())
+    await workerOf(system, 'm1').register()
+    let isLost = false
+    const { call } = createSupabase({
+      ...supabase(),
+      random: () => 0,
+      fetch: async (input, init) => {
+        const answer = await fetch(input, init)
+        const address = input instanceof Request ? input.url : String(input)
+        if (isLost && address.endsWith('/worker_register')) throw new TypeError('fetch failed')
+        return answer
+      },
+    })
+    const slept = createSupabaseQueue({ call, system, worker: 'slept', newKey: () => crypto.randomUUID() })
+    await slept.register()
+    await notSeenFor(system, 'slept', 31)
+    await prune(system, 1)
+    isLost = true
+    const isAway = { code: 'SUPABASE_UNREACHABLE' }
+    await expect(slept.heartbeat([])).rejects.toMatchObject(isAway)
+    // The queue knows it again, and it has not heard of that.
+    expect(await workersOf(system)).toEqual(['m1', 'slept'])
+    await expect(slept.heartbeat([])).rejects.toMatchObject(isAway)
+    isLost = false
+    const { task } = await slept.insert(newTask({ project: 'work' }))
+    const [leases, claimed] = await Promise.all([slept.heartbeat([]), slept.claim(1, from(['work']))])
+    expect([leases, claimed.map(({ id }) => id)]).toEqual([[], [task.id]])
+    expect(await slept.finish(reportOf(claimed[0] ?? task, 'succeeded'))).toBe('succeeded')
+    // From here on a newer epoch is another process's again.
+    await workerOf(system, 'slept').register()
+    await expect(slept.heartbeat([])).rejects.toMatchObject({ code: 'STALE_LEASE' })
+  })
+
+  test('one that was replaced stays so when the other is forgotten, until it is started again', async () => {
+    const system = await newSystem(supabase())
+    await workerOf(system, 'm1').register()
+    const [older, newer] = [workerOf(system, 'shared'), workerOf(system, 'shared')]
+    expect([await older.register(), await newer.register()]).toEqual([1, 2])
+    const isReplaced = { code: 'STALE_LEASE', message: expect.stringContaining('Another process') }
+    await expect(older.heartbeat([])).rejects.toMatchObject(isReplaced)
+    const forget = async () => {
+      await notSeenFor(system, 'shared', 31)
+      await prune(system, 1)
+      expect(await workersOf(system)).toEqual(['m1'])
+    }
+    await forget()
+    await expect(older.claim(1, from(['work']))).rejects.toMatchObject(isReplaced)
+    await expect(older.heartbeat([])).rejects.toMatchObject(isReplaced)
+    expect(await workersOf(system)).toEqual(['m1'])
+    expect(await newer.heartbeat([])).toEqual([])
+    await expect(older.heartbeat([])).rejects.toMatchObject(isReplaced)
+    // As a start does; from here on it is the worker as any other is.
+    await older.register()
+    await forget()
+    expect(await older.heartbeat([])).toEqual([])
+    await expect(newer.heartbeat([])).rejects.toMatchObject(isReplaced)
+  })
 })

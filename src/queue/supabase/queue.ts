@@ -4,6 +4,7 @@ import { checkNewTask } from '../../core/task/new-task.ts'
 import type { Lease, Queue, Report, RetryReply } from '../../core/task/queue.ts'
 import type { NewTask, Task } from '../../core/task/task.ts'
 import type { Call } from './client.ts'
+import { createRegistration } from './registration.ts'
 import * as read from './rows.ts'
 import { storable } from './storable.ts'
 
@@ -54,44 +55,18 @@ const LONGEST_MS = 100 * 365 * 86_400_000
 export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueue {
   const { call, system, worker, info, newKey, leaseMs = 10 * 60_000, graceMs = 60_000 } = options
   const p_system = system
-  let epoch: number | null = null
+  const described = () => (info === undefined ? '{}' : JSON.stringify(info()))
+  const { register, asWorker } = createRegistration({ call, system, worker, info: described })
   /** Attempts that this process was told of; what the database has beyond them came with a lost answer. */
   const told = new Set<string>()
   let claimWasLost = false
 
-  const fence = () => {
-    if (epoch === null)
-      throw new CcmError('SUPABASE_UNREACHABLE', `Worker ${worker} has not registered with the queue yet.`)
-    return { p_system, p_worker: worker, p_epoch: epoch }
-  }
   const tasks = read.parseList(read.parseTask)
   const tell = (given: Task[]): Task[] => {
     for (const { id, attempt } of given) told.add(keyOf({ taskId: id, attempt }))
     return given
   }
 
-  let registering: Promise<number> | null = null
-  async function register(): Promise<number> {
-    const p_info = info === undefined ? '{}' : JSON.stringify(info())
-    epoch = await call('worker_register', { p_system, p_worker: worker, p_info }, read.parseCount)
-    return epoch
-  }
-
-  /** A call of this process as its worker, which comes back by itself where the queue has forgotten it meanwhile. */
-  const asWorker: Call = async (name, parameters, parse) => {
-    const own = fence()
-    try {
-      return await call(name, { ...own, ...parameters }, parse)
-    } catch (error) {
-      const code = error instanceof CcmError ? error.code : null
-      if (code !== 'NOT_FOUND' && code !== 'STALE_LEASE') throw error
-      if (code === 'NOT_FOUND' && epoch === own.p_epoch)
-        registering ??= register().finally(() => (registering = null))
-      await registering
-      if (epoch === own.p_epoch) throw error
-      return call(name, { ...fence(), ...parameters }, parse)
-    }
-  }
   const mine = async (): Promise<Task[]> => asWorker('tasks_mine', {}, tasks)
 
   const finishMany: Queue['finishMany'] = async (reports) => {
@@ -117,8 +92,7 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
     register,
 
     describe: async () => {
-      if (info !== undefined)
-        await asWorker('worker_describe', { p_info: JSON.stringify(info()) }, () => null)
+      if (info !== undefined) await asWorker('worker_describe', { p_info: described() }, () => null)
     },
 
     insert: async (task, requestKey = newKey()) => {
