@@ -102,6 +102,27 @@ describeOnSupabase('the tests for a real project, on the stand-in', (supabase) =
     }
   })
 
+  test('a second run at once waits for the first, whose clock goes on standing still', async () => {
+    const { url, secretKey, databaseUrl, sql } = supabase()
+    const access = { url, secretKey, databaseUrl }
+    const first = await openLiveProject(access)
+    const opening = openLiveProject(access)
+    try {
+      await expect
+        .poll(async () => sql(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`), {
+          timeout: 10_000,
+        })
+        .toHaveLength(1)
+      const store = await first.open()
+      await store.worker('w').register()
+      const seen = `SELECT FROM workers WHERE system_id = $1 AND seen_at = '2026-01-01Z'`
+      expect(await sql(seen, [first.system('1-s')])).toHaveLength(1)
+    } finally {
+      await first.close()
+      await (await opening).close()
+    }
+  })
+
   test.each([
     ['a database to move the clock in', true],
     ['URL and key alone', false],

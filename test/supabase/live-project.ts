@@ -36,6 +36,8 @@ export async function openLiveProject({ url, secretKey, databaseUrl }: LiveAcces
   const rest = createSupabase({ url, secretKey })
   const database = databaseUrl === null ? null : new Client({ connectionString: databaseUrl })
   await database?.connect()
+  // Two runs would take each other's clock away: a second one waits until the connection of the first is closed.
+  await database?.query(`SELECT pg_advisory_lock(ccm.lock_key('live tests', ''))`)
   await database?.query(`
     CREATE OR REPLACE FUNCTION ccm.now() RETURNS timestamptz LANGUAGE sql VOLATILE SET search_path = ''
     AS $$

@@ -24,7 +24,8 @@ describe.skipIf(!isNamed)(`a Supabase project of one’s own${why}`, () => {
   }
   beforeAll(async () => {
     project = await openLiveProject({ url, secretKey, databaseUrl })
-  })
+    // Another run may have to end first.
+  }, 600_000)
   afterAll(async () => project?.close(), 300_000)
 
   test('every check of ccm supabase init is good', async () => {
