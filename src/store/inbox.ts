@@ -59,6 +59,7 @@ type Row = {
   request: string
   origin: string
   task_id: string | null
+  over_at: number | null
   reason: string | null
   decided_by: string | null
   tries: number
@@ -198,6 +199,7 @@ function toEntry(row: Row): InboxEntry {
     task: JSON.parse(row.request) as InboxTask,
     origin: JSON.parse(row.origin) as Origin,
     taskId: row.task_id,
+    isOver: row.over_at !== null,
     reason: row.reason,
     decidedBy: row.decided_by,
     tries: row.tries,

@@ -174,6 +174,30 @@ test('what fires is stored before the answer also where the queue lets the end o
   expect((await post(mixed)).body).toMatchObject({ resolved: 1, known: 1 })
 })
 
+test('what is resolved is ended together, so a slow queue lets all of it end in time, and is asked once', async () => {
+  const { post, inbox, queue, store } = stage()
+  const three = ['a1', 'b2', 'c3']
+  await post(three.map((fingerprint) => alert(fingerprint)))
+  await inbox.begin()
+  const tasks = three.map((fingerprint) => store.byKey(`am:${fingerprint}:${START}`)?.taskId)
+  const { get } = queue
+  const gate = Promise.withResolvers<void>()
+  const asked: string[] = []
+  queue.get = async (id) => {
+    asked.push(id)
+    if (asked.length === 3) gate.resolve()
+    await gate.promise
+    return get(id)
+  }
+  const resolved = ['a1', ...three].map((fingerprint) => alert(fingerprint, { status: 'resolved' }))
+  expect(await post(resolved)).toMatchObject({ status: 200, body: { resolved: 3 } })
+  expect(asked.slice(0, 3)).toEqual(tasks)
+  // They were seen to be over before that answer.
+  asked.length = 0
+  expect(await post(resolved)).toMatchObject({ status: 200, body: { resolved: 0 } })
+  expect(asked).toEqual([])
+})
+
 test('while Supabase says nothing at all, any number of rules with templates of it holds up no answer', async () => {
   const home = temporaryHome()
   const db = openForTest(home.file)

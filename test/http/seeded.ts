@@ -3,7 +3,7 @@ import { createApiKey } from '../../src/http/identity/api-key.ts'
 import { createFakeDaemon } from './fake-daemon.ts'
 import { anyHooks, createFakeInbox, REVIEW, fakeWebhooks } from './fake-inbox.ts'
 
-const OUTCOME = { taskId: null, decidedBy: null, settledAt: null, told: null, toldRef: null }
+const OUTCOME = { taskId: null, isOver: false, decidedBy: null, settledAt: null, told: null, toldRef: null }
 const COUNTS = { tries: 0, dueAt: 0, receivedAt: 0, tellTries: 0 }
 
 /** A fake daemon in which the project `app` has one of everything, by the names in the table's requests; `other` has nothing. */

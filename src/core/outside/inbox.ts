@@ -40,6 +40,8 @@ export type InboxEntry = Omit<NewInboxEntry, 'state'> & {
   id: number
   state: InboxState
   taskId: string | null
+  /** Its task was seen to be over. */
+  isOver: boolean
   decidedBy: string | null
   tries: number
   dueAt: number

@@ -102,27 +102,30 @@ export function prometheusRoute(deps: AppDeps, hook: PrometheusHook): Route {
   }
 }
 
-/** Ends what waits or has not begun; `fault`: the queue did not answer in time, and nothing more was tried. */
+/**
+ * Ends what waits or has not begun. Together, as a slow queue would let none but the first end in time; they are
+ * `max_open` at most, for what was seen to be over is let be. `fault`: one of them could not be ended in time.
+ */
 async function endAll(
   deps: AppDeps,
   resolved: readonly Alert[],
 ): Promise<{ ended: number; fault: Error | null }> {
-  let ended = 0
   const late = () => {
     throw new CcmError('UNAVAILABLE', 'The queue does not answer, so what is resolved goes on for now.')
   }
-  const until = performance.now() + ENDS_MS
-  for (const { key } of resolved) {
-    const entry = deps.webhooks.byKey(key)
-    if (entry === null) continue
-    try {
-      const ending = deps.webhooks.end(entry, 'The alert is resolved.', false)
-      if (await inTime(Math.max(0, until - performance.now()), ending, late)) ended += 1
-    } catch (error) {
-      return { ended, fault: error instanceof Error ? error : new Error(String(error)) }
-    }
+  const keys = new Set(resolved.map(({ key }) => key))
+  const entries = [...keys].map((key) => deps.webhooks.byKey(key)).filter((entry) => entry !== null)
+  const ends = await Promise.allSettled(
+    entries
+      .filter(({ isOver }) => !isOver)
+      .map((entry) => inTime(ENDS_MS, deps.webhooks.end(entry, 'The alert is resolved.', false), late)),
+  )
+  const failed = ends.find((end) => end.status === 'rejected')
+  const reason: unknown = failed?.reason
+  return {
+    ended: ends.filter((end) => end.status === 'fulfilled' && end.value).length,
+    fault: failed === undefined ? null : reason instanceof Error ? reason : new Error(String(reason)),
   }
-  return { ended, fault: null }
 }
 
 function isKnown({ token, basic }: PrometheusHook, header: string): boolean {
