@@ -20,6 +20,8 @@ const idle = (box = '') =>
 const busy = `✻ Thinking… (3s)\n\n${RULE}\n❯ \n${RULE}\n${MODE} · esc to interrupt`
 const STARTED_AT = 1_000_000
 const MARKERS = { done: '[DONE]', error: '[ERROR]', unmarked: 'fail', nudges: 1 } as const
+/** Of an agent that is taken back: nothing is stored of its time. */
+const FRESH = { changes: [], pausedMs: 0 }
 const PROMPT = { hook_event_name: 'UserPromptSubmit', prompt: 'go' }
 const stop = (message: string, more: HookPayload = {}): HookPayload => ({
   hook_event_name: 'Stop',
@@ -399,6 +401,45 @@ describe('deadlines', () => {
     look({ attended: true })
     await settled()
     expect(paused).toHaveLength(4)
+    // Nor is it told twice that it was idle: the end of a turn is in its past.
+    const idles = stage({ readSession: () => null })
+    idles.hear(PROMPT, stop('Well.'))
+    idles.pass(1000)
+    idles.look({ attended: true })
+    await idles.settled()
+    idles.pass(1000)
+    idles.look({ attended: true })
+    await idles.settled()
+    expect(idles.watcher.view().turnEnd).not.toBe(null)
+    expect(idles.paused).toEqual([])
+  })
+
+  test('a night in which it asked and no daemon ran is not held against it once somebody answers', async () => {
+    const NIGHT_MS = 43_200_000
+    const startedAt = STARTED_AT - NIGHT_MS
+    const request = { hook_event_name: 'PermissionRequest', tool_name: 'Bash', tool_input: { command: 'ls' } }
+    const past = [PROMPT, request].map((payload, id): HookEvent => {
+      const { hook_event_name: hookEventName } = payload
+      return { id, taskId: 't', attempt: 1, claudeSessionId: null, hookEventName, at: startedAt, payload }
+    })
+    const stored = { state: 'working', waitKind: null, reason: 'It works.', stateAt: startedAt } as const
+    const { hear, look, pass, says, ended } = stage({ startedAt, taken: { ...FRESH, past, stored } })
+    look()
+    expect(await ended()).toBe(null)
+    hear({ ...request, hook_event_name: 'PostToolUse' })
+    says('busy')
+    for (let tick = 0; tick < 179; tick++) {
+      pass(10_000)
+      hear({ hook_event_name: 'Notification' })
+      look()
+    }
+    expect(await ended()).toBe(null)
+    for (let tick = 0; tick < 2; tick++) {
+      pass(10_000)
+      hear({ hook_event_name: 'Notification' })
+      look()
+    }
+    expect(await ended()).toMatchObject({ kind: 'timeout', error: 'It took longer than 30 min.' })
   })
 
   test('nor is one whose screen nobody can name, and that never told of its prompt: it is tried again', async () => {
@@ -575,7 +616,7 @@ describe('faults', () => {
     } as const
     const asked = past([PROMPT, ASKED_AT - 20], [stop('Red?'), ASKED_AT - 5])
     const takeBack = (more: HookEvent[] = [], of: { state: AgentState; stateAt: number } = stored) =>
-      stage({ taken: { past: [...asked, ...more], busyMs: 0, stored: { ...stored, ...of } } })
+      stage({ taken: { past: [...asked, ...more], ...FRESH, stored: { ...stored, ...of } } })
     const waits = takeBack()
     waits.show(idle())
     waits.look()
@@ -590,7 +631,7 @@ describe('faults', () => {
     expect(await waits.ended()).toMatchObject({ kind: 'timeout', message: 'Red?' })
     // A dialog that no event told of.
     const dialog = { ...stored, waitKind: 'dialog' } as const
-    const sees = stage({ taken: { past: past([PROMPT, ASKED_AT - 20]), busyMs: 0, stored: dialog } })
+    const sees = stage({ taken: { past: past([PROMPT, ASKED_AT - 20]), ...FRESH, stored: dialog } })
     await sees.settled()
     expect(sees.changes).toEqual([])
     expect(sees.watcher.view()).toMatchObject(dialog)
@@ -613,18 +654,18 @@ describe('faults', () => {
         return { id, taskId: 't', attempt: 1, claudeSessionId: null, hookEventName, at: 1, payload }
       })
     const STORED = { state: 'working', waitKind: null, reason: 'It works.', stateAt: 1 } as const
-    const done = stage({ taken: { past: past(PROMPT, stop('[DONE]')), busyMs: 0, stored: STORED } })
+    const done = stage({ taken: { past: past(PROMPT, stop('[DONE]')), ...FRESH, stored: STORED } })
     expect(await done.ended()).toMatchObject({ outcome: 'succeeded' })
     const question = { hook_event_name: 'UserPromptSubmit', prompt: neutralQuestion(MARKERS) }
     const asked = stage({
-      taken: { past: past(PROMPT, stop('Well.'), question, stop('Well.')), busyMs: 0, stored: STORED },
+      taken: { past: past(PROMPT, stop('Well.'), question, stop('Well.')), ...FRESH, stored: STORED },
     })
     expect(await asked.ended()).toMatchObject({ outcome: 'failed_permanent', kind: 'unmarked' })
     expect(asked.typed).toEqual([])
     // Killed between the Enter and the event: only the transcript knows of it.
     const unheard = stage(
       {
-        taken: { past: past(PROMPT, stop('Well.')), busyMs: 0, stored: STORED },
+        taken: { past: past(PROMPT, stop('Well.')), ...FRESH, stored: STORED },
         readTranscript: async () => ({
           kind: 'stop',
           message: '[DONE]',
@@ -638,18 +679,18 @@ describe('faults', () => {
     expect(await unheard.ended()).toMatchObject({ outcome: 'succeeded' })
     expect(unheard.typed).toEqual([])
     // Killed before the Enter: the text is not sent twice, and not left.
-    const left = stage({ taken: { past: past(PROMPT, stop('Well.')), busyMs: 0, stored: STORED } }, 'submits')
+    const left = stage({ taken: { past: past(PROMPT, stop('Well.')), ...FRESH, stored: STORED } }, 'submits')
     left.show(idle(neutralQuestion(MARKERS)))
     await expect.poll(() => left.typed).toEqual(['Enter'])
     // The record says what came while nobody watched.
     const request = { hook_event_name: 'PermissionRequest', tool_name: 'Bash', tool_input: { command: 'ls' } }
-    const waits = stage({ taken: { past: past(PROMPT, request), busyMs: 0, stored: STORED } })
+    const waits = stage({ taken: { past: past(PROMPT, request), ...FRESH, stored: STORED } })
     await waits.settled()
     expect(waits.changes).toMatchObject([{ from: 'working', to: 'waiting', waitKind: 'permission' }])
     // An answer in the window that no daemon stored: killed before it, or none was there.
     const ran = { ...request, hook_event_name: 'PostToolUse' }
     const answered = stage({
-      taken: { past: past(PROMPT, request, ran, request), busyMs: 0, stored: STORED },
+      taken: { past: past(PROMPT, request, ran, request), ...FRESH, stored: STORED },
     })
     await answered.settled()
     expect(answered.answers).toEqual([[1, 'granted']])

@@ -7,7 +7,7 @@ import { isQuietlyIdle, isUnheardStart, onSeen } from '../core/agent/doubt.ts'
 import type { HookEvent } from '../core/agent/hook-event.ts'
 import type { WindowAnswer } from '../core/permission/permission-request.ts'
 import { readEnding, type Markers } from '../core/record/marker.ts'
-import { initialView, type Change, type View } from '../core/agent/view.ts'
+import { initialView, isIdle, type Change, type View } from '../core/agent/view.ts'
 import { onAnswered, onUnanswered, onUnconfirmed } from '../core/agent/watch.ts'
 import {
   endOfDone,
@@ -89,14 +89,14 @@ export function createWatcher(options: WatcherOptions): Watcher {
   const inWindow = createWindowAnswers(options.answeredInWindow)
   const known =
     options.taken === null
-      ? { view: initialView(options.startedAt), nudges: 0, isAsked: false }
+      ? { view: initialView(options.startedAt), busyMs: 0, nudges: 0, isAsked: false }
       : hearPast(
-          { past: inWindow.heard(options.taken.past), stored: options.taken.stored },
+          { ...options.taken, past: inWindow.heard(options.taken.past) },
           { startedAt: options.startedAt, now: clock(), question: neutralQuestion(markers), logger },
         )
   const belief = createBelief(known.view, clock, options.record, () => answers.follow())
   const { view } = belief
-  let busyMs = options.taken?.busyMs ?? 0
+  let { busyMs } = known
   let queue: Promise<void> = Promise.resolve()
   /** Hook events that came and were not applied yet; each leaves only after its change was stored. */
   const news: HookEvent[] = []
@@ -165,7 +165,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
     if (view().state === 'waiting') return
     if (!at.attended) busyMs += ranMs
     const pausedMs = stoodStillMs + (at.attended ? ranMs : 0)
-    if (pausedMs !== 0) options.paused(pausedMs)
+    // How long it was idle is told by its past.
+    if (pausedMs !== 0 && !isIdle(view())) options.paused(pausedMs)
   }
 
   async function readShown(at: Look): Promise<void> {

@@ -77,6 +77,12 @@ export function initialView(at: number): View {
   }
 }
 
+/** Nothing is its to do: it waits for a person, or its turn is over and no work of its own will wake it. */
+export function isIdle({ state, turnEnd }: Pick<View, 'state' | 'turnEnd'>): boolean {
+  if (state === 'waiting') return true
+  return turnEnd !== null && !(turnEnd.kind === 'stop' && turnEnd.background.length > 0)
+}
+
 /** Moves the state if the table allows it; a move to the same state only refreshes its reason. */
 export function move(
   view: View,
