@@ -119,7 +119,7 @@ function serverOf(app: Served, unix: boolean, given: Partial<ConnectionLimits> =
     // The parser takes 0.9 and 2.0 too.
     if (request.httpVersionMajor !== 1) return refuse(response, OTHER_VERSION)
     if (app.lane?.(request, response, unix) === true) return
-    if (isFull(request.socket)) return refuse(response, FULL)
+    if (!asksHealth(request) && isFull(request.socket)) return refuse(response, FULL)
     if (answer !== null) void answer(request, response)
     else void load().then((loaded) => loaded(request, response))
   })
@@ -127,6 +127,11 @@ function serverOf(app: Served, unix: boolean, given: Partial<ConnectionLimits> =
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
   const isFull = guardConnections(server, limits)
   return server
+}
+
+/** However it is asked, and also through a proxy: a monitor takes a refusal for a daemon that fails. */
+function asksHealth({ method, url = '' }: IncomingMessage): boolean {
+  return (method === 'GET' || method === 'HEAD') && /^\/health(?:[/?]|$)/.test(url)
 }
 
 async function close(server: Server, graceMs: number): Promise<void> {

@@ -61,6 +61,24 @@ test('how it is, is answered all the while, beside any number of connections tha
   expect(await client.status()).toMatchObject({ pid: 1 })
 })
 
+test.each<[string, string, Record<string, string>, number]>([
+  ['GET', '/health', {}, 200],
+  ['HEAD', '/health', {}, 200],
+  ['GET', '/health?verbose', {}, 200],
+  ['GET', '/health/supabase', {}, 200],
+  ['GET', '/health/tmux', {}, 200],
+  ['GET', '/health', { 'x-forwarded-proto': 'https', 'x-forwarded-for': '203.0.113.7' }, 200],
+  ['POST', '/health', {}, 503],
+  ['GET', '/healthy', {}, 503],
+  ['GET', '/docs?/health', {}, 503],
+])('meanwhile %s %s with the headers %j is answered %i', async (method, path, headers, status) => {
+  const { baseUrl, held, open } = await full()
+  const reply = await fetch(baseUrl + path, { method, headers: { ...headers, connection: 'close' } })
+  expect(reply.status).toBe(status)
+  open()
+  expect(await Promise.all(held)).toHaveLength(3)
+})
+
 test('a connection that has its answer is no request: it may stay open and another is answered', async () => {
   const served = await serveFakeDaemon({}, { max: 6, answered: 3 })
   const idle = Array.from({ length: 5 }, () => {
