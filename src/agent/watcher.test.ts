@@ -391,7 +391,7 @@ describe('deadlines', () => {
     }
     await settled()
     // A gap counts as 15 s of work.
-    expect(paused).toEqual([1000, 3_585_000, 3_600_000, -7_200_000])
+    expect(paused).toEqual([0, 1000, 3_585_000, 3_600_000, -7_200_000])
     says('waiting')
     look()
     pass(3000)
@@ -400,9 +400,9 @@ describe('deadlines', () => {
     pass(3_600_000)
     look({ attended: true })
     await settled()
-    expect(paused).toHaveLength(4)
+    expect(paused).toHaveLength(5)
     // Nor is it told twice that it was idle: the end of a turn is in its past.
-    const idles = stage({ readSession: () => null })
+    const idles = stage()
     idles.hear(PROMPT, stop('Well.'))
     idles.pass(1000)
     idles.look({ attended: true })
@@ -411,7 +411,26 @@ describe('deadlines', () => {
     idles.look({ attended: true })
     await idles.settled()
     expect(idles.watcher.view().turnEnd).not.toBe(null)
-    expect(idles.paused).toEqual([])
+    expect(idles.paused).toEqual([0])
+  })
+
+  test('the setup before its window counts for none of them, and the next daemon is told so', async () => {
+    const setupMs = 1_200_000
+    const { look, pass, paused, settled, ended } = stage({ startedAt: STARTED_AT - setupMs })
+    look({ screen: '' })
+    expect(await ended()).toBe(null)
+    expect(paused).toEqual([setupMs])
+    for (let tick = 0; tick < 6; tick++) {
+      pass(10_000)
+      look()
+    }
+    await settled()
+    expect(await ended()).toBe(null)
+    pass(10_000)
+    look()
+    expect(await ended()).toMatchObject({
+      error: expect.stringMatching(/did not confirm its prompt within/),
+    })
   })
 
   test('a night in which it asked and no daemon ran is not held against it once somebody answers', async () => {

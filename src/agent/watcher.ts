@@ -31,7 +31,7 @@ import { createWindowAnswers, type WindowAnswers } from './window-answers.ts'
 
 export type WatcherOptions = {
   pane: Pane
-  /** When the attempt began; deadlines count from here. */
+  /** When the attempt was claimed; its deadlines count from its window. */
   startedAt: number
   markers: Markers & { unmarked: 'fail' | 'succeed'; nudges: number }
   deadlines: Deadlines
@@ -89,7 +89,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
   const inWindow = createWindowAnswers(options.answeredInWindow)
   const known =
     options.taken === null
-      ? { view: initialView(options.startedAt), busyMs: 0, nudges: 0, isAsked: false }
+      ? { view: initialView(clock()), busyMs: 0, nudges: 0, isAsked: false }
       : hearPast(
           { ...options.taken, past: inWindow.heard(options.taken.past) },
           { startedAt: options.startedAt, now: clock(), question: neutralQuestion(markers), logger },
@@ -247,6 +247,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
   })
 
   if (options.taken === null) {
+    // What was done before its window, a setup say, is no time of the agent's.
+    options.paused(clock() - options.startedAt)
     post(async () => belief.move('opened', 'Claude Code is starting.'))
   } else {
     const { stored } = options.taken

@@ -34,7 +34,10 @@ export type Attempt = {
   stateAt: number
   startedAt: number
   settledAt: number | null
-  /** Time that counts for no deadline, besides what it waited: a person was at its window, or the machine slept. */
+  /**
+   * Time that counts for no deadline, besides what it waited: it had no window yet, a person was at it, or the machine
+   * slept.
+   */
   pausedMs: number
   /** How it ended (`AgentEnd.kind`); null before. */
   endKind: string | null
