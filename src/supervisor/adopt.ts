@@ -137,12 +137,15 @@ export async function adoptAll(options: {
     return left
   }
 
-  /** Before it is settled: after that the next start would not look for its processes. Answers what is left of them. */
+  /**
+   * Before it is settled: after that the next start would not look for its processes. Answers what is left of them; until
+   * nothing is, the window stays with its marks.
+   */
   async function endTree(pane: Pane | undefined, { taskId, attempt }: Lease): Promise<string | null> {
     const left = await leftOf(
       killTree({ rootPid: pane === undefined ? null : rootOf(pane), taskId, attempt }),
     )
-    if (pane !== undefined) await killWindow(tmux, pane.windowId)
+    if (pane !== undefined && left === null) await killWindow(tmux, pane.windowId)
     return left
   }
 }

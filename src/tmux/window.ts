@@ -63,6 +63,11 @@ export async function killWindow(tmux: { run: Run }, windowId: string): Promise<
   }
 }
 
+/** Gives a window a name that no agent's has: `ccm attach` finds an agent's by its name, and the next may get that one. */
+export async function renameLeft(tmux: { run: Run }, windowId: string): Promise<void> {
+  await tmux.run([['rename-window', '-t', checkWindowId(windowId), `left-${windowId.slice(1)}`]])
+}
+
 function checkWindowId(id: string): string {
   if (!/^@\d+$/.test(id)) throw new CcmError('BAD_INPUT', `${JSON.stringify(id)} is no tmux window id.`)
   return id

@@ -1,9 +1,11 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { newAttempt } from '../../src/supervisor/attempts/start-window.ts'
 import { createBlackBox } from '../../src/supervisor/incidents/black-box.ts'
 import { createSupervisor } from '../../src/supervisor/supervisor.ts'
+import { listPanes } from '../../src/tmux/pane.ts'
 import { openWindow } from '../../src/tmux/window.ts'
 import { mountDisk } from '../support/disk.ts'
 import { createFleet, eventually, type Fleet } from './fleet.ts'
@@ -92,5 +94,47 @@ test(
     expect(attempts.get(old)?.phase).toBe('reported')
     expect(await fleet.queue.get(old.taskId)).toMatchObject({ status: 'succeeded' })
     await supervisor.close('end')
+  },
+)
+
+test(
+  'a window that belongs to nobody keeps what does not die of it known to the next daemon, until that is gone',
+  { timeout: 120_000 },
+  async ({ skip }) => {
+    await using fleet = await createFleet()
+    await using disk = await mountDisk(join(fleet.folder, 'other'))
+    if (disk === null) return skip('nothing may be mounted here')
+    const { incidents } = fleet.deps
+    const open = () => incidents.list({ limit: 20, open: true }).filter(({ kind }) => kind === 'agent_left')
+    const windows = async () =>
+      (await listPanes(fleet.tmux)).flatMap(({ marks, windowName }) =>
+        marks.task === 'unknown-task' ? [windowName] : [],
+      )
+    disk.freeze()
+    const held = spawn('/bin/sh', ['-c', `echo x >'${join(fleet.folder, 'other/file')}'`], {
+      env: { CCM_TASK_ID: 'unknown-task', CCM_ATTEMPT: '1' },
+      stdio: 'ignore',
+    })
+    const { windowId } = await openWindow(fleet.tmux, {
+      name: 'agent-work-1',
+      argv: ['/bin/sh', '-c', 'exec sleep 1000'],
+      marks: { task: 'unknown-task', attempt: '1', project: 'work' },
+    })
+    const first = createSupervisor(fleet.deps)
+    await first.begin()
+    await eventually(() => open().length === 1, 30_000)
+    // The name is the next agent's, by which `ccm attach` finds it.
+    expect(await windows()).toEqual([`left-${windowId.slice(1)}`])
+    await first.close('keep')
+    const second = createSupervisor(fleet.deps)
+    await second.begin()
+    expect(second.foundAtStart().join('\n')).toMatch(`These do not die: ${held.pid}.`)
+    // Alerts are looked at every 10 s.
+    await sleep(12_000)
+    expect(open()).toMatchObject([{ key: 'agent_left:unknown-task.1', closedAt: null }])
+    disk.thaw()
+    await eventually(() => held.signalCode === 'SIGKILL', 30_000)
+    await eventually(async () => open().length === 0 && (await windows()).length === 0, 60_000)
+    await second.close('keep')
   },
 )

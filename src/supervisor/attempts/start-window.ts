@@ -25,10 +25,11 @@ import type { PermissionRules } from '../../store/permission-rules.ts'
 import type { Project } from '../../store/projects.ts'
 import { listPanes } from '../../tmux/pane.ts'
 import type { TmuxServer } from '../../tmux/server.ts'
-import { killWindow, openWindow } from '../../tmux/window.ts'
+import { killWindow, openWindow, renameLeft } from '../../tmux/window.ts'
 import type { Ingest } from '../ingest/ingest.ts'
 import type { Spool } from '../ingest/reading.ts'
 import { usableDirectory } from '../workspaces/intake.ts'
+import { isPaneOf, rootOf } from './pane-of.ts'
 import { findResumable } from './resume.ts'
 import type { Settings } from './settings.ts'
 import type { Workspaces } from '../workspaces/workspaces.ts'
@@ -230,16 +231,18 @@ export function startFailure(error: unknown): AgentEnd {
 const BUSY_MS = 5000
 
 /**
- * A launch that failed may have opened its window all the same: tmux answered too late, or not at all. Returns and
- * throws as `killTree` does.
+ * A launch that failed may have opened its window all the same: tmux answered too late, or not at all. The window stays,
+ * under another name, until nothing of its agent is left: without an open attempt the next daemon knows of these
+ * processes by its marks only. Returns and throws as `killTree` does.
  */
-export async function endHalfStarted(tmux: TmuxServer, { taskId, attempt }: Lease): Promise<number[]> {
-  const panes = await listPanes(tmux).catch(() => [])
-  for (const { marks, windowId } of panes) {
-    if (marks.task !== taskId || marks.attempt !== String(attempt)) continue
-    await killWindow(tmux, windowId).catch(() => undefined)
-  }
-  return killTree({ rootPid: null, taskId, attempt })
+export async function endHalfStarted(tmux: TmuxServer, lease: Lease): Promise<number[]> {
+  const panes = (await listPanes(tmux).catch(() => [])).filter((pane) => isPaneOf(pane, lease))
+  for (const { windowId } of panes) await renameLeft(tmux, windowId).catch(() => undefined)
+  const [own] = panes
+  const left = await killTree({ ...lease, rootPid: own === undefined ? null : rootOf(own) })
+  if (left.length > 0) return left
+  for (const { windowId } of panes) await killWindow(tmux, windowId).catch(() => undefined)
+  return left
 }
 
 /** Claude Code itself refuses it, and would only be started to say so; ccm never sets the variable. */
