@@ -342,6 +342,37 @@ describe('deadlines', () => {
     expect(await ended()).toBe(null)
   })
 
+  test('what an agent says as the machine wakes, before the first look at it, is later than the sleep', async () => {
+    const asks = stage()
+    asks.hear(PROMPT)
+    asks.look()
+    await asks.settled()
+    asks.pass(3_600_000)
+    asks.says('waiting')
+    asks.hear({ hook_event_name: 'PermissionRequest', tool_name: 'Bash', tool_input: { command: 'ls' } })
+    asks.look()
+    await asks.settled()
+    expect(asks.watcher.view().state).toBe('waiting')
+    expect(asks.paused).toEqual([0, 3_585_000])
+    // To sleep while it waits is to wait.
+    asks.pass(3_600_000)
+    asks.look()
+    await asks.settled()
+    expect(asks.paused).toHaveLength(2)
+
+    const works = stage()
+    works.hear(PROMPT)
+    works.look()
+    await works.settled()
+    works.pass(3_600_000)
+    works.hear({ hook_event_name: 'Notification' })
+    for (let tick = 0; tick < 35; tick++) {
+      works.look()
+      works.pass(10_000)
+    }
+    expect(await works.ended()).toMatchObject({ error: expect.stringMatching(/showed no activity/) })
+  })
+
   test('a clock that is set back by hours holds up neither deadlines nor doubts', async () => {
     const quiet = stage()
     quiet.hear(PROMPT)
@@ -449,14 +480,12 @@ describe('deadlines', () => {
     says('busy')
     for (let tick = 0; tick < 179; tick++) {
       pass(10_000)
-      hear({ hook_event_name: 'Notification' })
-      look()
+      look({ screen: `${'x'.repeat(tick)}\n${busy}` })
     }
     expect(await ended()).toBe(null)
     for (let tick = 0; tick < 2; tick++) {
       pass(10_000)
-      hear({ hook_event_name: 'Notification' })
-      look()
+      look({ screen: `${'x'.repeat(tick)}\n${busy}` })
     }
     expect(await ended()).toMatchObject({ kind: 'timeout', error: 'It took longer than 30 min.' })
   })

@@ -157,12 +157,16 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const { ranMs, stoodStillMs } = sinceLook(at.at)
     const { activeAt, stateAt, doubt } = view()
     belief.correct({
-      activeAt: at.attended ? at.at : activeAt + stoodStillMs,
+      activeAt: at.attended ? at.at : Math.min(at.at, activeAt + stoodStillMs),
       // People may answer while this machine sleeps: only a clock that was set back moves it.
       stateAt: stateAt + Math.min(0, stoodStillMs),
       doubt: doubt === null ? null : { ...doubt, since: doubt.since + stoodStillMs },
     })
-    if (view().state === 'waiting') return
+    if (view().state === 'waiting') {
+      // It stood still at work, and began to wait as it woke.
+      const atWorkMs = stoodStillMs - (at.at - stateAt)
+      return atWorkMs > 0 ? options.paused(atWorkMs) : undefined
+    }
     if (!at.attended) busyMs += ranMs
     const pausedMs = stoodStillMs + (at.attended ? ranMs : 0)
     // How long it was idle is told by its past.
