@@ -1,14 +1,15 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, test } from 'vitest'
-import { newAttempt } from '../../src/supervisor/attempts/start-window.ts'
+import { expect, onTestFinished, test } from 'vitest'
+import { sendSignal } from '../../src/agent/process-tree.ts'
+import { endHalfStarted, newAttempt } from '../../src/supervisor/attempts/start-window.ts'
 import { createBlackBox } from '../../src/supervisor/incidents/black-box.ts'
 import { createSupervisor } from '../../src/supervisor/supervisor.ts'
 import { listPanes } from '../../src/tmux/pane.ts'
 import { openWindow } from '../../src/tmux/window.ts'
 import { mountDisk } from '../support/disk.ts'
-import { createFleet, eventually, type Fleet } from './fleet.ts'
+import { createFleet, eventually, type Fleet, isAlive } from './fleet.ts'
 
 /** A claimed task of which nothing but its attempt is on record. */
 async function begun(fleet: Fleet, project: string) {
@@ -138,3 +139,17 @@ test(
     await second.close('keep')
   },
 )
+
+test('a window of a launch that failed is closed with its program, which no hang-up ends', async () => {
+  await using fleet = await createFleet()
+  const { panePid } = await openWindow(fleet.tmux, {
+    name: 'agent-work-1',
+    argv: ['/bin/sh', '-c', 'trap "" HUP; printf "\\033]2;ready\\007"; while :; do sleep 1; done'],
+    marks: { task: 'late', attempt: '1', project: 'work' },
+  })
+  onTestFinished(() => void sendSignal(panePid, 'SIGKILL'))
+  await eventually(async () => (await listPanes(fleet.tmux)).some(({ title }) => title === 'ready'))
+  expect(await endHalfStarted(fleet.tmux, { taskId: 'late', attempt: 1 })).toEqual([])
+  expect(isAlive(panePid)).toBe(false)
+  expect((await listPanes(fleet.tmux)).filter(({ marks }) => marks.task === 'late')).toEqual([])
+})
