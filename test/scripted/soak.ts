@@ -86,7 +86,12 @@ while (Date.now() < end) {
 await fleet.over(300_000)
 const faults = await fleet.faults([], damage)
 const { memoryMb, descriptors } = sizeOf(fleet.pidOfDaemon())
-const slopes = lines.flatMap((line) => slopeOf(line) ?? [])
+const daemons = lines.map((line) => ({
+  minutes: Math.round(((line.at(-1)?.at ?? 0) - (line[0]?.at ?? 0)) / 60_000),
+  heapMb: [line[0]?.mb, line.at(-1)?.mb],
+  growthMbAnHour: slopeOf(line),
+}))
+const slopes = daemons.flatMap(({ growthMbAnHour }) => growthMbAnHour ?? [])
 const slope = slopes.toSorted((a, b) => a - b)[Math.floor(slopes.length / 2)] ?? null
 console.log({
   minutes: MINUTES,
@@ -96,10 +101,15 @@ console.log({
   damage,
   memoryMb,
   descriptors,
-  heapMb: lines.at(-1)?.at(-1)?.mb,
   growthMbAnHour: slope,
   faults,
 })
+console.table(daemons)
+// What becomes of its disk takes all evidence along.
+for (const id of new Set(faults.flatMap((fault) => fault.match(/\b[0-9a-z]{12}\b/g) ?? []))) {
+  console.log((await fleet.stage.ccm(['explain', id])).stdout)
+  for (const entry of fleet.ledger()) if (entry.task === id) console.log(JSON.stringify(entry))
+}
 // Before its disk goes.
 await fleet.stage.ccm(['stop'])
 if (faults.length > 0 || (slope !== null && slope > MOST_GROWTH_MB)) process.exitCode = 1
