@@ -211,7 +211,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
       // It said it is done and only a background process, a development server say, is left.
       return conclude(endOfDone(turnEnd.message), judge.told())
     }
-    const hasBegun = !neverBegan(view())
+    // One that had its whole time may have worked and not been heard.
+    const hasBegun = busyMs > options.deadlines.totalMs || !neverBegan(view())
     const late = endOfTime(sentence, { message: judge.lastMessage(), screen: shown.screen(), hasBegun })
     try {
       conclude(late, 'supervisor')
