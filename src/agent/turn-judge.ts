@@ -17,6 +17,8 @@ export type TurnJudge = {
   decide: () => Promise<void>
   /** Idle, and no hook said why: Escape was pressed in the window, or a Stop was lost. */
   decideQuietEnd: () => Promise<void>
+  /** It is gone, and no event told of an end: where its transcript does, that counts. */
+  decideLast: () => Promise<void>
   /** No hook said that an agent has its prompt: where its transcript has one, it works, and may be through. */
   hearStart: () => Promise<void>
   /**
@@ -132,6 +134,17 @@ export function createTurnJudge(
     })
   }
 
+  async function decideLast(): Promise<void> {
+    if (isOver(view().state) || view().turnEnd !== null) return
+    const end = await options.readTranscript(null)
+    // What one says that goes on with a session may be of the attempt before.
+    if (end.kind !== 'stop' || (options.resumed && end.promptAt < options.startedAt)) return
+    const { kind } = readEnding(end.message, markers)
+    if (kind !== 'done' && kind !== 'error') return
+    told = 'transcript'
+    decideMessage(end.message)
+  }
+
   async function hearUnheard(): Promise<void> {
     const { turnEnd } = view()
     if (turnEnd?.kind !== 'stop' || of.isAsked) return
@@ -150,6 +163,7 @@ export function createTurnJudge(
     },
     decide,
     decideQuietEnd,
+    decideLast,
     hearStart,
     hearUnheard,
     told: () => told,

@@ -640,6 +640,25 @@ describe('faults', () => {
     expect(await orphan.ended()).toMatchObject({ outcome: 'released', kind: 'lost' })
   })
 
+  test('an agent that is gone said how its work ended where only its transcript tells: it is not tried again', async () => {
+    const says = (message: string, promptAt: number): Partial<WatcherOptions> => ({
+      readTranscript: async () => ({ kind: 'stop', message, prompt: 'go', promptAt }),
+    })
+    const gone = async (more: Partial<WatcherOptions>) => {
+      const one = stage({ readExit: async () => 0, ...more })
+      one.hear(PROMPT)
+      one.look({ dead: true })
+      return one.ended()
+    }
+    const done = { outcome: 'succeeded', kind: 'done', message: 'It is done.\n[DONE]' }
+    expect(await gone(says('It is done.\n[DONE]', 0))).toMatchObject(done)
+    expect(await gone({ ...says('It is done.\n[DONE]', STARTED_AT), resumed: true })).toMatchObject(done)
+    expect(await gone(says('[ERROR] It is broken.', 0))).toMatchObject({ kind: 'agent_error' })
+    // Of the attempt before, of none, and no end at all.
+    for (const more of [{ ...says('[DONE]', STARTED_AT - 1), resumed: true }, says('Well.', 0), {}])
+      expect(await gone(more)).toMatchObject({ outcome: 'failed', kind: 'crash' })
+  })
+
   test('a machine without room for its processes costs no attempt; a window that is gone says nothing of that', async () => {
     const unstarted = stage({ readExit: async () => NO_ROOM })
     unstarted.look({ dead: true, screen: 'start.sh: 3: Cannot fork' })

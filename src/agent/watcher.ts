@@ -192,6 +192,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     applyNews()
     inWindow.flush()
     await judge.decide()
+    await judge.decideLast()
     if (stop.signal.aborted) return
     const known = {
       fenced: options.fenced?.() === true,
