@@ -94,6 +94,7 @@ export async function openTmuxServer(options: TmuxOptions): Promise<TmuxServer> 
     onLost: () => listeners.forEach((listener) => listener()),
   })
   let identity: ServerIdentity
+  let isNew = false
 
   const start = async (): Promise<ServerIdentity> => {
     await writeFile(configPath, SERVER_OPTIONS.map((option) => `${option.map(quote).join(' ')}\n`).join(''), {
@@ -102,6 +103,7 @@ export async function openTmuxServer(options: TmuxOptions): Promise<TmuxServer> 
     if (options.host !== undefined) await hostSession(call, options.host)
     const { adopted, ...found } = await startSession(call)
     identity = found
+    isNew = !adopted
     runner.pin(identity)
     // A server that an older ccm started still has that version's options.
     if (adopted) await runner.run(SERVER_OPTIONS)
@@ -111,7 +113,8 @@ export async function openTmuxServer(options: TmuxOptions): Promise<TmuxServer> 
   const [version, started] = await Promise.allSettled([checkVersion(call), start()])
   if (version.status === 'rejected') {
     await runner.close()
-    if (started.status === 'fulfilled') await endServer(call)
+    // One that was there already may have agents at work.
+    if (isNew) await endServer(call)
     throw version.reason
   }
   if (started.status === 'rejected') throw started.reason

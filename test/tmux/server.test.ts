@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { chmod, mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { execa } from 'execa'
 import { expect, test } from 'vitest'
 import { listPanes } from '../../src/tmux/pane.ts'
 import { openTmuxServer } from '../../src/tmux/server.ts'
@@ -72,6 +73,25 @@ test.each([
     ).rejects.toMatchObject({ code, remedy: expect.stringContaining('3.2') })
   }),
 )
+
+test('a tmux that does not say its version ends no server that was there, with agents at work', () =>
+  withFolder(async (folder) => {
+    const options = { folder: join(folder, 'tmux'), env: testEnvironment(folder) }
+    const before = await openTmuxServer(options)
+    const script = '#!/bin/sh\n[ "$1" = -V ] && exit 1\nexec tmux "$@"\n'
+    const command = await writeProgram(folder, 'odd-tmux', script)
+    await expect(openTmuxServer({ ...options, command })).rejects.toMatchObject({ code: 'TMUX_MISSING' })
+    const after = await openTmuxServer(options)
+    expect(after.identity()).toEqual(before.identity())
+    await before.close()
+    await after.kill()
+    // One that it started itself is not left behind.
+    await expect(openTmuxServer({ ...options, command })).rejects.toMatchObject({ code: 'TMUX_MISSING' })
+    const { exitCode } = await execa('tmux', ['-N', '-S', join(folder, 'tmux/tmux.sock'), 'list-sessions'], {
+      reject: false,
+    })
+    expect(exitCode).toBe(1)
+  }))
 
 test('no tmux in PATH is TMUX_MISSING', () =>
   withFolder(async (folder) => {
