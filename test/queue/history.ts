@@ -231,7 +231,10 @@ export async function playHistory(store: QueueStore, steps: Step[]): Promise<voi
     model.tasks = new Map(tasks.toReversed().map((task) => [task.id, task]))
     equal(model.tasks.size, inserted, 'no task is lost and none appears')
     for (const task of tasks) {
-      const old = before.get(task.id)
+      const past = before.get(task.id)
+      // What has succeeded is met for good, and forgotten with its row.
+      const isGone = (id: string) => model.gone.get(id) === 'succeeded'
+      const old = past && { ...past, dependsOn: past.dependsOn.filter((id) => !isGone(id)) }
       ok(task.attempt >= (old?.attempt ?? 0), 'an attempt only goes up')
       const hopeless = task.dependsOn.some((id) => isHopeless(standingOf(model, id)))
       if (!changed.includes(task.id)) {
