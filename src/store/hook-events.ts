@@ -161,6 +161,7 @@ export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'>
      FROM hook_events INDEXED BY hook_events_odd
      WHERE kind IN ('unknown', 'unreadable', 'events_lost') GROUP BY kind`,
   )
+  // Its first condition is that of the index, which SQLite wants word for word.
   const unknown = db.prepare<Record<string, never>, { name: string; count: number }>(
     `SELECT substr(hook_event_name, 1, 60) AS name, count(*) AS count
      FROM hook_events INDEXED BY hook_events_odd

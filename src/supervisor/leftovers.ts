@@ -6,7 +6,7 @@ import type { Lease } from '../core/task/queue.ts'
 import type { Task } from '../core/task/task.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import type { Runner } from './attempts/runner.ts'
-import { newAgent } from './attempts/running-agent.ts'
+import { forgetAgent, newAgent } from './attempts/running-agent.ts'
 import { untilEnded } from './attempts/until-ended.ts'
 import type { Workspaces } from './workspaces/workspaces.ts'
 
@@ -60,10 +60,7 @@ export function createLeftovers(of: {
       workspaces.takeBack(attempt)
       void untilSettled(agent, () => {
         settle()
-        // Where the lease ran out meanwhile, the next attempt may be there already.
-        if (agents.get(task.id) !== agent) return
-        agents.delete(task.id)
-        workspaces.leave(task.id)
+        forgetAgent(agents, workspaces.leave, agent)
       })
     },
     end({ taskId, attempt }, settle) {

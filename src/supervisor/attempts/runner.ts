@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import { readSnapshot, type Snapshot } from '../../agent/changes.ts'
 import type { Claude } from '../../agent/claude.ts'
 import { attemptFiles } from '../../agent/launch.ts'
-import { endedBy, type AgentEnd } from '../../agent/agent-end.ts'
+import { endedBy, endOfTime, type AgentEnd } from '../../agent/agent-end.ts'
 import type { Attempt } from '../../core/agent/attempt.ts'
 import { isStarting } from '../../core/agent/deadline.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -21,7 +21,7 @@ import type { BlackBox } from '../incidents/black-box.ts'
 import type { Ingest } from '../ingest/ingest.ts'
 import { createOutcomes } from './outcome.ts'
 import { pastOf } from './past.ts'
-import { newAgent, spoolOf, transcriptOf, type RunningAgent } from './running-agent.ts'
+import { forgetAgent, newAgent, spoolOf, transcriptOf, type RunningAgent } from './running-agent.ts'
 import { watchAgent } from './watch-agent.ts'
 import { conclude } from './resume.ts'
 import type { Settings } from './settings.ts'
@@ -182,14 +182,8 @@ export function createRunner(deps: RunnerDeps): Runner {
       const from = attempts
         .chain(attempt.taskId)
         .findLast((change) => change.attempt === attempt.attempt && change.to === 'timeout')?.from
-      const outcome = from !== undefined && isStarting(from) ? 'failed' : 'failed_permanent'
-      agent.endEarly = {
-        outcome,
-        kind: 'timeout',
-        error: attempt.stateReason,
-        message: '',
-        retryAfterMs: null,
-      }
+      const hasBegun = from === undefined || !isStarting(from)
+      agent.endEarly = endOfTime(attempt.stateReason, { message: '', screen: '', hasBegun }).end
     }
     return { before, watched: watchAgent(deps, agent, panePid, pastOf(attempt, deps)) }
   }
@@ -216,12 +210,7 @@ export function createRunner(deps: RunnerDeps): Runner {
     return end
   }
 
-  /** The next attempt of the same task may be there already. */
-  function forget(agent: RunningAgent): void {
-    if (agents.get(agent.task.id) !== agent) return
-    agents.delete(agent.task.id)
-    deps.workspaces.leave(agent.task.id)
-  }
+  const forget = (agent: RunningAgent): void => forgetAgent(agents, deps.workspaces.leave, agent)
 
   /** A fault of our own costs one attempt, never the daemon with all other agents; no process stays unwatched. */
   async function orBroken(agent: RunningAgent, work: () => Promise<void>): Promise<void> {

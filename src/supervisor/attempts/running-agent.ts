@@ -47,6 +47,18 @@ export function newAgent(task: Task, attempt: Attempt): RunningAgent {
   }
 }
 
+/** What was its own is free. Where its lease ran out meanwhile, the next attempt of its task may be there already. */
+export function forgetAgent(
+  agents: Map<string, RunningAgent>,
+  leave: (taskId: string) => void,
+  agent: RunningAgent,
+): void {
+  const { id } = agent.task
+  if (agents.get(id) !== agent) return
+  agents.delete(id)
+  leave(id)
+}
+
 /** Whether it has one of the slots for agents: one that waits for a person has not. */
 export function occupiesSlot({ watcher }: RunningAgent): boolean {
   const state = watcher?.view().state ?? 'spawning'
