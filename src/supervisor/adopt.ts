@@ -36,6 +36,8 @@ export async function adoptAll(options: {
   deadly: Deadly
   leftovers: Leftovers
   clock: Clock
+  /** Nothing of an attempt is left but its files. */
+  ended: (lease: Lease) => Promise<void>
   /** A window that belonged to nobody was ended; a sentence, and one about what is left of it. */
   stray: (what: string, left: string | null) => void
 }): Promise<string[]> {
@@ -146,6 +148,7 @@ export async function adoptAll(options: {
       killTree({ rootPid: pane === undefined ? null : rootOf(pane), taskId, attempt }),
     )
     if (pane !== undefined && left === null) await killWindow(tmux, pane.windowId)
+    if (left === null) await options.ended({ taskId, attempt })
     return left
   }
 }

@@ -4,7 +4,7 @@ import type { AgentFacts } from '../core/incident/alerts.ts'
 import { adoptAll, adoptProvisionally } from './adopt.ts'
 import { createDeadly } from './incidents/deadly.ts'
 import type { Ingest } from './ingest/ingest.ts'
-import type { Spool } from './ingest/reading.ts'
+import { spoolsIn } from './ingest/spool.ts'
 import { createJoin } from './join.ts'
 import { createLeftovers } from './leftovers.ts'
 import type { ProjectDesk } from './project-desk.ts'
@@ -59,21 +59,24 @@ export function createTakeover(
     recovery.adopted(sentences)
   }
 
-  function knownSpool(lease: Lease): Spool | null {
-    const attempt = attempts.get(lease)
-    return attempt === null ? null : spoolOf(attempt)
-  }
-
-  async function readLeftover(
-    spool: Lease & { folder: string },
-    read: (stored: () => void) => Promise<void>,
-  ): Promise<void> {
-    if (!deadly.is(spool.taskId)) return deps.blackBox.meanwhile(spool, read)
+  /** What an attempt left in its spool, also one that nobody knows. Only before it is watched. */
+  async function readLeftover(spool: Lease & { folder: string }): Promise<void> {
+    if (!deadly.is(spool.taskId)) {
+      const attempt = attempts.get(spool)
+      const known = attempt === null ? {} : spoolOf(attempt)
+      return deps.blackBox.meanwhile(spool, (gotOn) => ingest.leftover({ ...known, ...spool }, gotOn))
+    }
     deadly.setAside(spool.folder)
     if (attempts.openOnes().some(({ taskId }) => taskId === spool.taskId)) return
     // Of an attempt that is over nobody else would tell.
     deadly.tell(spool)
     deadly.over(spool.taskId)
+  }
+
+  async function readLeftovers(isIt: (lease: Lease) => boolean): Promise<number> {
+    const left = spoolsIn(join(settings.home, 'attempts')).filter(isIt)
+    for (const spool of left) await readLeftover(spool)
+    return left.length
   }
 
   const joining = createJoin({
@@ -89,6 +92,10 @@ export function createTakeover(
         deadly,
         leftovers,
         clock,
+        // It went on writing while the others' spools were read.
+        ended: async (lease) => {
+          await readLeftovers(({ taskId, attempt }) => taskId === lease.taskId && attempt === lease.attempt)
+        },
         stray: (what, left) =>
           recovery.recorder.note({ kind: 'stray_ended', what, action: left ?? 'Nothing is left of it.' }),
       })
@@ -112,7 +119,7 @@ export function createTakeover(
 
   return {
     async begin() {
-      const spools = await ingest.leftovers(join(settings.home, 'attempts'), knownSpool, readLeftover)
+      const spools = await readLeftovers(() => true)
       if (spools > 0)
         left.push(`Events were left in ${spools} ${spools === 1 ? 'spool' : 'spools'}; they are stored now.`)
       await joining.begin()

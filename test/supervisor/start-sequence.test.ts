@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
@@ -148,6 +148,31 @@ test('5c: a window without an attempt, and one of an older attempt, end with all
   expect(pids.filter(isAlive)).toEqual([])
   expect(supervisor.foundAtStart()).toHaveLength(2)
   expect(fleet.deps.attempts.get(older)?.phase).not.toBe('started')
+  await stop(supervisor)
+})
+
+test('5e: what a window without an attempt still said while others were read is stored when it has ended', async () => {
+  await using fleet = await createFleet()
+  const spool = join(fleet.home, 'attempts', 'unknown-task.1', 'spool')
+  mkdirSync(spool, { recursive: true })
+  const said = join(fleet.folder, 'said')
+  const says = join(fleet.folder, 'says')
+  writeFileSync(
+    says,
+    `n=1000; while :; do n=$((n + 1)); file=${spool}/$n
+    printf '{"session_id":"s","hook_event_name":"Notification"}' >$file.part
+    mv $file.part $file.json; echo $n >${said}; sleep 0.01; done`,
+  )
+  const marks = { task: 'unknown-task', attempt: '1', project: 'work' }
+  await windowOf(fleet, `CCM_TASK_ID=unknown-task CCM_ATTEMPT=1 exec sh ${says}`, marks)
+  await eventually(() => existsSync(join(spool, '1003.json')))
+  const supervisor = createSupervisor(fleet.deps)
+  await supervisor.begin()
+  expect(supervisor.foundAtStart().join()).toContain('belonged to no open attempt')
+  expect(readdirSync(spool).filter((name) => name.endsWith('.json'))).toEqual([])
+  const stored = [...fleet.deps.hookEvents.ofAttempt({ taskId: 'unknown-task', attempt: 1 })]
+  // Between the last file and its number it may have been killed.
+  expect(stored.length - Number(readFileSync(said, 'utf8')) + 1000).toBeOneOf([0, 1])
   await stop(supervisor)
 })
 

@@ -651,28 +651,19 @@ test('what was lost is counted also where the disk takes it only later', async (
   expect(existsSync(lost)).toBe(false)
 })
 
-test('what attempts left that nobody watches is stored at start, also of tasks that nobody knows', async () => {
+test('what an attempt left that nobody watches is stored, also of a task that nobody knows', async () => {
   const { ingest, folder, stored } = prepare()
-  const attempts = join(folder, '../attempts')
-  mkdirSync(join(attempts, 't1.7/spool'), { recursive: true })
-  mkdirSync(join(attempts, 'odd name/spool'), { recursive: true })
-  put(join(attempts, 't1.7/spool'), 'a', event('Stop'))
+  const left = { taskId: 't1', attempt: 7, folder: join(folder, '../attempts/t1.7/spool') }
+  mkdirSync(left.folder, { recursive: true })
+  put(left.folder, 'a', event('Stop'))
   let groups = 0
-  const count = () => {
+  await ingest.leftover(left, () => {
     expect(stored()).toHaveLength(1)
     groups++
-  }
-  expect(
-    await ingest.leftovers(
-      attempts,
-      () => null,
-      (_, read) => read(count),
-    ),
-  ).toBe(1)
+  })
   expect(groups).toBe(1)
   expect(stored()).toMatchObject([{ attempt: 7, hookEventName: 'Stop' }])
-  expect(await ingest.leftovers(attempts, () => null)).toBe(0)
-  expect(await ingest.leftovers('/nonexistent', () => null)).toBe(0)
+  expect(readdirSync(left.folder)).toEqual([])
 })
 
 test('an event of a name nobody knows is kept whole, and counted', async () => {

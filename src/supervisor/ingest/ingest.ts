@@ -21,7 +21,7 @@ import {
   type Spool,
 } from './reading.ts'
 import { createSpoolLine } from './spool-line.ts'
-import { spoolsIn, waitingIn } from './spool.ts'
+import { waitingIn } from './spool.ts'
 
 /** Reads the spools of all attempts into the database. */
 export type Ingest = {
@@ -31,20 +31,8 @@ export type Ingest = {
   read: (spool: Lease & { folder: string }) => Promise<void>
   /** Reads everything that is there, for the last time, and stops watching. On a full disk it waits for room. */
   remove: (spool: Lease & { folder: string }) => Promise<void>
-  /**
-   * Stores what is left in `attempts/TASK.N/spool`, also of attempts nobody knows, and answers in how many there was
-   * something. `spoolOf` tells what is known of an attempt; `around` may leave one unread. Only before agents are
-   * watched.
-   */
-  leftovers: (
-    attemptsFolder: string,
-    spoolOf: (lease: Lease) => Spool | null,
-    around?: (
-      spool: Lease & { folder: string },
-      /** `stored` hears of each group that is in the database. */
-      read: (stored?: () => void) => Promise<void>,
-    ) => Promise<void>,
-  ) => Promise<number>
+  /** Stores what is in a spool that nobody watches; `stored` hears of each group that is in the database. */
+  leftover: (spool: Spool, stored?: () => void) => Promise<void>
   /** Looks into every spool, for notices the kernel did not send. */
   rescan: () => void
   close: () => Promise<void>
@@ -259,19 +247,13 @@ export function createIngest(options: {
       const entry = entries.get(folder)
       if (entry !== undefined) await remove(entry)
     },
-    async leftovers(attemptsFolder, spoolOf, around = (_, read) => read()) {
-      const left = spoolsIn(attemptsFolder)
-      for (const { folder, ...lease } of left) {
-        await around({ ...lease, folder }, async (stored) => {
-          const entry = add({ ...spoolOf(lease), ...lease, folder })
-          entry.stored = stored
-          entry.line.unwatch()
-          await readAll(entry)
-          entry.line.close()
-          entries.delete(folder)
-        })
-      }
-      return left.length
+    async leftover(spool, stored) {
+      const entry = add(spool)
+      entry.stored = stored
+      entry.line.unwatch()
+      await readAll(entry)
+      entry.line.close()
+      entries.delete(spool.folder)
     },
     rescan() {
       for (const entry of entries.values()) look(entry)
