@@ -8,7 +8,7 @@ import { mountDisk } from '../support/disk.ts'
 import { DISK_FAULTS } from './disk-faults.ts'
 import { FAULTS } from './faults.ts'
 import { createScriptedFleet, sizeOf } from './fleet.ts'
-import { heapMbOf, INSPECTABLE } from './heap.ts'
+import { heapKindsOf, heapMbOf, INSPECTABLE } from './heap.ts'
 import type { Damage } from './judge.ts'
 import type { Script } from './script.ts'
 
@@ -16,6 +16,9 @@ const MINUTES = Number(process.env['SOAK_MINUTES'] ?? 120)
 const EVERY_MS = Number(process.env['SOAK_EVERY_S'] ?? 60) * 1000
 const AGENTS = 6
 const SAMPLE_MS = 30_000
+/** What grew is told so often of each daemon, against its first time: a daemon that is looked into stands for a second. */
+const KINDS_MS = 600_000
+const KINDS_TOLD = 25
 /** More than that an hour is growth; what a process takes in its first minutes is not looked at. */
 const MOST_GROWTH_MB = 5
 
@@ -61,6 +64,8 @@ const struck: Record<string, number> = {}
 let added = 0
 let nextFault = Date.now() + 30_000
 let nextSample = 0
+let nextKinds = Date.now() + 120_000
+let firstKinds: Map<string, number> | null = null
 while (Date.now() < end) {
   const { queued = 0 } = fleet.counts()
   for (let missing = AGENTS - queued; missing > 0; missing--)
@@ -68,6 +73,12 @@ while (Date.now() < end) {
   if (Date.now() > nextSample) {
     nextSample = Date.now() + SAMPLE_MS
     lines.at(-1)?.push({ at: Date.now(), mb: await heap() })
+  }
+  if (Date.now() > nextKinds) {
+    nextKinds = Date.now() + KINDS_MS
+    const kinds = await heapKinds()
+    if (firstKinds !== null) tellGrowth(firstKinds, kinds)
+    firstKinds ??= kinds
   }
   if (Date.now() > nextFault) {
     nextFault = Date.now() + EVERY_MS
@@ -78,8 +89,12 @@ while (Date.now() < end) {
     struck[fault.name] = (struck[fault.name] ?? 0) + 1
     console.log(`${new Date().toISOString()} ${fault.name}; ${JSON.stringify(fleet.counts())}`)
     await fault.strike(fleet)
-    if (fault.endsDaemon) lines.push([])
     await fleet.up()
+    if (fault.endsDaemon) {
+      lines.push([])
+      firstKinds = null
+      nextKinds = Date.now() + 120_000
+    }
   }
   await sleep(500)
 }
@@ -114,9 +129,21 @@ for (const id of new Set(faults.flatMap((fault) => fault.match(/\b[0-9a-z]{12}\b
 await fleet.stage.ccm(['stop'])
 if (faults.length > 0 || (slope !== null && slope > MOST_GROWTH_MB)) process.exitCode = 1
 
+function log(): string {
+  return readFileSync(join(fleet.stage.home, 'daemon.log'), 'utf8')
+}
+
 async function heap(): Promise<number> {
-  const log = join(fleet.stage.home, 'daemon.log')
-  return heapMbOf(fleet.pidOfDaemon(), () => readFileSync(log, 'utf8'))
+  return heapMbOf(fleet.pidOfDaemon(), log)
+}
+
+async function heapKinds(): Promise<Map<string, number>> {
+  return heapKindsOf(fleet.pidOfDaemon(), log)
+}
+
+function tellGrowth(before: Map<string, number>, now: Map<string, number>): void {
+  const grown = [...now].map(([kind, bytes]) => ({ kind, kB: (bytes - (before.get(kind) ?? 0)) / 1000 }))
+  console.table(grown.toSorted((a, b) => b.kB - a.kB).slice(0, KINDS_TOLD))
 }
 
 /** MB an hour by least squares, after the first two minutes of a daemon; null where it lived for less than ten. */
