@@ -6,6 +6,7 @@ import { audited } from './audited.ts'
 import type { AppDeps } from './deps.ts'
 import {
   credentialRequired,
+  eachParameterOnce,
   inTime,
   isFromHere,
   jsonBody,
@@ -130,6 +131,7 @@ export function createApp(deps: AppDeps): App {
       ...(path.startsWith('/internal/') ? [notForwarded] : []),
       ...(access === 'open' || access === 'own' ? [] : [credentialOf(access)]),
       often,
+      eachParameterOnce,
       ...(method !== 'GET' ? jsonBody(maxBytes ?? BODY_MAX_BYTES) : []),
       inTime(timeoutMs ?? ANSWER_MS),
       ...(method === 'GET' || access === 'open' || access === 'own' ? [] : [once(shownOnce ?? false)]),

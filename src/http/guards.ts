@@ -105,6 +105,16 @@ export const notForwarded: MiddlewareHandler<{ Bindings: Bindings; Variables: Va
   await next()
 }
 
+/** Of a parameter that is given twice one value would be taken, and the other dropped without a word. */
+export const eachParameterOnce: MiddlewareHandler = async (context, next) => {
+  const twice = Object.entries(context.req.queries()).find(([, values]) => values.length > 1)
+  if (twice !== undefined) {
+    const field = twice[0].slice(0, 100)
+    throw new Problem(400, { code: 'BAD_INPUT', message: 'A parameter is given more than once.', field })
+  }
+  await next()
+}
+
 /**
  * Where a request comes from: its address, or `socket` for the one in the home. Behind the proxy that ends TLS its word
  * counts: the last address it added, beside its own. By a local name nobody speaks for another.

@@ -1,4 +1,5 @@
 import type { Told } from '../core/outside/reply.ts'
+import { retryAfterMsOf } from '../core/retry-after.ts'
 
 /** Comments on issues of one GitHub, by its REST API. A token is a secret. */
 export type GithubComments = {
@@ -31,7 +32,7 @@ export function createGithubComments(github: { apiUrl: string; token: string }):
     })
     const { ok, status, headers } = response
     const parsed: unknown = await response.json().catch(() => null)
-    return { ok, status, body: parsed, retryAfterMs: waitOf(headers) }
+    return { ok, status, body: parsed, retryAfterMs: retryAfterMsOf(headers) }
   }
   const find = async (path: string, mark: string, signal: AbortSignal): Promise<string | null> => {
     for (let page = 1; page <= PAGES_MAX; page++) {
@@ -71,9 +72,4 @@ export function createGithubComments(github: { apiUrl: string; token: string }):
 function idOf(comment: unknown): string | null {
   const id = (comment as { id?: unknown } | null)?.id
   return typeof id === 'number' ? String(id) : null
-}
-
-function waitOf(headers: Headers): number | null {
-  const seconds = Number(headers.get('retry-after') ?? Number.NaN)
-  return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, 86_400) * 1000 : null
 }

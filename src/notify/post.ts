@@ -1,5 +1,6 @@
 import { messageOf } from '../core/errors.ts'
 import type { Sent } from '../core/incident/incident.ts'
+import { retryAfterMsOf } from '../core/retry-after.ts'
 
 /**
  * Posts JSON and answers what became of it; a reply outside 200-299 is a failure. Never names the URL, which may
@@ -46,9 +47,11 @@ function readJson(text: string): unknown {
   }
 }
 
-/** `Retry-After` in seconds, or Telegram's own field. */
+/** As the header asks, or Telegram's own field, in seconds. */
 function waitOf(response: Response, reply: unknown): number | null {
   const parameters = (reply as { parameters?: { retry_after?: unknown } } | null)?.parameters
-  const seconds = Number(response.headers.get('retry-after') ?? parameters?.retry_after ?? Number.NaN)
-  return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, 86_400) * 1000 : null
+  const seconds = parameters?.retry_after
+  return retryAfterMsOf(
+    typeof seconds === 'number' ? new Headers({ 'retry-after': String(seconds) }) : response.headers,
+  )
 }

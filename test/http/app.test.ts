@@ -124,6 +124,12 @@ test.each([
   expect(calls).toEqual([])
 })
 
+test('a parameter that is given twice is refused: only one of the two would count', async () => {
+  const { ask } = start()
+  const refused = await ask('GET', '/api/tasks?status=queued&limit=5&status=running')
+  expect(refused).toMatchObject({ status: 400, body: { code: 'BAD_INPUT', field: 'status' } })
+})
+
 test('an unknown dependency is refused before anything is added', async () => {
   const { ask, calls } = start()
   const refused = await ask('POST', '/api/tasks', { prompt: 'x', dir: '/x', depends_on: ['nobody'] })

@@ -90,6 +90,15 @@ test('a webhook gets JSON under one id for the same message, and only 2xx is del
   expect(second?.headers['idempotency-key']).toBe('ccm-7-opened')
 })
 
+test('a date in Retry-After counts from the date of the answer', async () => {
+  const headers = {
+    'retry-after': 'Sun, 06 Nov 1994 08:51:37 GMT',
+    date: 'Sun, 06 Nov 1994 08:49:37 GMT',
+  }
+  await using receiver = await serveReceiver(() => ({ status: 503, headers }))
+  expect(await only({ webhook: receiver.url })).toMatchObject({ retryAfterMs: 120_000 })
+})
+
 test('a redirect is not followed and an error names no secret', async () => {
   await using receiver = await serveReceiver(() => ({ status: 302, headers: { location: '/elsewhere' } }))
   expect(await only({ webhook: `${receiver.url}/hook` })).toMatchObject({ failed: 'It answered HTTP 302.' })

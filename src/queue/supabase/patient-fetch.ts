@@ -1,3 +1,5 @@
+import { retryAfterMsOf } from '../../core/retry-after.ts'
+
 /** Waits; rejects as soon as the signal is aborted. */
 export type Wait = (ms: number, signal?: AbortSignal) => Promise<unknown>
 
@@ -70,7 +72,8 @@ export function createPatientFetch(options: PatientFetchOptions): typeof fetch {
       const signal = outer === undefined ? limit : AbortSignal.any([outer, limit])
       try {
         const response = await options.fetch(input, { ...init, signal })
-        const askedMs = readRetryAfter(response)
+        const putsOff = response.status === 429 || response.status === 503
+        const askedMs = putsOff ? retryAfterMsOf(response.headers) : null
         if (askedMs !== null)
           quietUntil = Math.max(quietUntil, performance.now() + Math.min(askedMs, LONGEST_QUIET_MS))
         const isLong = askedMs !== null && askedMs > LONGEST_WAIT_MS
@@ -97,23 +100,6 @@ async function mayTryAgain(response: Response, repeatable: boolean): Promise<boo
   // The database's own refusals are answers: a full queue, a stale worker.
   if (status === 429 && /"PT429"/.test(await response.clone().text())) return false
   return repeatable || status === 429 || status === 503
-}
-
-/**
- * Milliseconds that an answer which puts off asks for in its Retry-After: seconds, or a date, which counts from the
- * answer's own Date, as clocks differ. Null where it asks for nothing, or for what has passed.
- */
-function readRetryAfter({ status, headers }: Response): number | null {
-  const header = status === 429 || status === 503 ? (headers.get('retry-after') ?? '').trim() : ''
-  const ms = /^\d{1,6}$/.test(header)
-    ? Number(header) * 1_000
-    : readDate(header) - (readDate(headers.get('date') ?? '') || Date.now())
-  return ms > 0 ? ms : null
-}
-
-/** A date of HTTP in milliseconds since 1970; NaN where it is none. */
-function readDate(text: string): number {
-  return /^[A-Z][a-z]+, .* GMT$/.test(text) ? Date.parse(text) : Number.NaN
 }
 
 function wasUnsent(error: unknown): boolean {
