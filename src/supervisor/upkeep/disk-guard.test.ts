@@ -1,10 +1,13 @@
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import { mountSmall } from '../../../test/support/disk.ts'
-import { createDiskGuard } from './disk-guard.ts'
+import { createIncidents } from '../../store/incidents.ts'
+import { openForTest, temporaryHome } from '../../store/temporary-database.ts'
+import { createRecorder } from '../incidents/recorder.ts'
+import { createDiskGuard, recordDisk } from './disk-guard.ts'
 
 const MB = 1024 * 1024
 
@@ -52,6 +55,33 @@ test('claims stop on a disk that becomes full, the reserve makes room, and both 
   guard.full()
   expect([guard.state(), existsSync(ballast), held.has('disk')]).toEqual(['full', false, true])
   await becomes('ok')
-  expect(turns).toEqual(['low', 'full', 'ok', 'full', 'ok'])
+  expect(turns).toEqual(['ok', 'low', 'full', 'ok', 'full', 'ok'])
   await guard.close()
+})
+
+test('room that came back while no daemon ran ends the alarm of before', async () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const incidents = createIncidents(db)
+  const logger = pino({ level: 'silent' })
+  const recorder = createRecorder({
+    incidents,
+    notifiers: [],
+    clock: Date.now,
+    logger,
+    nudge: () => undefined,
+  })
+  recordDisk(recorder)('full', 'The disk is full.')
+  const guard = createDiskGuard({
+    home: dirname(home.file),
+    ballastBytes: MB,
+    hold: () => undefined,
+    lift: () => undefined,
+    turned: recordDisk(recorder),
+    logger,
+    lookMs: 20,
+  })
+  await expect.poll(() => recorder.isOpen('disk'), { timeout: 10_000, interval: 10 }).toBe(false)
+  await guard.close()
+  db.close()
 })

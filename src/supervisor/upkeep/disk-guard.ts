@@ -30,7 +30,7 @@ export function createDiskGuard(options: {
   ballastBytes: number
   hold: (hold: Hold) => void
   lift: (kind: string) => void
-  /** Hears of each turn, for the record. */
+  /** Hears of the first look and of each turn, for the record. */
   turned?: (state: DiskState, sentence: string) => void
   logger: Logger
   lookMs?: number
@@ -38,7 +38,8 @@ export function createDiskGuard(options: {
   const { home, ballastBytes, logger } = options
   const ballast = ballastIn(home)
   const stop = new AbortController()
-  let state: DiskState = 'ok'
+  /** Null before the first look: of an earlier daemon's alarm nobody else would say that it is over. */
+  let state: DiskState | null = null
   let timer: NodeJS.Timeout | null = null
   let running = look()
 
@@ -50,9 +51,11 @@ export function createDiskGuard(options: {
     if (next === 'ok') options.lift('disk')
     else options.hold({ kind: 'disk', sentence: sentenceOf(next), until: null })
     if (next === state) return
+    const isNews = state !== null || next !== 'ok'
     state = next
     options.turned?.(next, sentenceOf(next))
     const free = freeBytes === null ? '' : ` ${Math.floor(freeBytes / 1024 / 1024)} MiB are free.`
+    if (!isNews) return
     if (next === 'ok') logger.info(`the disk has room again.${free}`)
     else logger.warn({ code: 'DISK_FULL' }, `${sentenceOf(next)}${free}`)
   }
@@ -64,18 +67,16 @@ export function createDiskGuard(options: {
   async function look(): Promise<void> {
     try {
       const { bavail, bsize } = await statfs(home)
+      const hadRoom = state === null || state === 'ok'
       const freeBytes = bavail * bsize
       const missing = statSync(ballast, { throwIfNoEntry: false })?.size === ballastBytes ? 0 : ballastBytes
       if (freeBytes < ballastBytes / 8 && state !== 'full') {
         giveUpBallast(home)
         become('full', freeBytes)
-      } else if (
-        freeBytes - missing >= 2 * ballastBytes ||
-        (state === 'ok' && freeBytes - missing >= ballastBytes)
-      ) {
+      } else if (freeBytes - missing >= (hadRoom ? 1 : 2) * ballastBytes) {
         if (missing > 0) await fill(ballast, ballastBytes)
         become('ok', freeBytes)
-      } else if (state === 'ok') {
+      } else if (hadRoom) {
         become('low', freeBytes)
       }
     } catch (error) {
@@ -85,7 +86,7 @@ export function createDiskGuard(options: {
   }
 
   return {
-    state: () => state,
+    state: () => state ?? 'ok',
     full() {
       giveUpBallast(home)
       become('full', null)
