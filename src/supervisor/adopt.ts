@@ -12,6 +12,7 @@ import type { TmuxServer } from '../tmux/server.ts'
 import { killWindow } from '../tmux/window.ts'
 import type { Deadly } from './incidents/deadly.ts'
 import { isPaneOf, rootOf } from './attempts/pane-of.ts'
+import { resumeAgain } from './attempts/resume.ts'
 import type { Runner } from './attempts/runner.ts'
 import { leftOf } from './attempts/until-ended.ts'
 import type { Leftovers } from './leftovers.ts'
@@ -87,7 +88,10 @@ export async function adoptAll(options: {
       )
     } else if (attempt.phase === 'claimed' || attempt.phase === 'starting') {
       const ended = `Task ${task.id}: its agent was never started; it is queued again.`
-      const report = released(attempt, 'The daemon ended before its agent was started.', 0)
+      const report = {
+        ...released(attempt, 'The daemon ended before its agent was started.', 0),
+        resume: resumeAgain(task, 0),
+      }
       const left = await endThen(task, attempt, pane, () => attempts.settle(report, clock()))
       found.push(left === null ? ended : notOver(attempt, left))
     } else {
@@ -106,7 +110,10 @@ export async function adoptAll(options: {
       found.push(deadly.sentenceOf(lease))
       continue
     }
-    await queue.finish(released(lease, 'The daemon ended right after it claimed the task.', 0))
+    await queue.finish({
+      ...released(lease, 'The daemon ended right after it claimed the task.', 0),
+      resume: resumeAgain(task, 0),
+    })
     found.push(`Task ${task.id}: claimed but not begun; it is queued again.`)
   }
 

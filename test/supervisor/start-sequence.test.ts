@@ -119,6 +119,32 @@ test('5b: an attempt that never started is released; one whose agent is gone cos
   await stop(supervisor)
 })
 
+test.each([
+  { cut: 'right after its claim', isOpen: false },
+  { cut: 'before its window', isOpen: true },
+])(
+  '5f: a task that was to go on in its session does so also where the daemon ended $cut',
+  async ({ isOpen }) => {
+    await using fleet = await createFleet()
+    const { taskId, attempt, claudeSessionId } = await begun(fleet, 'started')
+    const { attempts, projects, settings } = fleet.deps
+    const resume = { claudeSessionId, forMs: 600_000 }
+    const end = { outcome: 'released' as const, result: null, error: null, retryAfterMs: 0 }
+    const report = { taskId, attempt, ...end, resume }
+    attempts.settle(report, Date.now())
+    await fleet.queue.finish(report)
+    const [task] = await fleet.queue.claim(1, { projects: ['work'], roles: null, labels: [] })
+    if (task === undefined) throw new Error('nothing was claimed')
+    expect(task).toMatchObject({ attempt: 2, claudeSessionId })
+    if (isOpen) attempts.open(newAttempt(task, projects.byName('work'), settings, Date.now()))
+    const supervisor = createSupervisor(fleet.deps)
+    await supervisor.begin()
+    await fleet.agentOf(taskId, 3)
+    expect(await fleet.queue.get(taskId)).toMatchObject({ attempt: 3, claudeSessionId })
+    await stop(supervisor)
+  },
+)
+
 test('5c: a window without an attempt, and one of an older attempt, end with all their processes', async () => {
   await using fleet = await createFleet()
   const ledger = join(fleet.folder, 'ledger')
