@@ -140,6 +140,31 @@ test(
   },
 )
 
+test(
+  'a stop ends the daemon on purpose also where an agent does not die: nobody starts it again',
+  { timeout: 60_000 },
+  async ({ skip }) => {
+    await using fleet = await createFleet()
+    await using disk = await mountDisk(join(fleet.folder, 'other'))
+    if (disk === null) return skip('nothing may be mounted here')
+    const { taskId, attempt } = await begun(fleet, 'work')
+    disk.freeze()
+    const held = spawn('/bin/sh', ['-c', `echo x >'${join(fleet.folder, 'other/file')}'`], {
+      env: { CCM_TASK_ID: taskId, CCM_ATTEMPT: String(attempt) },
+      stdio: 'ignore',
+    })
+    const supervisor = createSupervisor(fleet.deps)
+    await supervisor.begin()
+    await supervisor.close('end')
+    expect(held.exitCode ?? held.signalCode).toBe(null)
+    // What a restart would count as an absence.
+    expect(fleet.deps.notes.read('alive')).toMatchObject({ onPurpose: true })
+    expect(await fleet.queue.get(taskId)).toMatchObject({ status: 'running', attempt: 1 })
+    disk.thaw()
+    await eventually(() => supervisor.agents().length === 0, 30_000)
+  },
+)
+
 test('a window of a launch that failed is closed with its program, which no hang-up ends', async () => {
   await using fleet = await createFleet()
   const { panePid } = await openWindow(fleet.tmux, {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { readSnapshot, type Snapshot } from '../../agent/changes.ts'
 import type { Claude } from '../../agent/claude.ts'
@@ -41,7 +42,7 @@ export type Runner = {
   adopt: (task: Task, attempt: Attempt, panePid: number | null) => Promise<void>
   /** Ends an attempt for a reason from outside. False when it is not ours. */
   end: (taskId: string, end: AgentEnd) => boolean
-  /** Ends every agent, so that its task is queued again; throws INTERNAL when one is still there after twice `exitMs` and 5 s. */
+  /** Ends every agent, so that its task is queued again. One still there after twice `exitMs` and 5 s is left to the next daemon. */
   endAll: () => Promise<void>
   onEvents: (lease: Lease, events: HookEvent[]) => void
 }
@@ -272,9 +273,13 @@ export function createRunner(deps: RunnerDeps): Runner {
     end,
     async endAll() {
       for (const id of agents.keys()) end(id, endedBy('drain', 'ccm was stopped; the task is queued again.'))
-      const until = clock() + 2 * settings.exitMs + 5000
-      while (agents.size > 0 && clock() < until) await new Promise((resolve) => setTimeout(resolve, 50))
-      if (agents.size > 0) throw new CcmError('INTERNAL', `${agents.size} agents did not end in time.`)
+      const until = performance.now() + 2 * settings.exitMs + 5000
+      while (agents.size > 0 && performance.now() < until) await sleep(50)
+      for (const { task, attempt, left } of agents.values())
+        deps.logger.error(
+          { taskId: task.id, attempt: attempt.attempt, ...(left === null ? {} : { err: { message: left } }) },
+          'an agent did not end in time; the next daemon ends it',
+        )
     },
     onEvents(lease, events) {
       const agent = agents.get(lease.taskId)
