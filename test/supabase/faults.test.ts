@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeEach, expect, test } from 'vitest'
 import { createSupabase } from '../../src/queue/supabase/client.ts'
 import { createSupabaseQueue } from '../../src/queue/supabase/queue.ts'
@@ -24,6 +25,11 @@ const reset: Fault = async () => {
 const lost: Fault = async (pass) => {
   await pass()
   throw new TypeError('fetch failed', { cause: Object.assign(new Error('read'), { code: 'ECONNRESET' }) })
+}
+/** The same, told by whoever stands in between. */
+const lostBehind503: Fault = async (pass) => {
+  await pass()
+  return new Response('{"code":"PGRST001"}', { status: 503 })
 }
 const silent: Fault = async (_, signal) =>
   new Promise((_resolve, reject) => {
@@ -126,17 +132,50 @@ describeOnSupabase('calls that fail on the way', (supabase) => {
     expect(calls).toEqual(['task_insert'])
   })
 
-  test('a claim is never sent twice; what a lost one took is given out by the next', async () => {
-    for (let count = 0; count < 3; count += 1) await queue.insert(newTask())
+  test.each([
+    ['nothing', lost],
+    ['503', lostBehind503],
+  ])(
+    'a claim that was answered %s is never sent twice; the next gives out what it took',
+    async (_, fault) => {
+      for (let count = 0; count < 3; count += 1) await queue.insert(newTask())
+      faults = [fault]
+      await expect(queue.claim(3, from(['app']))).rejects.toMatchObject({ code: 'SUPABASE_UNREACHABLE' })
+      expect(calls.filter((name) => name === 'tasks_claim')).toHaveLength(1)
+      expect(await queue.count('running')).toBe(3)
+      const recovered = await queue.claim(2, from(['app']))
+      expect(recovered.map(({ attempt }) => attempt)).toEqual([1, 1])
+      expect([await queue.count('running'), await queue.count('queued')]).toEqual([2, 1])
+      expect(await queue.claim(9, from(['app']))).toMatchObject([{ attempt: 2, failures: 0 }])
+      for (const task of recovered) expect(await queue.finish(reportOf(task, 'succeeded'))).toBe('succeeded')
+    },
+  )
+
+  test('the lease of what a lost claim took begins anew when it is given out, and what cannot be renewed is not', async () => {
+    for (let count = 0; count < 2; count += 1) await queue.insert(newTask())
     faults = [lost]
-    await expect(queue.claim(3, from(['app']))).rejects.toMatchObject({ code: 'SUPABASE_UNREACHABLE' })
-    expect(calls.filter((name) => name === 'tasks_claim')).toHaveLength(1)
-    expect(await queue.count('running')).toBe(3)
-    const recovered = await queue.claim(2, from(['app']))
-    expect(recovered.map(({ attempt }) => attempt)).toEqual([1, 1])
-    expect([await queue.count('running'), await queue.count('queued')]).toEqual([2, 1])
-    expect(await queue.claim(9, from(['app']))).toMatchObject([{ attempt: 2, failures: 0 }])
-    for (const task of recovered) expect(await queue.finish(reportOf(task, 'succeeded'))).toBe('succeeded')
+    await expect(queue.claim(2, from(['app']))).rejects.toMatchObject({ code: 'SUPABASE_UNREACHABLE' })
+    const leases = async (): Promise<Date[]> => {
+      const rows = await supabase().sql<{ at: Date }>(
+        'SELECT lease_expires_at AS at FROM task_attempts WHERE system_id = $1 ORDER BY task_id',
+        [`faults-${systems}`],
+      )
+      return rows.map(({ at }) => at)
+    }
+    const before = await leases()
+    await sleep(50)
+    // `tasks_mine`, then the renewal.
+    faults = [
+      null,
+      async (pass) => {
+        const rows = (await (await pass()).json()) as object[]
+        return new Response(JSON.stringify(rows.map((row, n) => ({ ...row, ok: n === 0 }))))
+      },
+    ]
+    const given = await queue.claim(2, from(['app']))
+    expect(given).toHaveLength(1)
+    for (const [n, at] of (await leases()).entries())
+      expect(Number(at) - Number(before[n])).toBeGreaterThan(49)
   })
 
   test('a task that is at work already is not given out by that', async () => {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { CcmError } from '../../src/core/errors.ts'
 import { createSupervisor } from '../../src/supervisor/supervisor.ts'
 import { createFleet, eventually } from './fleet.ts'
 
@@ -37,3 +38,39 @@ test(
     }
   },
 )
+
+test('a task that cannot begin is given back when the queue answers again', { timeout: 60_000 }, async () => {
+  await using fleet = await createFleet()
+  const { settings, queue, notes, clock } = fleet.deps
+  notes.write('limits', { sonnet: clock() + 60_000 })
+  const id = await fleet.add('Task')
+  let refusals = 0
+  const supervisor = createSupervisor({
+    ...fleet.deps,
+    queue: {
+      ...queue,
+      // What is to be passed over is asked before it is there.
+      list: async () => [],
+      finish: async (report) => {
+        refusals += 1
+        if (refusals === 1) throw new CcmError('SUPABASE_UNREACHABLE', 'It is away.')
+        return queue.finish(report)
+      },
+    },
+    settings: {
+      ...settings,
+      sweepMs: 3_600_000,
+      claude: { ...settings.claude, model: 'claude-sonnet-4-5' },
+    },
+  })
+  await supervisor.begin()
+  try {
+    const back = await eventually(async () => {
+      const task = await queue.get(id)
+      return task?.status === 'queued' && task.attempt === 1 ? task : null
+    }, 20_000)
+    expect([back.failures, back.lostLeases, refusals]).toEqual([0, 0, 2])
+  } finally {
+    await supervisor.close('end')
+  }
+})

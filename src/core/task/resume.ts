@@ -1,4 +1,5 @@
-import type { Outcome } from './queue.ts'
+import type { Outcome, Report } from './queue.ts'
+import type { Task } from './task.ts'
 
 /** What an attempt with a session leaves to the next one. */
 export type LeftSession = {
@@ -36,6 +37,21 @@ export function isPoisoned({
   progressed,
 }: Omit<LeftSession, 'outcome' | 'hasTranscript'>): boolean {
   return kind === 'invalid' && resumed && !progressed
+}
+
+/** How long a task stays reserved for its worker beyond the time it may start again. */
+const RESERVED_MS = 15 * 60_000
+/** The longest backoff of the queue: a failed task is reserved for that long too. */
+const BACKOFF_MAX_MS = 3_600_000
+
+/** Keeps a session for the next attempt. */
+export function reserve(claudeSessionId: string, retryAfterMs: number | null): Report['resume'] {
+  return { claudeSessionId, forMs: (retryAfterMs ?? BACKOFF_MAX_MS) + RESERVED_MS }
+}
+
+/** Keeps a task's session for the next attempt when this one never touched it. */
+export function resumeAgain({ claudeSessionId }: Task, retryAfterMs: number | null): Report['resume'] {
+  return claudeSessionId === null ? null : reserve(claudeSessionId, retryAfterMs)
 }
 
 /** A usage limit ends for all tasks at once; they begin again up to a tenth of the wait, at most 30 s, apart. */

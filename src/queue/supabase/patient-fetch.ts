@@ -46,7 +46,8 @@ const UNSENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH'
 
 /**
  * A fetch that gives each try `timeoutMs` and tries again where that is safe: a call that may be repeated, one that
- * was never sent, or one that a gateway put off (429, 503). Waits 250 ms, doubled each time, +-50 %. What Retry-After asks
+ * was never sent, or one too many (429). A 503 may come after the database has done what was asked, and then lost the
+ * connection. Waits 250 ms, doubled each time, +-50 %. What Retry-After asks
  * for counts for every call, and that is added to it, so that those who were put off together do not come back together.
  * A call waits for up to 30 s of it; with more to come, at most 2 min, an answer is given as it is and other calls throw.
  * Throws what the last try threw.
@@ -99,7 +100,7 @@ async function mayTryAgain(response: Response, repeatable: boolean): Promise<boo
   if (status < 500 && status !== 429) return false
   // The database's own refusals are answers: a full queue, a stale worker.
   if (status === 429 && /"PT429"/.test(await response.clone().text())) return false
-  return repeatable || status === 429 || status === 503
+  return repeatable || status === 429
 }
 
 function wasUnsent(error: unknown): boolean {

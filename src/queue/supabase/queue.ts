@@ -2,6 +2,7 @@ import { boundedResult } from '../../core/task/bounded-result.ts'
 import { CcmError } from '../../core/errors.ts'
 import { checkNewTask } from '../../core/task/new-task.ts'
 import type { Lease, Queue, Report, RetryReply } from '../../core/task/queue.ts'
+import { resumeAgain } from '../../core/task/resume.ts'
 import type { NewTask, Task } from '../../core/task/task.ts'
 import type { Call } from './client.ts'
 import { createRegistration } from './registration.ts'
@@ -63,7 +64,7 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
 
   const tasks = read.parseList(read.parseTask)
   const tell = (given: Task[]): Task[] => {
-    for (const { id, attempt } of given) told.add(keyOf({ taskId: id, attempt }))
+    for (const task of given) told.add(keyOf(leaseOf(task)))
     return given
   }
 
@@ -80,12 +81,29 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
     return replies
   }
 
-  /** What a claim took whose answer never came: at most `limit` of it, the rest goes back to the queue. */
+  const heartbeat: Queue['heartbeat'] = async (leases) => {
+    const parameters = {
+      p_tasks: leases.map(({ taskId }) => taskId),
+      p_attempts: leases.map(({ attempt }) => attempt),
+      p_lease_ms: leaseMs,
+    }
+    const replies = await asWorker('tasks_heartbeat', parameters, read.parseList(read.parseLeaseReply))
+    for (const reply of replies) if (!reply.ok) told.delete(keyOf(reply))
+    return replies
+  }
+
+  /**
+   * What a claim took whose answer never came: at most `limit` of it, the rest goes back to the queue. Their leases began
+   * with that claim, which may be long ago; whoever gets them here counts from now.
+   */
   const recover = async (limit: number): Promise<Task[]> => {
-    const lost = (await mine()).filter(({ id, attempt }) => !told.has(keyOf({ taskId: id, attempt })))
+    const lost = (await mine()).filter((task) => !told.has(keyOf(leaseOf(task))))
     await finishMany(lost.slice(limit).map(released))
+    const kept = lost.slice(0, limit)
+    const replies = kept.length === 0 ? [] : await heartbeat(kept.map(leaseOf))
     claimWasLost = false
-    return tell(lost.slice(0, limit))
+    const ours = new Set(replies.filter(({ ok }) => ok).map(keyOf))
+    return tell(kept.filter((task) => ours.has(keyOf(leaseOf(task)))))
   }
 
   return {
@@ -161,16 +179,7 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
       }
     },
 
-    heartbeat: async (leases) => {
-      const parameters = {
-        p_tasks: leases.map(({ taskId }) => taskId),
-        p_attempts: leases.map(({ attempt }) => attempt),
-        p_lease_ms: leaseMs,
-      }
-      const replies = await asWorker('tasks_heartbeat', parameters, read.parseList(read.parseLeaseReply))
-      for (const reply of replies) if (!reply.ok) told.delete(keyOf(reply))
-      return replies
-    },
+    heartbeat,
 
     finish: async (report) => {
       const [reply] = await finishMany([report])
@@ -205,15 +214,18 @@ function keyOf({ taskId, attempt }: Lease): string {
   return `${taskId}/${attempt}`
 }
 
-function released({ id, attempt }: Task): Report {
+function leaseOf({ id, attempt }: Task): Lease {
+  return { taskId: id, attempt }
+}
+
+function released(task: Task): Report {
   return {
-    taskId: id,
-    attempt,
+    ...leaseOf(task),
     outcome: 'released',
     result: null,
     error: 'The answer to its claim got lost.',
     retryAfterMs: 0,
-    resume: null,
+    resume: resumeAgain(task, 0),
   }
 }
 

@@ -4,23 +4,13 @@ import type { AgentEnd } from '../../agent/agent-end.ts'
 import type { Attempt } from '../../core/agent/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Report } from '../../core/task/queue.ts'
-import { isPoisoned, isWorthResuming, limitJitterMs } from '../../core/task/resume.ts'
+import { isPoisoned, isWorthResuming, limitJitterMs, reserve, resumeAgain } from '../../core/task/resume.ts'
 import type { Task } from '../../core/task/task.ts'
 import type { Attempts } from '../../store/attempts.ts'
 import type { HookEvents } from '../../store/hook-events.ts'
 
-/** How long a task stays reserved for its worker beyond the time it may start again. */
-const RESERVED_MS = 15 * 60_000
-/** The longest backoff of the queue: a failed task is reserved for that long too. */
-const BACKOFF_MAX_MS = 3_600_000
 /** Events that Claude Code only reports after the model has answered. */
 const ANSWERED = new Set(['PreToolUse', 'PostToolUse', 'PostToolUseFailure', 'PermissionRequest', 'Stop'])
-
-/** Keeps a task's session for the next attempt when this one never touched it. */
-export function resumeAgain(task: Task, retryAfterMs: number | null): Report['resume'] {
-  const { claudeSessionId } = task
-  return claudeSessionId === null ? null : reserve(claudeSessionId, retryAfterMs)
-}
 
 /**
  * The attempt whose session a claimed task goes on with, or null for a fresh start: the queue kept the session for
@@ -78,10 +68,6 @@ function parked(
   // To end its processes took time.
   const waitMs = Math.max(0, (end.limit?.until ?? 0) - clock())
   return { ...end, retryAfterMs: waitMs + limitJitterMs(waitMs, random) }
-}
-
-function reserve(claudeSessionId: string, retryAfterMs: number | null): Report['resume'] {
-  return { claudeSessionId, forMs: (retryAfterMs ?? BACKOFF_MAX_MS) + RESERVED_MS }
 }
 
 function hasAnswered(attempt: Attempt, hookEvents: HookEvents): boolean {
