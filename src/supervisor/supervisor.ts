@@ -126,10 +126,11 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     started: (task) => recovery.over(task.id, 'Its next attempt was started.'),
     working: (tookMs) => meters.start.observe({}, tookMs / 1000),
     settled: (task, attempt, end) => {
+      // First: whatever goes wrong with the rest, an outcome that nobody delivers is work done twice.
+      delivery.nudge()
       meters.attemptsEnded.add({ project: task.project, outcome: end.outcome })
       recovery.ended({ ...task, model: modelOf(task) }, attempt, end)
       if (end.retryAfterMs) wakes.after(end.retryAfterMs)
-      delivery.nudge()
     },
   })
   const delivery = createDelivery({

@@ -55,3 +55,24 @@ test(
     await second.close('keep')
   },
 )
+
+test('outcomes are delivered, and people are told of a breaker, also while it cannot be stored', async () => {
+  await using fleet = await createFleet()
+  writeFileSync(join(fleet.folder, 'claude'), FAILING)
+  fleet.db
+    .prepare("CREATE TRIGGER unwritable BEFORE INSERT ON meta BEGIN SELECT RAISE(ABORT, 'unwritable'); END")
+    .run({})
+  const { recovery, incidents } = fleet.deps
+  const breaker = { failures: 3, windowMs: 600_000, pauseMs: 60_000, maxPauseMs: 60_000 }
+  const supervisor = createSupervisor({ ...fleet.deps, recovery: { ...recovery, breaker } })
+  await supervisor.begin()
+  const ids = [await fleet.add('One'), await fleet.add('Two'), await fleet.add('Three')]
+  await eventually(() => incidents.openOnes().some(({ kind, alert }) => kind === 'breaker' && alert))
+  for (const id of ids)
+    await eventually(async () => {
+      const task = await fleet.queue.get(id)
+      return task?.status === 'queued' && task.attempt === 1
+    })
+  expect(supervisor.holds()).toMatchObject([{ kind: 'breaker', project: 'work' }])
+  await supervisor.close('keep')
+})

@@ -65,6 +65,15 @@ test('as many tasks are claimed as there are free slots, and the rest waits with
   expect(dispatcher.holds()).toEqual([])
 })
 
+test('what was claimed is begun also where its claim cannot be counted', async () => {
+  const claimed = () => {
+    throw new CcmError('DISK_FULL', 'The disk is full.')
+  }
+  const { started, look } = prepare(['a', 'b'], { claimed })
+  await look()
+  expect(started).toEqual(['a', 'b'])
+})
+
 test('our own leases are renewed before expired ones are taken back, and both before a claim', async () => {
   const { order, look } = prepare(['a'])
   await look()

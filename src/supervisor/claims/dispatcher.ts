@@ -123,7 +123,12 @@ export function createDispatcher(options: {
   async function claim(limit: number, filter: ClaimFilter): Promise<number> {
     const tasks = await queue.claim(limit, filter)
     for (const task of tasks) {
-      options.claimed(task)
+      try {
+        options.claimed(task)
+      } catch (err) {
+        // It is ours: without an agent it would only wait for the end of its lease.
+        logger.error({ err, taskId: task.id }, 'a claim could not be counted')
+      }
       options.start(task)
     }
     return tasks.length

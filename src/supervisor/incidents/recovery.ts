@@ -68,14 +68,25 @@ export function createRecovery(deps: {
     random: deps.random,
     logger,
   })
+  // What cannot be stored holds as long as this daemon runs: a full disk must keep no outcome and no alert back.
+  const kept: Notes = {
+    read: notes.read,
+    write(name, value) {
+      try {
+        notes.write(name, value)
+      } catch (err) {
+        logger.error({ err }, 'what holds claims back could not be stored')
+      }
+    },
+  }
   const breakers = createBreakers({
     rules: settings.breaker,
-    notes,
+    notes: kept,
     recorder,
     isRunning: deps.isRunning,
     clock,
   })
-  const limits = createLimits({ notes, clock })
+  const limits = createLimits({ notes: kept, clock })
   const alerts = createAlertWatch({
     rules: settings.alerts,
     incidents,
