@@ -65,6 +65,12 @@ function prepare(answer: (count: number, notice: Notice) => Sent | Promise<Sent>
     told,
     clock,
     make,
+    /** As on a full disk: nothing can be noted of messages until it is called. */
+    unwritable() {
+      const raise = "SELECT RAISE(ABORT, 'unwritable')"
+      db.prepare(`CREATE TRIGGER unwritable BEFORE UPDATE ON notices BEGIN ${raise}; END`).run({})
+      return () => void db.prepare('DROP TRIGGER unwritable').run({})
+    },
     pass: (ms: number) => void (now += ms),
     async [Symbol.asyncDispose]() {
       db.close()
@@ -110,6 +116,48 @@ test('what was not confirmed is tried again with backoff, also by the next daemo
     { notifier: 'phone', state: 'delivered', tries: 3, error: null },
   ])
   await second.delivery.close()
+})
+
+test('an alert that was sent is sent once also while that cannot be stored', async () => {
+  await using made = prepare(() => 'sent')
+  const { recorder, delivery } = made.make()
+  const writable = made.unwritable()
+  recorder.open(QUEUE)
+  await settled()
+  for (let look = 0; look < 3; look++) {
+    made.pass(5000)
+    delivery.nudge()
+    await settled()
+  }
+  expect(made.told).toEqual(['opened Old.'])
+  writable()
+  recorder.close('queue_old')
+  await settled()
+  expect(made.told).toEqual(['opened Old.', 'resolved Old.'])
+  expect(made.incidents.list({ limit: 1, open: false })[0]?.notices).toMatchObject([
+    { phase: 'opened', state: 'delivered', tries: 1 },
+    { phase: 'resolved', state: 'delivered', tries: 1 },
+  ])
+  await delivery.close()
+})
+
+test('what was not confirmed waits longer each time also while that cannot be stored', async () => {
+  await using made = prepare((count) => (count < 3 ? { failed: 'HTTP 500', retryAfterMs: null } : 'sent'))
+  const { recorder, delivery } = made.make()
+  const writable = made.unwritable()
+  recorder.open(QUEUE)
+  const sent: number[] = []
+  for (let look = 0; look < 8; look++) {
+    await settled()
+    sent.push(made.told.length)
+    made.pass(2500)
+    delivery.nudge()
+  }
+  expect(sent).toEqual([1, 1, 2, 2, 2, 2, 3, 3])
+  writable()
+  delivery.nudge()
+  expect(made.incidents.list({ limit: 1, open: false })[0]?.notices).toMatchObject([{ state: 'delivered' }])
+  await delivery.close()
 })
 
 test('a receiver that asks for patience gets it', async () => {
