@@ -23,7 +23,8 @@ import type { Leftovers } from './leftovers.ts'
  *
  * An open attempt whose window lives is watched again. One whose window is gone, or never was, is settled
  * by what it left: its events, its exit status. A running task without an attempt was claimed an instant
- * before the crash and is given back. A window without an open attempt is ended with all its processes. An attempt
+ * before the crash and is given back; one that another home claimed under our name is tried again when its agent
+ * there has ended at the latest. A window without an open attempt is ended with all its processes. An attempt
  * that has killed too many daemons is ended unread. None is settled before its processes are gone; those that do not
  * die hold up no other.
  */
@@ -37,6 +38,8 @@ export async function adoptAll(options: {
   deadly: Deadly
   leftovers: Leftovers
   clock: Clock
+  /** How long another home's agent of this lease may live on; 0: this home claimed it. */
+  elsewhereMs: (lease: Lease) => number
   /** Nothing of an attempt is left but its files. */
   ended: (lease: Lease) => Promise<void>
   /** A window that belonged to nobody was ended; a sentence, and one about what is left of it. */
@@ -110,11 +113,17 @@ export async function adoptAll(options: {
       found.push(deadly.sentenceOf(lease))
       continue
     }
-    await queue.finish({
-      ...released(lease, 'The daemon ended right after it claimed the task.', 0),
-      resume: resumeAgain(task, 0),
-    })
-    found.push(`Task ${task.id}: claimed but not begun; it is queued again.`)
+    const waitMs = options.elsewhereMs(lease)
+    const why =
+      waitMs === 0
+        ? 'The daemon ended right after it claimed the task.'
+        : 'It was claimed by a daemon of the same name with another home, whose agent may live on.'
+    await queue.finish({ ...released(lease, why, waitMs), resume: resumeAgain(task, waitMs) })
+    found.push(
+      waitMs === 0
+        ? `Task ${task.id}: claimed but not begun; it is queued again.`
+        : `Task ${task.id}: claimed under the name of this worker by another home, whose agent may live on; it is queued again, and starts in ${Math.ceil(waitMs / 1000)} s at the earliest.`,
+    )
   }
 
   for (const pane of panes) {

@@ -92,6 +92,8 @@ export function createTakeover(
         deadly,
         leftovers,
         clock,
+        elsewhereMs: (lease) =>
+          shared === undefined || shared.claimed(lease) !== null ? 0 : shared.fence.leaseMs,
         // It went on writing while the others' spools were read.
         ended: async (lease) => {
           await readLeftovers(({ taskId, attempt }) => taskId === lease.taskId && attempt === lease.attempt)

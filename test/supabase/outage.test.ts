@@ -176,6 +176,29 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
     await daemon.close()
   })
 
+  test(
+    'a second home under the name of a worker starts its task when no agent of the first can live any more',
+    TEST,
+    async () => {
+      const queue = 'lease = "6s"\nheartbeat = "300ms"\nsweep = "500ms"'
+      await using first = await fleetOf(queue)
+      await using second = await fleetOf(queue)
+      const daemon = await first.start()
+      const id = await insertTask(supabase(), system)
+      await first.agentOf(id)
+      await daemon.close()
+      const from = performance.now()
+      const other = await second.start()
+      expect(other.supervisor.foundAtStart()).toContainEqual(
+        expect.stringMatching(/by another home, whose agent may live on.* in 6 s at the earliest/),
+      )
+      await second.agentOf(id, 2)
+      expect(performance.now() - from).toBeGreaterThan(5500)
+      expect(await rowOf(id)).toMatchObject({ attempt: 2, failures: 0 })
+      await other.close()
+    },
+  )
+
   test('a key that is revoked meanwhile is told as that, and is an outage like any other', TEST, async () => {
     await using fleet = await fleetOf('lease = "60s"\nheartbeat = "500ms"\nsweep = "500ms"')
     const daemon = await fleet.start()

@@ -9,6 +9,8 @@ import type { Lease } from '../../core/task/queue.ts'
  * of the lease at the earliest, so by then its agent is gone.
  */
 export type Fence = {
+  /** After that without a word from anybody no agent lives, for it has had a quarter of it to end. */
+  leaseMs: number
   /** Milliseconds since the machine was started. */
   now: () => number
   /** The queue has confirmed these leases with an answer to what was sent at `sentAt` (of `now`). */
@@ -36,6 +38,7 @@ export function createFence(options: {
   }
 
   return {
+    leaseMs: options.leaseMs,
     now: uptimeMs,
     move(leases, sentAt) {
       const deadline = Math.floor(sentAt + lifeMs)
