@@ -49,6 +49,13 @@ describeOnSupabase('ccm supabase init', (supabase) => {
       ...(more.args ?? []),
     )
   }
+  test('machines that are set up at once do not take each other for a fault', async () => {
+    const ends = await Promise.all([init(), init(), init()])
+    expect(ends.map(({ code, stdout }) => [code, /trial .*/.exec(stdout)?.[0]])).toEqual(
+      ends.map(() => [0, expect.stringContaining('and finished')]),
+    )
+  })
+
   const undo = async <T>(change: string, back: string, work: () => Promise<T>): Promise<T> => {
     await supabase().asAdmin(change)
     try {

@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { SupabaseClient } from '@supabase/supabase-js'
 import type { Logger } from 'pino'
 import { CcmError } from '../../core/errors.ts'
+import type { Queue } from '../../core/task/queue.ts'
 import { PLAIN_TASK } from '../../core/task/task.ts'
 import { createSupabase, type Supabase, type SupabaseAccess } from './client.ts'
 import { createSupabaseQueue } from './queue.ts'
@@ -10,14 +12,17 @@ const READY_MS = 12_000
 /** Its worker and project in the database: always the same, so that trials leave one row and no more. */
 const TRIAL = 'ccm-check'
 
+/** Somebody else's trial of the same system makes one fail; with as many tries one of them is alone. */
+const TRIES = 5
+
+/** What a trial told: how long it took from the insert to the claim, and by what the task was found. */
+type Tried = { claimedMs: number; by: 'event' | 'looking' }
+
 /**
  * Inserts a task, hears of it, claims it and finishes it, all as a worker of its own, and removes it again. Throws
- * CcmError for what does not work; answers how long it took from the insert to the claim, and by what it was found.
+ * CcmError for what does not work. Two machines that are set up at once are the same worker: it is tried again.
  */
-export async function tryTask(
-  access: SupabaseAccess,
-  logger: Logger,
-): Promise<{ claimedMs: number; by: 'event' | 'looking' }> {
+export async function tryTask(access: SupabaseAccess, logger: Logger): Promise<Tried> {
   const { url, secretKey, system } = access
   const supabase = createSupabase({ url, secretKey })
   const queue = createSupabaseQueue({
@@ -27,12 +32,35 @@ export async function tryTask(
     info: () => ({ host: '', version: '', capacity: 0, roles: null, labels: [], projects: { [TRIAL]: '/' } }),
     newKey: () => crypto.randomUUID(),
   })
-  await queue.register()
   await using subscription = await subscribe(supabase, system, logger, () => undefined)
-  await subscription.ready
+  const inserted: string[] = []
+  for (let tried = 1; ; tried += 1) {
+    try {
+      await queue.register()
+      await subscription.ready
+      const result = await tryOnce(queue, subscription.next, (id) => inserted.push(id))
+      await removeTrial(supabase.client, system, inserted)
+      return result
+    } catch (error) {
+      // Another process is the worker now, or has removed the project or the task.
+      const isOthers = error instanceof CcmError && OTHERS.has(error.code)
+      if (!isOthers || tried === TRIES) throw error
+      await sleep(500 + Math.random() * 3000)
+    }
+  }
+}
+
+const OTHERS = new Set(['STALE_LEASE', 'BAD_INPUT', 'NOT_FOUND'])
+
+async function tryOnce(
+  queue: Queue,
+  next: () => Promise<void>,
+  onInserted: (taskId: string) => void,
+): Promise<Tried> {
   const insertedAt = performance.now()
-  const heard = subscription.next()
+  const heard = next()
   const { task } = await queue.insert({ ...NOTHING, project: TRIAL, onlyWorker: TRIAL })
+  onInserted(task.id)
   const by = await Promise.race([
     heard.then(() => 'event' as const),
     new Promise<'looking'>((resolve) => setTimeout(resolve, 2000, 'looking')),
@@ -50,22 +78,21 @@ export async function tryTask(
       resume: null,
     })
   const ended = await queue.get(task.id)
-  if (ended?.status !== 'succeeded') {
-    throw new CcmError(
-      'SUPABASE_REFUSED',
-      `The task of the trial is ${ended?.status ?? 'gone'} and not succeeded.`,
-      {
-        remedy: 'Look at its row in the table tasks.',
-      },
-    )
+  if (ended === null) throw new CcmError('NOT_FOUND', 'The task of the trial was deleted by somebody else.')
+  if (ended.status !== 'succeeded') {
+    throw new CcmError('SUPABASE_REFUSED', `The task of the trial is ${ended.status} and not succeeded.`, {
+      remedy: 'Look at its row in the table tasks.',
+    })
   }
-  await removeTrial(supabase.client, system)
   return { claimedMs, by }
 }
 
-/** What stays behind is one worker. */
-async function removeTrial(client: SupabaseClient, system: string): Promise<void> {
-  await client.from('tasks').delete().eq('system_id', system).eq('project', TRIAL)
+/** What stays behind is one worker, and what belongs to a trial that is under way. */
+async function removeTrial(client: SupabaseClient, system: string, taskIds: string[]): Promise<void> {
+  const tasks = () => client.from('tasks').delete().eq('system_id', system).eq('project', TRIAL)
+  await tasks().in('id', taskIds)
+  // Of trials that broke off.
+  await tasks().lt('created_at', new Date(Date.now() - 600_000).toISOString())
   await client.from('projects').delete().eq('system_id', system).eq('name', TRIAL)
 }
 

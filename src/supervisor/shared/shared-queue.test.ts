@@ -117,6 +117,16 @@ test('what was put in by this very daemon keeps its rights, until its prompt is 
   ])
 })
 
+test('a task that lost what was forbidden to it on its way has no rights of its own any more', async () => {
+  await using bench = await open()
+  await bench.queue.insert(newTask({ ...GREEDY, dedupeKey: 'k' }))
+  const claim = bench.remote.claim
+  bench.remote.claim = async (...given) =>
+    (await claim(...given)).map((task) => ({ ...task, disallowedTools: [] }))
+  const [edited] = await bench.queue.claim(1, FILTER)
+  expect(edited).toMatchObject({ permissionMode: 'acceptEdits', inPlace: null })
+})
+
 test('while the queue is away a task that was claimed here is known, and others are not', async () => {
   await using bench = await open()
   await bench.remote.insert(newTask())

@@ -273,8 +273,8 @@ function unlessAway(error: unknown): number {
 
 /** What rights rest on, and what they are used for. */
 function printOf(task: Task | NewTask): string {
-  const { project, prompt, permissionMode, allowedTools, inPlace } = task
+  const { project, prompt, permissionMode, allowedTools, disallowedTools, inPlace } = task
   return createHash('sha256')
-    .update(JSON.stringify([project, prompt, permissionMode, allowedTools, inPlace]))
+    .update(JSON.stringify([project, prompt, permissionMode, allowedTools, disallowedTools, inPlace]))
     .digest('hex')
 }
