@@ -51,10 +51,11 @@ describeOnSupabase(
       )
       return rows[0]?.reply
     }
-    const someoneWaits = async (locktype: string): Promise<void> =>
-      expect
-        .poll(() => supabase().sql(`SELECT FROM pg_locks WHERE NOT granted AND locktype = $1`, [locktype]))
-        .toHaveLength(1)
+    const someoneWaits = async (locktype: string): Promise<void> => {
+      const waits = () =>
+        supabase().sql(`SELECT FROM pg_locks WHERE NOT granted AND locktype = $1`, [locktype])
+      await expect.poll(waits).toHaveLength(1)
+    }
 
     /** What a claim of five takes while which somebody changes a task; it waits for another one, which has succeeded. */
     const editWhileClaimed = async (change: string): Promise<{ moved: string; taken: string[] }> => {
@@ -132,6 +133,67 @@ describeOnSupabase(
       expect(await claim(2)).toEqual([running])
       const { taken } = await editWhileClaimed(`project = 'other'`)
       expect(taken).toEqual([])
+    })
+
+    test('a text that is emptied by hand is none, as in a row that is inserted', async () => {
+      const emptied = { role: '', model: '', only_worker: '' }
+      const id = await insert('app', { role: 'tester', model: 'opus', only_worker: 'another' })
+      const set = Object.keys(emptied).map((column) => `${column} = ''`)
+      const [row] = await supabase().sql(
+        `WITH edited AS (UPDATE tasks SET ${set.join(', ')} WHERE id = $1) SELECT scheduled_at FROM tasks WHERE id = $1`,
+        [id],
+      )
+      const stored = `SELECT role, model, only_worker, scheduled_at FROM tasks WHERE id = $1`
+      const none = { role: null, model: null, only_worker: null }
+      expect(await supabase().sql(stored, [id])).toEqual([{ ...none, ...row }])
+      expect(await supabase().sql(stored, [await insert('app', emptied)])).toMatchObject([none])
+      expect(await claim(1)).toEqual([id])
+    })
+
+    const rowOf = async (id: string) =>
+      supabase().sql(
+        `SELECT t.status, t.error, t.worker, t.finished_at IS NOT NULL AS ended, a.outcome
+         FROM tasks AS t LEFT JOIN task_attempts AS a ON a.task_id = t.id AND a.attempt = t.attempt WHERE t.id = $1`,
+        [id],
+      )
+    /** Cancels the task in a transaction that ends once `work`, which meets the task meanwhile, waits for it. */
+    const cancelDuring = async <T>(id: string, work: () => Promise<T>): Promise<T> => {
+      await person.query('BEGIN')
+      await person.query(`SELECT task_cancel($1, $2, 'Not needed.')`, [system, id])
+      const working = work()
+      await someoneWaits('transactionid')
+      await person.query('COMMIT')
+      return working
+    }
+
+    test.each(['failed', 'released'])(
+      'a cancel that is answered while a report of %s is taken counts',
+      async (outcome) => {
+        const id = await insert('app')
+        const after = await insert('app', { depends_on: [id] })
+        expect(await claim(1)).toEqual([id])
+        expect(await cancelDuring(id, () => finish(id, outcome))).toBe('cancelled')
+        expect(await rowOf(id)).toEqual([
+          { status: 'cancelled', error: 'Not needed.', worker: 'w', ended: true, outcome },
+        ])
+        expect(await rowOf(after)).toMatchObject([{ status: 'cancelled' }])
+      },
+    )
+
+    test('a cancel that is answered while a lost lease is taken back counts', async () => {
+      const id = await insert('app')
+      const after = await insert('app', { depends_on: [id] })
+      expect(await claim(1)).toEqual([id])
+      const reaped = await cancelDuring(id, () =>
+        worker.query<{ id: string; status: string }>(`SELECT id, status FROM tasks_reap($1, -3600000, 9)`, [
+          system,
+        ]),
+      )
+      expect(reaped.rows).toEqual([{ id, status: 'cancelled' }])
+      expect(await rowOf(id)).toEqual([
+        { status: 'cancelled', error: 'Not needed.', worker: 'w', ended: true, outcome: 'lost' },
+      ])
+      expect(await rowOf(after)).toMatchObject([{ status: 'cancelled' }])
     })
   },
   async ({ sql }) => {
