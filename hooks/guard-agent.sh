@@ -23,10 +23,14 @@ seconds() {
 }
 
 # One that cannot be read leaves the last one valid: a deadline that is lost must not let the agent live for ever.
+# It counts when it is read twice alike: on a full disk it is written in place, and a look may find half of each.
 look() {
-  if read -r found <"$deadline_file"; then
-    case $found in '' | *[!0-9]*) ;; *) deadline=$((found / 1000)) ;; esac
-  fi
+  found= seen=none
+  while [ "$found" != "$seen" ]; do
+    seen=$found
+    read -r found <"$deadline_file" || return 0
+  done
+  case $found in '' | *[!0-9]*) ;; *) deadline=$((found / 1000)) ;; esac
 }
 
 # When a process began, which tells it from a later one of its id; nothing once it is gone.

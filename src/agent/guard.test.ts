@@ -206,6 +206,21 @@ test.skipIf(!choosesPids)(
   },
 )
 
+onLinux('a deadline of which a look finds half of each is looked at again', async (context) => {
+  const { expect } = context
+  const { guardPid, attempt } = await start(context, 60, 'while :; do sleep 1; done')
+  const { deadline, fenced } = guardFiles(attempt.folder)
+  const pipe = join(attempt.folder, 'pipe')
+  // The first look at it finds this, each later one the whole.
+  const good = Math.floor((uptime() + 60) * 1000)
+  const lines = 'mkfifo "$0" && mv "$0" "$1" && echo 1 >"$1" && while :; do echo "$2" >"$1"; sleep 0.1; done'
+  const writer = spawn('/bin/sh', ['-c', lines, pipe, deadline, String(good)], { stdio: 'ignore' })
+  context.onTestFinished(() => void writer.kill('SIGKILL'))
+  await sleep(8000)
+  expect(existsSync(fenced)).toBe(false)
+  expect(guardPid()).not.toBeNull()
+})
+
 onLinux('without a deadline an agent does not live', async (context) => {
   const { expect } = context
   const { tree, attempt } = await start(context, null, 'while :; do sleep 1; done')

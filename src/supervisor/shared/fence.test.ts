@@ -1,0 +1,39 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { expect, onTestFinished, test } from 'vitest'
+import { mountDisk } from '../../../test/support/disk.ts'
+import { createFence } from './fence.ts'
+
+const LEASE = { taskId: 'a', attempt: 1 }
+const LEASE_MS = 600_000
+
+test('a deadline moves for whoever outlives the daemon also on a full disk', async ({ skip }) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-fence-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  await using disk = await mountDisk(join(folder, 'home'))
+  if (disk === null) return skip('nothing may be mounted here')
+  const file = join(folder, 'home', 'deadline')
+  const logger = pino({ level: 'silent' })
+  const newFence = () => createFence({ leaseMs: LEASE_MS, uptimeMs: () => 0, fileOf: () => file, logger })
+  const fence = newFence()
+  const written = () => readFileSync(file, 'utf8')
+  fence.move([LEASE], 0)
+  await disk.fill()
+  // Its last blocks are smaller than what fills it.
+  const fillRest = () => {
+    for (let count = 0; ; count++) writeFileSync(join(folder, 'home', `rest${count}`), 'x')
+  }
+  expect(fillRest).toThrow('ENOSPC')
+  fence.move([LEASE], 1000)
+  expect(written()).toBe('451000\n')
+  // One digit more, and after a start of the machine fewer.
+  fence.move([LEASE], 700_000)
+  expect(written()).toBe('1150000\n')
+  newFence().move([LEASE], 0)
+  expect(written()).toBe('450000\n')
+  disk.free()
+  fence.move([LEASE], 800_000)
+  expect(written()).toBe('1250000\n')
+})
