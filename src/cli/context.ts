@@ -52,6 +52,8 @@ export type CliContext = {
   daemon: (options: { start: boolean; asked?: boolean; fresh?: boolean }) => Promise<Daemon>
   /** The daemon of this home, or null when none answers. */
   findDaemon: () => Promise<Daemon | null>
+  /** Throws DAEMON_UNREACHABLE where the daemon of this home cannot be started from: inside an agent. */
+  mayStart: () => Promise<void>
   /** Pid of the shell that starts the daemon of this home again when it died; null when none runs. */
   keeper: () => Promise<number | null>
   runDaemon: RunDaemon

@@ -4,6 +4,7 @@ import {
   findDaemon,
   findKeeper,
   notRunning,
+  refuseAgents,
   startDaemon,
   type DaemonAddress,
   type DaemonStart,
@@ -13,7 +14,7 @@ import {
 export function createDaemonAccess(
   readStart: () => Promise<DaemonStart>,
   options: { autostart: boolean },
-): Pick<CliContext, 'daemon' | 'findDaemon' | 'keeper'> {
+): Pick<CliContext, 'daemon' | 'findDaemon' | 'keeper' | 'mayStart'> {
   let known: DaemonAddress | null = null
   const find = async () => (known ??= await findDaemon((await readStart()).home))
   const toDaemon = (address: DaemonAddress) => ({ pid: address.pid, api: clientOf(address) })
@@ -22,6 +23,7 @@ export function createDaemonAccess(
       const address = await find()
       return address === null ? null : toDaemon(address)
     },
+    mayStart: async () => refuseAgents(await readStart()),
     keeper: async () => findKeeper((await readStart()).home),
     async daemon({ start, asked, fresh }) {
       if (fresh === true) known = null
@@ -29,6 +31,7 @@ export function createDaemonAccess(
       if (found !== null) return toDaemon(found)
       const how = await readStart()
       if (!start || (!options.autostart && asked !== true)) throw notRunning(how.home)
+      await refuseAgents(how)
       known = await startDaemon(how)
       return toDaemon(known)
     },

@@ -128,6 +128,24 @@ export async function startDaemon(start: DaemonStart): Promise<DaemonAddress> {
   )
 }
 
+/**
+ * Throws DAEMON_UNREACHABLE where an agent would start the daemon, unless a service manager does it. What an agent
+ * starts bears its marks and sits in its control group: the daemon would be killed with what is left of the agent.
+ */
+export async function refuseAgents({
+  home,
+  env,
+  service,
+}: Pick<DaemonStart, 'home' | 'env' | 'service'>): Promise<void> {
+  const task = env['CCM_TASK_ID'] ?? ''
+  if (task === '' || ((await service?.()) ?? null) !== null) return
+  throw new CcmError(
+    'DAEMON_UNREACHABLE',
+    `The agent of task ${task} cannot start the daemon of ${home}, which would end with it as all that an agent starts.`,
+    { remedy: 'In a terminal outside of agents: ccm start' },
+  )
+}
+
 /** What a command says when no daemon runs and none may be started. */
 export function notRunning(home: string): CcmError {
   return new CcmError('DAEMON_UNREACHABLE', `No daemon runs for ${home}.`, {

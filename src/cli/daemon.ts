@@ -1,7 +1,7 @@
 import { Option } from 'commander'
 import { CcmError } from '../core/errors.ts'
 import type { DefineCommand } from './context.ts'
-import { EXIT_HOME_TAKEN } from './daemon-process.ts'
+import { EXIT_HOME_TAKEN, refuseAgents } from './daemon-process.ts'
 import { createCommand } from './parse.ts'
 
 /** `ccm daemon`: the daemon in this process. */
@@ -10,6 +10,7 @@ export const daemonCommand: DefineCommand = (context, done) =>
     .addOption(new Option('--background', 'for ccm itself: log lines only').hideHelp())
     .action(async (options: { background?: boolean }) => {
       const background = options.background === true
+      if (!background) await refuseAgents({ home: (await context.config()).home, env: context.env })
       try {
         done(await context.runDaemon({ background }))
       } catch (error) {

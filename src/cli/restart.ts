@@ -8,6 +8,7 @@ export const restartCommand: DefineCommand = (context, done) =>
   createCommand('restart', 'Restart the daemon, after an update say; agents at work live on.', [
     'ccm restart',
   ]).action(async (options: { json?: boolean }) => {
+    await context.mayStart()
     const running = await context.findDaemon()
     const before = running === null ? null : await running.api.status()
     if (running !== null) {

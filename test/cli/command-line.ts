@@ -308,9 +308,12 @@ export function createCommandLine(
     supabase: async () => null,
     findClaude: async () => ({ path: '/bin/claude', version: '2.1.328' }),
     claudeCommand: async () => null,
-    ...createDaemonAccess(async () => ({ home, configFile: null, launcher: ['false'], env: {} }), {
-      autostart: false,
-    }),
+    ...createDaemonAccess(
+      async () => ({ home, configFile: null, launcher: ['false'], env: given.env ?? {} }),
+      {
+        autostart: false,
+      },
+    ),
     keeper: async () => null,
     runDaemon: async () => 0,
     hostTmux: async () => 0,

@@ -3,7 +3,8 @@ import { join, resolve } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { NODE_FLAGS, startDaemon } from '../../src/cli/daemon-process.ts'
 import { isAlive, waitUntilGone } from '../../src/cli/stop.ts'
-import { temporaryFolder } from './command-line.ts'
+import { createDaemonAccess } from '../../src/cli/daemon-access.ts'
+import { createCommandLine, serveDaemon, temporaryFolder } from './command-line.ts'
 
 // A program in the daemon's place: answers status with its pid, or ends as the environment says.
 const PROGRAM = `
@@ -91,6 +92,30 @@ test('without words for people, the errors of its log tell what happened', async
   const line = '{"level":"error","msg":"The database cannot be opened","err":{"message":"disk I/O error"}}\n'
   const { start } = prepare({ CODE: '1', WORDS: `{"level":"info","msg":"hello"}\n${line}` })
   await expect(startDaemon(start)).rejects.toThrow('The database cannot be opened: disk I/O error')
+})
+
+test('an agent starts no daemon, which would end with it; one that a service manager starts may come', async () => {
+  const { home, start } = prepare({ CCM_TASK_ID: 't1', CCM_ATTEMPT: '1' })
+  const inAgent = createDaemonAccess(async () => start, { autostart: true })
+  await expect(inAgent.daemon({ start: true, asked: true })).rejects.toMatchObject({
+    code: 'DAEMON_UNREACHABLE',
+    message: expect.stringContaining(`agent of task t1 cannot start the daemon of ${home}`),
+    remedy: expect.stringContaining('ccm start'),
+  })
+  const served = { ...start, service: async () => start.launcher }
+  const { pid } = await createDaemonAccess(async () => served, { autostart: true }).daemon({ start: true })
+  expect(isAlive(pid)).toBe(true)
+})
+
+test('inside an agent `ccm restart` ends nothing, and `ccm daemon` begins nothing', async () => {
+  const daemon = await serveDaemon()
+  const env = { CCM_TASK_ID: 't1', CCM_ATTEMPT: '1' }
+  for (const command of ['restart', 'daemon']) {
+    const { code, stderr } = await createCommandLine(daemon.home, { env }).ccm(command)
+    expect(stderr).toContain('agent of task t1 cannot start the daemon')
+    expect(code).toBe(69)
+  }
+  expect(daemon.calls).toEqual([])
 })
 
 test('a home that cannot be made is said plainly', async () => {
