@@ -478,9 +478,15 @@ begin
   end if;
   return null;
 end $$;
--- What was emptied by hand before waits for nobody any more.
+-- What was emptied by hand before waits for nobody any more. And lists of rows that are older than the checks of them are
+-- made what a worker reads: one that lists nothing, or lists lists, made each claim and each list fail that met it.
 select pg_catalog.set_config('ccm.step', 'on', true);
 update public.tasks as t set only_worker = null where t.only_worker = '' and t.status = 'queued';
+update public.tasks as t set
+  labels = array(select l.name from unnest(t.labels) as l (name) where l.name <> ''),
+  allowed_tools = array(select r.rule from unnest(t.allowed_tools) as r (rule) where r.rule <> ''),
+  disallowed_tools = array(select r.rule from unnest(t.disallowed_tools) as r (rule) where r.rule <> '')
+where ccm.is_no_list(t.labels) or ccm.is_no_list(t.allowed_tools) or ccm.is_no_list(t.disallowed_tools);
 select pg_catalog.set_config('ccm.step', '', true);
 
 create or replace function public.queue_version() returns text

@@ -1,7 +1,9 @@
-import { Client } from 'pg'
+import { Client, Pool } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { NEWEST_MIGRATION } from '../../src/queue/supabase/check.ts'
 import { migratePostgres, printMigrations, readPostgresMigrations } from '../../src/queue/supabase/migrate.ts'
+import { createSupabaseQueue } from '../../src/queue/supabase/queue.ts'
+import { createPostgresCall } from '../support/postgres-call.ts'
 import { whyNoPostgres, type TestPostgres } from '../support/postgres.ts'
 import { MIGRATIONS, startDatabase } from '../support/supabase.ts'
 
@@ -155,6 +157,46 @@ describe.skipIf(whyNot !== null)(`ccm supabase migrate${reason}`, () => {
     })
     expect(await sql('SELECT version FROM supabase_migrations.schema_migrations')).toHaveLength(
       names.length + 1,
+    )
+  })
+
+  test('what an older one took in is no hindrance: templates that are too long, tasks whose lists nobody could read', async () => {
+    const { url, sql } = await fresh('old_rows')
+    await migratePostgres(
+      url,
+      migrations.filter(({ version }) => version < '20261120000012'),
+    )
+    await sql(`
+      INSERT INTO systems (id) VALUES ('s');
+      INSERT INTO projects (system_id, name) VALUES ('s', 'app');
+      INSERT INTO templates (system_id, name, prompt) VALUES ('s', repeat('a', 63), 'x'), ('s', 'long', repeat('x', 102401));
+      INSERT INTO tasks (system_id, project, prompt, allowed_tools, disallowed_tools) VALUES
+        ('s', 'app', 'nothing', '{NULL,Read}', '{""}'), ('s', 'app', 'lists', '{{Read,Edit}}', '{Bash}');
+      UPDATE tasks SET labels = '{{gpu}}', only_worker = ''`)
+    await migratePostgres(url, migrations)
+    const pool = new Pool({ connectionString: url })
+    const call = createPostgresCall(pool)
+    const queue = createSupabaseQueue({ call, system: 's', worker: 'w', newKey: () => crypto.randomUUID() })
+    try {
+      await queue.register()
+      const tasks = await queue.claim(9, { projects: ['app'], roles: null, labels: ['gpu'] })
+      const labels = ['gpu']
+      expect(tasks).toMatchObject([
+        { prompt: 'nothing', labels, allowedTools: ['Read'], disallowedTools: [], onlyWorker: null },
+        {
+          prompt: 'lists',
+          labels,
+          allowedTools: ['Read', 'Edit'],
+          disallowedTools: ['Bash'],
+          onlyWorker: null,
+        },
+      ])
+    } finally {
+      await pool.end()
+    }
+    expect(await sql('SELECT name FROM templates')).toHaveLength(2)
+    await expect(sql(`UPDATE templates SET description = 'x' WHERE name = 'long'`)).rejects.toThrow(
+      'templates_prompt_length',
     )
   })
 
