@@ -191,6 +191,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     spend,
     meters,
     hold: dispatcher.hold,
+    hasTakenOver: () => hasTakenOver,
   })
   let retention: Retention | null = null
   const takeover = createTakeover(

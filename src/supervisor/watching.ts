@@ -20,6 +20,7 @@ export function createWatching(
     spend: RunnerDeps['spend']
     meters: Meters
     hold: (hold: Hold) => void
+    hasTakenOver: () => boolean
   },
 ): { sweep: ScreenSweep; leases: ReturnType<typeof createLeaseKeeper> } {
   const { settings, tmux, clock, logger, pulse } = deps
@@ -34,6 +35,7 @@ export function createWatching(
     logger,
     took: (ms) => meters.sweep.observe({}, ms / 1000),
     onOrphans: (count) => recovery.orphans(count),
+    hasTakenOver: of.hasTakenOver,
     onTick: () => {
       ingest.rescan()
       for (const agent of runner.agents.values()) void spend(agent)

@@ -24,6 +24,8 @@ export function createScreenSweep(options: {
   logger: Logger
   /** Agents whose server was replaced: how many, and 0 once all of them are settled. */
   onOrphans: (count: number) => void
+  /** Whether the agents of an earlier daemon are among these. */
+  hasTakenOver: () => boolean
   /** Between two ticks; for what else needs a regular look. */
   onTick: () => void
   /** Hears how long a look at all screens took. */
@@ -35,7 +37,8 @@ export function createScreenSweep(options: {
   let timer: NodeJS.Timeout | null = null
   let running: Promise<void> = Promise.resolve()
   let closed = false
-  let orphans = 0
+  /** Null: not told yet. Of those that an earlier daemon told of nobody else says that they are settled. */
+  let orphans: number | null = null
 
   async function tick(): Promise<void> {
     const watched = [...agents.values()].filter(({ watcher }) => watcher !== null)
@@ -71,7 +74,8 @@ export function createScreenSweep(options: {
   }
 
   function tell(count: number): void {
-    if (count !== orphans) options.onOrphans(count)
+    if (count === orphans || (count === 0 && !options.hasTakenOver())) return
+    options.onOrphans(count)
     orphans = count
   }
 
