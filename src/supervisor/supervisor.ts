@@ -166,6 +166,8 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
       )
     },
     isRunning: (id) => runner.agents.has(id),
+    taskOf: queue.get,
+    worker: settings.worker,
     clock,
     random: Math.random,
     logger,

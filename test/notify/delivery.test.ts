@@ -204,6 +204,7 @@ test('a fleet alert opens and closes with its fact', async () => {
     recorder,
     notes: made.notes,
     facts: async () => facts,
+    tasks: async () => undefined,
     clock: made.clock,
     logger,
   })
@@ -227,6 +228,7 @@ test('a daemon that was away too long says so; one that a person stopped does no
       recorder,
       notes: made.notes,
       facts: async () => WELL,
+      tasks: async () => undefined,
       clock: made.clock,
       logger,
     })

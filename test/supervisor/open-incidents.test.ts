@@ -22,3 +22,13 @@ test('that the tmux server ended is over when nobody waits for it, once what was
   await eventually(() => !isOpen())
   await supervisor.close('keep')
 })
+
+test('what was wrong with a task is over when the task is', async () => {
+  await using fleet = await createFleet()
+  const id = await fleet.add('Do it')
+  const isOpen = open(fleet, 'agent_failed', `task:${id}`, id)
+  await fleet.queue.cancel(id, '')
+  const supervisor = createSupervisor(fleet.deps)
+  await eventually(() => !isOpen())
+  await supervisor.close('keep')
+})

@@ -22,6 +22,8 @@ export function createAlertWatch(deps: {
   recorder: Recorder
   notes: Notes
   facts: () => Promise<FleetFacts>
+  /** Looks for what was wrong with tasks and is over. */
+  tasks: () => Promise<void>
   clock: Clock
   logger: Logger
   everyMs?: number
@@ -51,6 +53,7 @@ export function createAlertWatch(deps: {
     for (const alert of alerts) recorder.open({ ...alert, alert: true })
     const holding = new Set(alerts.map(({ key }) => key))
     for (const { key } of deps.incidents.openOnes()) if (isOver(key, facts, holding)) recorder.close(key)
+    await deps.tasks()
   }
 
   const safely = (): Promise<void> =>

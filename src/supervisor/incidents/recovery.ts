@@ -5,6 +5,7 @@ import type { BreakerRules } from '../../core/incident/breaker.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { IncidentKind, Notifier } from '../../core/incident/incident.ts'
 import type { Lease } from '../../core/task/queue.ts'
+import type { Task } from '../../core/task/task.ts'
 import type { Incidents } from '../../store/incidents.ts'
 import type { Notes } from '../../store/notes.ts'
 import { createAlertWatch } from './alerts.ts'
@@ -13,6 +14,7 @@ import type { Hold } from '../claims/dispatcher.ts'
 import { createLimits, type Limits } from './limits.ts'
 import { createNoticeDelivery } from './notices.ts'
 import { createRecorder, type Recorder } from './recorder.ts'
+import { createTaskWatch } from './task-watch.ts'
 
 /** What the supervisor needs to know to keep failures from spreading, and to tell of them. */
 export type RecoverySettings = {
@@ -48,6 +50,8 @@ export function createRecovery(deps: {
   notes: Notes
   facts: () => Promise<FleetFacts>
   isRunning: (taskId: string) => boolean
+  taskOf: (id: string) => Promise<Task | null>
+  worker: string
   clock: Clock
   random: () => number
   logger: Logger
@@ -93,6 +97,7 @@ export function createRecovery(deps: {
     recorder,
     notes,
     facts: deps.facts,
+    tasks: createTaskWatch({ ...deps, recorder }),
     clock,
     logger,
   })
