@@ -265,6 +265,16 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
       void reload(options.reload, now, settings, redactor.add, logger).then((next) => (now = next)),
     logger,
   })
+  // From the word on: what the start still waits for may take minutes, where Supabase is slow.
+  const limited = ending.promise.then((mode) =>
+    setTimeout(
+      () => {
+        logger.error('the daemon did not end in time; what it left open is settled at the next start')
+        process.exit(EXIT_FORCED)
+      },
+      now.timeouts.shutdownMs + (mode === 'end' ? 30_000 : 0),
+    ),
+  )
   await supervisor.begin()
   chosen.begin?.(supervisor, pulse)
   await notifier.ready(`serves http://${host(config)}:${port}`)
@@ -277,16 +287,9 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
   if (!options.background) for (const sentence of found) process.stderr.write(`${sentence}\n`)
 
   agents = await ending.promise
-  const limit = setTimeout(
-    () => {
-      logger.error('the daemon did not end in time; what it left open is settled at the next start')
-      process.exit(EXIT_FORCED)
-    },
-    now.timeouts.shutdownMs + (agents === 'end' ? 30_000 : 0),
-  )
   void notifier.stopping()
   await lifetimes.disposeAsync()
-  clearTimeout(limit)
+  clearTimeout(await limited)
   return 0
 }
 

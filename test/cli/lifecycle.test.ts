@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -154,6 +156,26 @@ test.concurrent(
     signal(again.pid, 'SIGTERM')
     signal(again.pid, 'SIGINT')
     await eventually('both are gone', () => !isAlive(again.pid) && !isAlive(next))
+  },
+)
+
+test.concurrent(
+  'TERM to a daemon that still begins, at a Supabase that is slow, ends it in time',
+  async (context) => {
+    const mute = createServer().listen(0, '127.0.0.1')
+    await once(mute, 'listening')
+    context.onTestFinished(() => void mute.close())
+    const { port } = mute.address() as AddressInfo
+    const supabase = `[supabase]\nurl = "http://127.0.0.1:${port}"\nsecret_key = "sb_secret_none"\nsystem = "s"\n`
+    const { home, ccm } = place(context, `[timeouts]\nshutdown = "1s"\n${supabase}`)
+    const daemon = ccm('daemon', '--background')
+    const { pid } = await eventually('it serves', () => addressOf(home))
+    // Once it is announced the next thing is to join the queue.
+    await sleep(1000)
+    const from = performance.now()
+    signal(pid, 'SIGTERM')
+    expect((await daemon).exitCode).toBe(143)
+    expect(performance.now() - from).toBeLessThan(5000)
   },
 )
 
