@@ -43,7 +43,8 @@ function factsOf({ attempt: { taskId, attempt }, watcher, left }: RunningAgent):
 /** Agents wait for people also while the queue is away. */
 async function oldestQueued(queue: Queue, now: number): Promise<FleetFacts['oldestQueued']> {
   try {
-    const queued = (await queue.list({ status: 'queued', limit: 1000 }))
+    // The oldest, where there are more: the newest would say that nobody waits.
+    const queued = (await queue.list({ status: 'queued', sort: 'created_at', limit: 1000 }))
       .map(({ id, createdAt, scheduledAt }) => ({ taskId: id, since: Math.max(createdAt, scheduledAt) }))
       .filter(({ since }) => since <= now)
     return queued.toSorted((a, b) => a.since - b.since)[0] ?? null
