@@ -489,6 +489,16 @@ update public.tasks as t set
 where ccm.is_no_list(t.labels) or ccm.is_no_list(t.allowed_tools) or ccm.is_no_list(t.disallowed_tools);
 select pg_catalog.set_config('ccm.step', '', true);
 
+create or replace function public.workers_listed(p_system text) returns jsonb
+language sql stable security definer set search_path = ''
+as $$
+  select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(w) || pg_catalog.jsonb_build_object(
+    -- By the clock that wrote it: that of whoever asks may be minutes off.
+    'silent_ms', greatest(0, pg_catalog.floor(extract(epoch from ccm.now() - w.seen_at) * 1000))) order by w.id), '[]')
+  from public.workers as w where w.system_id = p_system
+$$;
+comment on function public.workers_listed is 'All workers of a system, by name, each with how long ago its last heartbeat was.';
+
 create or replace function public.queue_version() returns text
 language sql immutable set search_path = ''
 return '20261120000021';

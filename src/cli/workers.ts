@@ -17,7 +17,6 @@ export const workersCommand: DefineCommand = (context, done) =>
   ]).action(async (options: { json?: boolean }) => {
     const { api } = await context.daemon({ start: true })
     const [workers, tasks] = await Promise.all([api.workers(), api.tasks({ status: 'running', limit: 1000 })])
-    const now = Date.now()
     const full = workers.map((worker) => ({
       ...worker,
       task_ids: tasks.filter((task) => task.worker === worker.worker).map(({ id }) => id),
@@ -27,7 +26,7 @@ export const workersCommand: DefineCommand = (context, done) =>
       const rows = full.map((worker) => [
         oneLine(worker.worker, 60),
         `${worker.task_ids.length} of ${worker.capacity}`,
-        stateOf(worker, now),
+        stateOf(worker),
         oneLine(worker.host, 40),
         oneLine(Object.keys(worker.projects).join(' '), 60),
         worker.task_ids.join(' '),
@@ -39,9 +38,8 @@ export const workersCommand: DefineCommand = (context, done) =>
     done(EXIT.ok)
   })
 
-function stateOf({ draining, seen_at, this_daemon }: WorkerJson, now: number): string {
-  const silentMs = now - Date.parse(seen_at)
+function stateOf({ draining, silent_ms, this_daemon }: WorkerJson): string {
   if (draining) return 'draining'
-  if (silentMs > AWAY_MS) return `away for ${showDuration(silentMs)}`
+  if (silent_ms > AWAY_MS) return `away for ${showDuration(silent_ms)}`
   return this_daemon ? 'this daemon' : 'at work'
 }

@@ -180,6 +180,7 @@ export function createApiDeps(of: Parts): AppDeps {
               projects: Object.fromEntries(projects.list().map(({ name, dir }) => [name, dir])),
               draining: false,
               seenAt: clock(),
+              silentMs: 0,
             },
           ]
         : chosen.workers(),

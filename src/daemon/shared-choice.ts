@@ -111,7 +111,7 @@ export async function chooseShared(
     logger,
   })
   const workers = createCached({
-    read: () => listWorkers(link.call, system),
+    read: async () => ({ at: uptime() * 1000, listed: await listWorkers(link.call, system) }),
     maxAgeMs: WORKERS_MS,
     mayBeOld: isAway,
     clock: () => uptime() * 1000,
@@ -199,7 +199,11 @@ export async function chooseShared(
       limitsReadAt,
       templates: templates.state(),
     }),
-    workers: async () => (isDown() ? workers.last() : null) ?? workers.get(),
+    async workers() {
+      const { at, listed } = (isDown() ? workers.last() : null) ?? (await workers.get())
+      const agoMs = uptime() * 1000 - at
+      return listed.map((one) => ({ ...one, silentMs: one.silentMs + agoMs }))
+    },
     templates: templates.list,
     async close() {
       templates.close()

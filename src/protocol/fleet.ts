@@ -74,8 +74,9 @@ export const WorkerJson = z
     projects: z.record(z.string(), z.string()),
     /** It gets nothing new. */
     draining: z.boolean(),
-    /** Its last heartbeat. */
+    /** Its last heartbeat, by the clock of the queue, and how long ago that was by the same clock. */
     seen_at: at,
+    silent_ms: z.int().min(0),
     this_daemon: z.boolean(),
   })
   .meta({ id: 'Worker' })

@@ -173,7 +173,7 @@ export async function serveDaemon(
     workers: async () => [
       { ...WORKER, id: 'local' },
       { ...WORKER, id: 'other', draining: true },
-      { ...WORKER, id: 'gone', seenAt: Date.now() - 3_600_000 },
+      { ...WORKER, id: 'gone', silentMs: 3_600_000 },
     ],
     systems: async () => [{ id: 'local', queued: 0, running: 0 }],
     usage: async () => [],
@@ -414,5 +414,7 @@ const WORKER = {
   labels: [],
   projects: { app: '/app' },
   draining: false,
-  seenAt: Date.now(),
+  // The queue's clock is a day behind this machine's.
+  seenAt: Date.now() - 86_400_000,
+  silentMs: 0,
 }

@@ -163,6 +163,7 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
         projects: { app: '/app', other: '/other' },
         draining: false,
         seenAt: 0,
+        silentMs: 0,
       },
     ],
     systems: async () => [{ id: 'local', queued: 0, running: 0 }],

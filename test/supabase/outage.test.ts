@@ -4,7 +4,7 @@ import { createBeats, createPulse, LOOPS } from '../../src/supervisor/loops/beat
 import { eventually, isAlive } from '../supervisor/fleet.ts'
 import { openGateway, type TestGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
-import { createSharedFleet, insertTask, newSystem, type SharedDaemon } from './shared-fleet.ts'
+import { createSharedFleet, goAway, insertTask, newSystem, type SharedDaemon } from './shared-fleet.ts'
 
 const TEST = { timeout: 60_000 }
 
@@ -261,6 +261,31 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
         await gateway.up()
       }
       await daemon.close()
+    },
+  )
+
+  test(
+    'how long a worker is silent is told by the clock of the database, which is another one, and goes on in an outage',
+    TEST,
+    async () => {
+      const { asAdmin } = supabase()
+      const [clock] = await asAdmin<{ text: string }>(
+        `SELECT pg_get_functiondef('ccm.now()'::regprocedure) AS text`,
+      )
+      await asAdmin(`CREATE OR REPLACE FUNCTION ccm.now() RETURNS timestamptz LANGUAGE sql VOLATILE
+        RETURN pg_catalog.clock_timestamp() - interval '10 minutes'`)
+      try {
+        await using fleet = await fleetOf('heartbeat = "500ms"')
+        const daemon = await fleet.start()
+        const silent = async () => (await daemon.chosen.workers?.())?.map(({ silentMs }) => silentMs) ?? []
+        const [now = Infinity] = await silent()
+        expect(now).toBeLessThan(60_000)
+        await goAway(gateway, daemon)
+        await eventually(async () => ((await silent())[0] ?? 0) > now + 2000)
+        await gateway.up()
+      } finally {
+        await asAdmin(clock?.text ?? '')
+      }
     },
   )
 })

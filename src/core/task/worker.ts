@@ -15,7 +15,9 @@ export type Worker = {
   projects: Record<string, string>
   /** It gets nothing new. */
   draining: boolean
+  /** Its last heartbeat, and how long ago that was: both by the clock of the queue, which is not the one of this machine. */
   seenAt: number
+  silentMs: number
 }
 
 /** How the shared queue and its subscription are, and what they did since the daemon's start. */

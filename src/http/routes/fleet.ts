@@ -114,7 +114,7 @@ export function fleetRoutes(deps: AppDeps): Route[] {
         const principal = context.get('principal')
         const page = pageOf(context, await deps.workers(), asked, WORKER_RANKS, ({ id }) => id)
         const own = principal.projects === null ? null : await countOwn(deps, principal.projects)
-        const workers = page.map(({ id, seenAt, ...worker }) => ({
+        const workers = page.map(({ id, seenAt, silentMs, ...worker }) => ({
           ...worker,
           worker: id,
           running: own === null ? worker.running : (own.byWorker.get(id) ?? 0),
@@ -122,6 +122,7 @@ export function fleetRoutes(deps: AppDeps): Route[] {
             Object.entries(worker.projects).filter(([project]) => mayEnter(principal, project)),
           ),
           seen_at: new Date(seenAt).toISOString(),
+          silent_ms: Math.max(0, Math.round(silentMs)),
           this_daemon: id === deps.worker,
         }))
         return context.json(workers satisfies WorkerJson[])

@@ -99,6 +99,7 @@ export function parseWorker(value: unknown): Worker {
     projects: Object.fromEntries(Object.entries(row['projects'] ?? {}).filter(isOfTexts)),
     draining: flag(row, 'draining'),
     seenAt: time(row, 'seen_at'),
+    silentMs: number(row, 'silent_ms'),
   }
 }
 
