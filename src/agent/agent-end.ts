@@ -1,3 +1,5 @@
+import type { StateChange } from '../core/agent/attempt.ts'
+import { isStarting } from '../core/agent/deadline.ts'
 import { clip } from '../core/clip.ts'
 import { resetTimeIn } from '../core/task/limit.ts'
 import { readEnding, type Markers } from '../core/record/marker.ts'
@@ -167,11 +169,29 @@ export function endOfGone(
   return { cue: 'exited', reason, evidence: text, end }
 }
 
+const FROM_OUTSIDE = ['cancelled', 'lost_lease', 'drain', 'budget'] as const
+
 /** The end of an attempt that a person or the queue decided. */
-export function endedBy(kind: 'cancelled' | 'lost_lease' | 'drain' | 'budget', error: string): AgentEnd {
+export function endedBy(kind: (typeof FROM_OUTSIDE)[number], error: string): AgentEnd {
   const outcomes = { cancelled: 'cancelled', budget: 'failed_permanent' } as const
   const outcome = kind === 'cancelled' || kind === 'budget' ? outcomes[kind] : 'released'
   return { outcome, kind, error, message: '', retryAfterMs: kind === 'drain' ? 0 : null }
+}
+
+/**
+ * The end that a daemon of before had decided when it ended itself: what the program's exit status tells is then that
+ * daemon's own work. Null where these changes of the attempt, oldest first, tell of none.
+ */
+export function decidedEnd(
+  changes: Pick<StateChange, 'from' | 'to' | 'cue' | 'reason' | 'evidence'>[],
+): AgentEnd | null {
+  for (const { from, to, cue, reason, evidence } of changes.toReversed()) {
+    if (to === 'timeout')
+      return endOfTime(reason, { message: '', screen: '', hasBegun: !isStarting(from) }).end
+    const kind = FROM_OUTSIDE.find((one) => cue === 'ended' && one === evidence)
+    if (kind !== undefined) return endedBy(kind, reason)
+  }
+  return null
 }
 
 function lastLine(message: string): string {

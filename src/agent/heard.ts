@@ -29,8 +29,8 @@ export function hear(view: View, { payload, at }: HookEvent, logger: Logger): St
 /**
  * Where an agent's past has led, how long it was busy, how often it was asked the neutral `question` by then, and whether
  * that is the newest prompt of which an event tells. The events are the truth about it, so its states are computed again,
- * and not stored again. That it waits for a person may have been told by no event: a question in prose, a dialog on the
- * screen. That is put among them where it belongs by its time.
+ * and not stored again. That it waits for a person, or is at its usage limit, may have been told by no event: a question in
+ * prose, a dialog on the screen. That is put among them where it belongs by its time.
  */
 export function hearPast(
   { past, changes, pausedMs, stored }: StoredPast,
@@ -42,7 +42,7 @@ export function hearPast(
   let isAsked = false
   const idleTime = createIdleTime(changes)
   // A time to come is of a clock that was set back since, and tells nothing.
-  let waits = stored.state === 'waiting' && stored.stateAt <= now
+  let waits = ['waiting', 'limited'].includes(stored.state) && stored.stateAt <= now
   const putWait = () => {
     if (waits) view = { ...view, ...stored }
     waits = false

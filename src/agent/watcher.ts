@@ -290,7 +290,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     end: (end) =>
       post(async () => {
         try {
-          belief.move('exited', end.error ?? 'It was ended.')
+          belief.move('ended', end.error ?? 'It was ended.', end.kind)
         } finally {
           finish(end)
         }

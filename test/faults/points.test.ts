@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import Sqlite from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import { createScriptedFleet, type ScriptedFleet } from '../scripted/fleet.ts'
+import { atWork } from './at-work.ts'
 import { eventually } from './fixture.ts'
 
 const undelivered = (status: string) =>
@@ -80,4 +81,25 @@ test.each(POINTS)('a daemon killed $point is followed by one that ends the task 
   // Where an agent had begun, it is the one that goes on.
   const least = at.point === 'after the claim' || at.point === 'before the window' ? 2 : 1
   expect(fleet.ask(`SELECT id FROM tasks WHERE attempt > ${least}`)).toEqual([])
+})
+
+test('a drain that is killed before the outcome is stored costs the tasks nothing', async () => {
+  await using fleet = await createScriptedFleet({ dirs: 2 })
+  await fleet.up()
+  await atWork(fleet, 2)
+  setTrigger(fleet, `CREATE TRIGGER slow BEFORE INSERT ON outbox BEGIN ${SLOW} END`)
+  const stopping = fleet.stage.start(['stop'])
+  const ending = `SELECT 1 FROM attempts WHERE phase = 'started' AND state = 'exited'`
+  await eventually('both are ending', () => fleet.ask(ending).length === 2)
+  await eventually('both are gone', () => fleet.living().length === 0)
+  await fleet.crash()
+  expect(fleet.ask(ending)).not.toEqual([])
+  await stopping.ended
+  setTrigger(fleet, 'DROP TRIGGER slow')
+  fleet.letGo()
+  await fleet.up()
+  await fleet.over(30_000)
+  expect(await fleet.faults()).toEqual([])
+  expect(fleet.counts()).toEqual({ succeeded: 2 })
+  expect(fleet.ask('SELECT id FROM tasks WHERE failures + lost_leases > 0')).toEqual([])
 })

@@ -12,18 +12,21 @@ test('an attempt that is over stays over, whatever comes', () => {
     'failed',
     'deadline',
     'exited',
+    'ended',
     'lost',
     'unclear',
   ]
   expect(over).toEqual(['complete', 'error', 'timeout', 'exited', 'lost'])
-  expect(over.flatMap((state) => cues.map((cue) => advance(state, cue)))).toEqual(Array(50).fill(null))
+  expect(over.flatMap((state) => cues.map((cue) => advance(state, cue)))).toEqual(Array(55).fill(null))
 })
 
 test('every living state can end in every way', () => {
   const living = AGENT_STATES.filter((state) => !isOver(state))
   for (const state of living) {
-    const ends = (['done', 'failed', 'deadline', 'exited', 'lost'] as const).map((cue) => advance(state, cue))
-    expect(ends).toEqual(['complete', 'error', 'timeout', 'exited', 'lost'])
+    const ends = (['done', 'failed', 'deadline', 'exited', 'ended', 'lost'] as const).map((cue) =>
+      advance(state, cue),
+    )
+    expect(ends).toEqual(['complete', 'error', 'timeout', 'exited', 'exited', 'lost'])
   }
 })
 

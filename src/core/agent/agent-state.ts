@@ -35,6 +35,8 @@ export type Cue =
   | 'deadline'
   /** The process ended by itself. */
   | 'exited'
+  /** It is to end for a reason from outside: a drain, a cancel, a budget. */
+  | 'ended'
   /** The window is gone and nothing says how the process ended. */
   | 'lost'
   /** Hooks, session file, title and screen say nothing, for too long. */
@@ -45,6 +47,7 @@ const ENDINGS = {
   failed: 'error',
   deadline: 'timeout',
   exited: 'exited',
+  ended: 'exited',
   lost: 'lost',
 } as const
 

@@ -3,9 +3,8 @@ import type { Logger } from 'pino'
 import { readSnapshot, type Snapshot } from '../../agent/changes.ts'
 import type { Claude } from '../../agent/claude.ts'
 import { attemptFiles } from '../../agent/launch.ts'
-import { endedBy, endOfTime, type AgentEnd } from '../../agent/agent-end.ts'
+import { decidedEnd, endedBy, type AgentEnd } from '../../agent/agent-end.ts'
 import type { Attempt } from '../../core/agent/attempt.ts'
-import { isStarting } from '../../core/agent/deadline.ts'
 import type { Clock } from '../../core/clock.ts'
 import { CcmError, messageOf } from '../../core/errors.ts'
 import type { HookEvent } from '../../core/agent/hook-event.ts'
@@ -178,15 +177,9 @@ export function createRunner(deps: RunnerDeps): Runner {
     deps.ingest().add(spool)
     await deps.ingest().read(spool)
     const before = await readSnapshot(attemptFiles(attempt.folder).before)
-    // Decided by the daemon of before, which ended before it could end the agent.
-    if (attempt.state === 'timeout') {
-      const from = attempts
-        .chain(attempt.taskId)
-        .findLast((change) => change.attempt === attempt.attempt && change.to === 'timeout')?.from
-      const hasBegun = from === undefined || !isStarting(from)
-      agent.endEarly = endOfTime(attempt.stateReason, { message: '', screen: '', hasBegun }).end
-    }
-    return { before, watched: watchAgent(deps, agent, panePid, pastOf(attempt, deps)) }
+    const past = pastOf(attempt, deps)
+    agent.endEarly ??= decidedEnd(past.changes)
+    return { before, watched: watchAgent(deps, agent, panePid, past) }
   }
 
   async function settle(agent: RunningAgent, before: Snapshot | null, ended: AgentEnd): Promise<void> {
