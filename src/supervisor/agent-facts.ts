@@ -64,6 +64,14 @@ export function createAgentFacts(of: {
     return places.holderOf(project.dir, task.id)
   }
 
+  /** Its id stays: it is made from what was really asked, and answers name it. */
+  const shown = (asked: Pending | null): Pending | null =>
+    asked && {
+      ...asked,
+      detail: of.redactor.text(asked.detail),
+      options: asked.options.map(of.redactor.text),
+    }
+
   async function factsOf(task: ListedTask, attempt: Attempt | null): Promise<ListedFacts> {
     const running = runner.agents.get(task.id)
     // Within one state only the watcher knows the newest reason: the tool that runs now, say.
@@ -77,7 +85,7 @@ export function createAgentFacts(of: {
       dir: attempt?.dir ?? projects.byName(task.project)?.dir ?? null,
       window: running?.attempt.windowName ?? null,
       claudeSessionId: attempt?.claudeSessionId ?? null,
-      waitingFor: running?.watcher?.answers.pending() ?? null,
+      waitingFor: shown(running?.watcher?.answers.pending() ?? null),
       tokens: running?.usage?.tokens() ?? null,
     }
     if (!isFinal(task.status) && of.cancelWaits(task.id)) return { ...facts, reason: `queue: ${CANCEL_HELD}` }

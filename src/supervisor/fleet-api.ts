@@ -158,7 +158,7 @@ export function createFleetApi(of: {
     factsOfAll: facts.ofAll,
     async screen(id) {
       const live = runner.agents.get(id)?.watcher?.screen()
-      if (live !== undefined && live !== '') return live
+      if (live !== undefined && live !== '') return of.redactor.text(live)
       const attempt = attempts.newestOf(id)
       if (attempt === null) return null
       return readFile(join(attempt.folder, 'screen.txt'), 'utf8').catch(() => null)

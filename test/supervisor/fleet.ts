@@ -25,7 +25,8 @@ import { openTmuxServer, type TmuxServer } from '../../src/tmux/server.ts'
 
 /**
  * An agent as ccm sees one, without Claude Code: it reports a session and a prompt into its spool, works until the
- * file `go` is in its attempt's folder, says [DONE] and stays until it is ended.
+ * file `go` is in its attempt's folder, shows what is put into the file `said` there, says [DONE] and stays until it
+ * is ended.
  */
 const AGENT = `#!/bin/sh
 if [ "$1" = --version ]; then echo "2.1.328 (Claude Code)"; exit 0; fi
@@ -39,7 +40,10 @@ hook() { say "{\\"session_id\\":\\"$session\\",$1}"; }
 hook '"hook_event_name":"SessionStart","source":"startup"'
 hook '"hook_event_name":"UserPromptSubmit","prompt":"x"'
 echo $$ >"$attempt/agent.pid"
-while [ ! -e "$attempt/go" ]; do sleep 0.2; done
+while [ ! -e "$attempt/go" ]; do
+  [ -e "$attempt/said" ] && cat "$attempt/said" && rm "$attempt/said"
+  sleep 0.2
+done
 hook '"hook_event_name":"Stop","last_assistant_message":"It is done.\\n[DONE]"'
 while :; do sleep 1; done
 `

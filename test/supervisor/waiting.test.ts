@@ -54,3 +54,35 @@ test(
     await supervisor.close('end')
   },
 )
+
+test('neither the question of an agent nor its screen shows a secret, and its id is that of what was asked', async () => {
+  await using fleet = await createFleet()
+  const { attempts } = fleet.deps
+  const supervisor = createSupervisor(fleet.deps)
+  await supervisor.begin()
+  const taskId = await fleet.add('Task asking')
+  const of = { taskId, attempt: 1 }
+  await fleet.agentOf(taskId)
+  const folder = join(fleet.home, 'attempts', `${taskId}.1`)
+  writeFileSync(join(folder, 'said'), 'PGPASSWORD=hunter2hunter2 psql\n')
+  const request = {
+    session_id: attempts.get(of)?.claudeSessionId,
+    hook_event_name: 'PermissionRequest',
+    tool_name: 'Bash',
+    tool_input: { command: 'PGPASSWORD=hunter2hunter2 psql' },
+  }
+  writeFileSync(join(folder, 'spool/9.part'), JSON.stringify(request))
+  renameSync(join(folder, 'spool/9.part'), join(folder, 'spool/009.json'))
+  await eventually(() => attempts.get(of)?.state === 'waiting')
+  const task = await fleet.queue.get(taskId)
+  if (task === null) throw new Error('the task is gone')
+  const { waitingFor } = await supervisor.factsOf(task)
+  expect(waitingFor?.detail).toContain('PGPASSWORD=*** psql')
+  expect(waitingFor?.id).toBe(supervisor.agents()[0]?.watcher?.answers.pending()?.id)
+  const screen = await eventually(async () => {
+    const now = await supervisor.screen(taskId)
+    return now?.includes('psql') === true ? now : null
+  })
+  expect(screen).toContain('PGPASSWORD=*** psql')
+  await supervisor.close('end')
+})
