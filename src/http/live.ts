@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { StateChange } from '../core/agent/attempt.ts'
 import type { RecordedEvent } from '../core/record/hook-kind.ts'
 import type { AppDeps, LiveCursor } from './deps.ts'
@@ -39,7 +40,8 @@ type LiveOptions = {
  * The text of one live stream (SSE). First a bare id, so that even a client that saw nothing can resume; then
  * the task itself if one was asked for; then rows after the cursor in their order, each once, and after them
  * the newest state of every task that changed: several quick changes may become one `task` event, but never
- * is a `task` event ahead of its rows. Reads the store only when pulled, so a slow client costs no memory.
+ * is a `task` event ahead of its rows. Reads the store only when pulled, so a slow client costs no memory. Whatever is
+ * kept back from it, a client hears at each heartbeat that it is connected, and how far it got.
  */
 export async function* liveText(
   deps: AppDeps,
@@ -52,6 +54,9 @@ export async function* liveText(
   const changed = new Set<string>()
   let nudged = true
   let wake = () => {}
+  const heartbeatMs = deps.heartbeatMs ?? 15_000
+  let heardAt = performance.now()
+  const silentMs = () => performance.now() - heardAt
   source.begun()
   const unsubscribe = deps.subscribe((notice) => {
     source.heard(notice.taskId)
@@ -78,27 +83,34 @@ export async function* liveText(
         let text = ''
         for await (const row of rowsAfter(source, options, cursor, isVisible)) {
           text += row
-          if (text.length < CHUNK_CHARS) continue
+          if (text.length < CHUNK_CHARS && silentMs() < heartbeatMs) continue
           yield text
+          heardAt = performance.now()
           text = ''
         }
         for (const view of views) {
           if (view !== null && (await isVisible(view.task.id)))
             text += frame(cursor, 'task', source.taskText(view))
         }
-        if (text !== '') yield text
-        continue
-      }
-      const silent = await new Promise<boolean>((resolve) => {
-        const timer = setTimeout(() => resolve(true), deps.heartbeatMs ?? 15_000)
-        wake = () => {
-          clearTimeout(timer)
-          resolve(false)
+        if (text !== '') {
+          yield text
+          heardAt = performance.now()
         }
-        signal.addEventListener('abort', wake, { once: true })
-      })
-      signal.removeEventListener('abort', wake)
-      if (silent) yield ': alive\n\n'
+      } else {
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, heartbeatMs - silentMs())
+          wake = () => {
+            clearTimeout(timer)
+            resolve()
+          }
+          signal.addEventListener('abort', wake, { once: true })
+        })
+        signal.removeEventListener('abort', wake)
+      }
+      if (!signal.aborted && silentMs() >= heartbeatMs) {
+        yield `: alive\n${frame(cursor)}`
+        heardAt = performance.now()
+      }
     }
   } finally {
     unsubscribe()
@@ -131,6 +143,10 @@ async function* rowsAfter(
       }
     }
     if (hooks.length < PAGE && changes.length < PAGE) return
+    // Of rows that are for others the client gets this only: it goes on after them when it comes again.
+    yield frame(cursor)
+    // The store answers at once: else nothing but this stream would run until all of the history is read.
+    await nextTurn()
   }
 }
 

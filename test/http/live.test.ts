@@ -1,5 +1,5 @@
 import { connect } from 'node:net'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { createDaemonClient } from '../../src/client/daemon-client.ts'
 import type { LiveMessage, LiveOptions } from '../../src/client/live-events.ts'
 import { TOKEN } from './fake-daemon.ts'
@@ -168,9 +168,52 @@ test('a silent stream says that it is alive', async () => {
   const reader = response.body?.getReader()
   let text = ''
   while (!text.includes(': alive')) text += new TextDecoder().decode((await reader?.read())?.value)
-  expect(text).toBe('id: 0.0\n\n: alive\n\n')
+  expect(text).toBe('id: 0.0\n\n: alive\nid: 0.0\n\n')
   expect(response.headers.get('content-type')).toBe('text/event-stream')
   await reader?.cancel()
+})
+
+/** What a stream sends, in one text that grows. `got.ended`: the daemon closed it. */
+async function readRaw(served: Served, query: string, lastEventId = '') {
+  const leave = new AbortController()
+  onTestFinished(() => leave.abort())
+  const reply = await fetch(`${served.baseUrl}/api/events${query}`, {
+    headers: { authorization: `Bearer ${TOKEN}`, 'last-event-id': lastEventId },
+    signal: leave.signal,
+  })
+  const got = { text: '', ended: false }
+  reply.body
+    ?.pipeThrough(new TextDecoderStream())
+    .pipeTo(
+      new WritableStream({ write: (text) => void (got.text += text), close: () => void (got.ended = true) }),
+    )
+    .catch(() => undefined)
+  return got
+}
+
+test('a history of rows that are for others is read in turns with everything else, and not read again', async () => {
+  const served = await serveFakeDaemon()
+  for (let n = 0; n < 5000; n++) served.addHook('a', 'Stop')
+  let inOneTurn = 0
+  let most = 0
+  const { events } = served.deps
+  served.deps.events = async (query) => {
+    most = Math.max(most, ++inOneTurn)
+    setImmediate(() => (inOneTurn = 0))
+    return events(query)
+  }
+  const got = await readRaw(served, '?kind=bash_command', '0.0')
+  await until(() => got.text.includes('id: 5000.0\n'))
+  expect(got.text).not.toContain('event:')
+  expect(most).toBeLessThanOrEqual(2)
+})
+
+test('a stream says how far it is also while what happens is for others only', async () => {
+  const served = await serveFakeDaemon({ heartbeatMs: 100 })
+  const got = await readRaw(served, '?kind=bash_command')
+  const busy = setInterval(() => served.addHook('a', 'Stop'), 10)
+  onTestFinished(() => clearInterval(busy))
+  await until(() => /: alive\nid: [1-9]/.test(got.text))
 })
 
 test.each([
