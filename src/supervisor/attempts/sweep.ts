@@ -9,7 +9,7 @@ import type { RunningAgent } from './running-agent.ts'
 
 /** Reads the screens of all agents, one `list-panes` a tick, and tells each agent's watcher what it saw. */
 export type ScreenSweep = {
-  /** A tick now, and the fast rhythm from here: an agent has begun or changed. */
+  /** A tick soon, and the fast rhythm from here: an agent has begun or changed. */
   hurry: () => void
   close: () => Promise<void>
 }
@@ -34,7 +34,9 @@ export function createScreenSweep(options: {
 }): ScreenSweep {
   const { tmux, agents, clock, logger } = options
   let sweep = createSweep(tmux, clock)
-  let timer: NodeJS.Timeout | null = null
+  let timer: NodeJS.Timeout | undefined
+  /** Of the next look, by the monotonic clock; in the past while one runs. */
+  let dueAt = Infinity
   let running: Promise<void> = Promise.resolve()
   let closed = false
   /** Null: not told yet. Of those that an earlier daemon told of nobody else says that they are settled. */
@@ -79,16 +81,22 @@ export function createScreenSweep(options: {
     orphans = count
   }
 
+  /** Sooner, never later: changes that come without a pause would keep every look away, and with it every deadline. */
   function schedule(ms: number): void {
-    if (closed) return
-    if (timer !== null) clearTimeout(timer)
-    timer = setTimeout(() => {
-      timer = null
-      running = running
-        .then(tick)
-        .catch((err: unknown) => logger.error({ err }, 'a look at the screens failed'))
-        .then(() => schedule(rhythm()))
-    }, ms)
+    const at = performance.now() + ms
+    if (closed || at >= dueAt) return
+    dueAt = at
+    clearTimeout(timer)
+    timer = setTimeout(look, ms)
+  }
+
+  function look(): void {
+    running = tick()
+      .catch((err: unknown) => logger.error({ err }, 'a look at the screens failed'))
+      .then(() => {
+        dueAt = Infinity
+        schedule(rhythm())
+      })
   }
 
   function rhythm(): number {
@@ -105,7 +113,7 @@ export function createScreenSweep(options: {
     async close() {
       closed = true
       pulse?.close()
-      if (timer !== null) clearTimeout(timer)
+      clearTimeout(timer)
       await running
     },
   }
