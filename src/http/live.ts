@@ -82,6 +82,8 @@ export async function* liveText(
         const views = await Promise.all(ids.map((id) => source.task(id)))
         let text = ''
         for await (const row of rowsAfter(source, options, cursor, isVisible)) {
+          // Each page gives something, so this holds for what is read of a long history, too.
+          if (signal.aborted) return
           text += row
           if (text.length < CHUNK_CHARS && silentMs() < heartbeatMs) continue
           yield text

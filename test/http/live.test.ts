@@ -318,6 +318,25 @@ test('a stream ends a second after its credential is found revoked', async () =>
   await until(() => served.listeners.size === 0)
 })
 
+test.each(['', '?kind=bash_command'])(
+  'a stream %s of a history without end ends a second after its credential is found revoked, too',
+  async (query) => {
+    let good = true
+    const principal = { kind: 'key', id: 'k', scopes: ['read'], projects: null } as const
+    const served = await serveFakeDaemon({ authenticate: async () => (good ? principal : 'refused') })
+    served.addHook('a', 'Stop')
+    const [row] = await served.deps.events({ taskId: null, after: 0, limit: 1 })
+    served.deps.lastIds = async () => ({ hookEventId: 1e12, stateChangeId: 0 })
+    served.deps.events = async ({ after, limit }) =>
+      row === undefined ? [] : Array.from({ length: limit }, (_, n) => ({ ...row, id: after + n + 1 }))
+    const got = await readRaw(served, query, '0.0')
+    await until(() => got.text.length > 20)
+    good = false
+    await until(() => got.ended)
+    expect(served.listeners.size).toBe(0)
+  },
+)
+
 test('a row is read once for all streams that are at the same place, and each of them has it', async () => {
   const served = await serveFakeDaemon()
   served.addTask('a')
