@@ -15,9 +15,12 @@ export type SharedLog = {
   incidentsAfter: (told: ToldIncidents, limit: number) => { incidents: SharedIncident[]; told: ToldIncidents }
   /** Ids of the newest rows, from which a queue begins that was never told anything. */
   newest: () => { state: number; summary: number; incident: number }
-  /** Notes what only this minute knows. A minute that is known keeps its numbers. */
+  /** Notes what only this minute knows: its last look counts. A minute without one is not told. */
   noteMinute: (minute: number, running: number, queued: number) => void
-  /** Noted minutes that ended before `now`, oldest first, with all that happened in them. */
+  /**
+   * Noted minutes that have been over for a minute, oldest first, with all that happened in them. Not earlier: what a
+   * message costs is known in part when it is first seen, and in full some seconds later.
+   */
   minutes: (now: number, limit: number) => MetricsMinute[]
   forgetMinutes: (upTo: number) => void
 }
@@ -62,15 +65,13 @@ export function createSharedLog(db: Database): SharedLog {
   )
   const note = db.prepare<{ minute: number; running: number; queued: number }>(
     `INSERT INTO shared_metrics (minute, running, queued) VALUES (:minute, :running, :queued)
-     ON CONFLICT (minute) DO NOTHING`,
+     ON CONFLICT (minute) DO UPDATE SET running = :running, queued = :queued`,
   )
   const old = db.prepare<{ before: number }>('DELETE FROM shared_metrics WHERE minute < :before')
   const minutes = db.prepare<
-    { now: number; limit: number },
+    { before: number; limit: number },
     { minute: number; running: number; queued: number }
-  >(
-    'SELECT minute, running, queued FROM shared_metrics WHERE minute + 60000 <= :now ORDER BY minute LIMIT :limit',
-  )
+  >('SELECT minute, running, queued FROM shared_metrics WHERE minute <= :before ORDER BY minute LIMIT :limit')
   const ends = db.prepare<{ from: number; to: number }, { outcome: string; count: number }>(
     `SELECT outcome, count(*) AS count FROM outbox WHERE created_at >= :from AND created_at < :to GROUP BY outcome`,
   )
@@ -133,7 +134,7 @@ export function createSharedLog(db: Database): SharedLog {
       old.run({ before: minute - MINUTES_MAX * MINUTE_MS })
     },
     minutes: (now, limit) =>
-      minutes.all({ now, limit }).map((row) => {
+      minutes.all({ before: now - 2 * MINUTE_MS, limit }).map((row) => {
         const range = { from: row.minute, to: row.minute + MINUTE_MS }
         const counts = Object.fromEntries(ends.all(range).map(({ outcome, count }) => [outcome, count]))
         const { input, output, cost } = spent.get(range) ?? { input: 0, output: 0, cost: 0 }

@@ -35,8 +35,8 @@ describeOnSupabase('what a machine tells beside the queue', (supabase) => {
       const log = createSharedLog(fleet.db)
       log.noteMinute(minute, 3, 7)
       log.noteMinute(minute, 9, 9)
-      expect(log.minutes(minute + 59_999, 9)).toEqual([])
-      const minutes = log.minutes(minute + 60_000, 9)
+      expect(log.minutes(minute + 119_999, 9)).toEqual([])
+      const minutes = log.minutes(minute + 120_000, 9)
       const { client } = createSupabase({ url: gateway.url, secretKey: supabase().secretKey })
       const records = createSharedRecords(client, { system, worker: 'm1', secretKey: supabase().secretKey })
       await records.putMetrics(minutes)
@@ -48,7 +48,7 @@ describeOnSupabase('what a machine tells beside the queue', (supabase) => {
           [system],
         )
       expect(await rows()).toEqual([
-        { running: 3, queued: 7, succeeded: 0, input: 13, output: 5, cost_usd: 0.5 },
+        { running: 9, queued: 9, succeeded: 0, input: 13, output: 5, cost_usd: 0.5 },
       ])
       await records.prune(Date.now() - minute + 60_000)
       expect(await rows()).toHaveLength(1)

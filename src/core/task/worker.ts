@@ -68,7 +68,7 @@ export type SharedIncident = Omit<Incident, 'id'> & {
 /** What a worker did in one minute, which begins at `minute`. */
 export type MetricsMinute = {
   minute: number
-  /** At its end. */
+  /** At the last look in it. */
   running: number
   queued: number
   /** Attempts that ended in it. */

@@ -48,12 +48,19 @@ export function createTeller(options: {
   let wanted = false
   let closed = false
   let prunedAt = 0
-  const timer = setInterval(nudge, options.everyMs)
+  /** As the queue said last. */
+  let queued = 0
+  const timer = setInterval(() => {
+    noteMinute()
+    nudge()
+  }, options.everyMs)
   notes.write('told', told)
+  noteMinute()
   const pulse = loop.watched.pulse?.('teller', () => running)
 
   async function tell(): Promise<void> {
-    await noteMinute()
+    queued = await loop.during(options.queued()).catch(() => queued)
+    noteMinute()
     for (;;) {
       const { events, last } = log.statesAfter(told.state, BATCH)
       await remote.putEvents(events)
@@ -91,9 +98,14 @@ export function createTeller(options: {
     notes.write('told', told)
   }
 
-  async function noteMinute(): Promise<void> {
+  /** By the timer, too: what ended in a minute is told with it, and a call to a queue that is away takes minutes. */
+  function noteMinute(): void {
     const minute = Math.floor(clock() / MINUTE_MS) * MINUTE_MS
-    log.noteMinute(minute, options.running(), await loop.during(options.queued()).catch(() => 0))
+    try {
+      log.noteMinute(minute, options.running(), queued)
+    } catch (err) {
+      logger.warn({ err }, 'what is known of this minute could not be noted')
+    }
   }
 
   function nudge(): void {
