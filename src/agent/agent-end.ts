@@ -1,6 +1,6 @@
 import type { StateChange } from '../core/agent/attempt.ts'
 import { isStarting } from '../core/agent/deadline.ts'
-import { clip } from '../core/clip.ts'
+import { clipWords } from '../core/clip.ts'
 import { resetTimeIn } from '../core/task/limit.ts'
 import { readEnding, type Markers } from '../core/record/marker.ts'
 import type { Outcome } from '../core/task/queue.ts'
@@ -75,12 +75,12 @@ export function meaningOf(
 /** The end of an agent that did what it was told. */
 export function endOfDone(message: string, kind = 'done'): ReadEnd<'done'> {
   const end = { outcome: 'succeeded' as const, kind, error: null, message, retryAfterMs: null }
-  return { cue: 'done', reason: 'It said that the task is done.', evidence: message.slice(-600), end }
+  return { cue: 'done', reason: 'It said that the task is done.', evidence: message, end }
 }
 
 function failedFor(kind: string, error: string, message: string): ReadEnd<'failed'> {
   const end = { outcome: 'failed_permanent' as const, kind, error, message, retryAfterMs: null }
-  return { cue: 'failed', reason: error, evidence: message.slice(-600), end }
+  return { cue: 'failed', reason: error, evidence: message, end }
 }
 
 /**
@@ -93,7 +93,7 @@ export function endOfTime(
 ): ReadEnd<'deadline'> {
   const outcome = hasBegun ? ('failed_permanent' as const) : ('failed' as const)
   const end = { outcome, kind: 'timeout', error, message, retryAfterMs: null }
-  return { cue: 'deadline', reason: error, evidence: screen.slice(-600), end }
+  return { cue: 'deadline', reason: error, evidence: screen, end }
 }
 
 /** The end of a turn that failed, by its transcript where that says more than the hook. */
@@ -196,5 +196,5 @@ export function decidedEnd(
 
 function lastLine(message: string): string {
   const line = message.trim().split('\n').at(-1)?.trim() ?? ''
-  return clip(line, 200)
+  return clipWords(line, 200)
 }

@@ -1,4 +1,5 @@
 import { isOver, type Cue } from '../core/agent/agent-state.ts'
+import { clipWords } from '../core/clip.ts'
 import type { EvidenceSource } from '../core/agent/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { readEnding, type Markers } from '../core/record/marker.ts'
@@ -92,7 +93,7 @@ export function createTurnJudge(
       sayer.owe(neutralQuestion(markers))
       sayer.say()
     } else if ('asks' in meaning) {
-      belief.move('asked', meaning.asks, message.slice(-600), { waitKind: 'question', source: told })
+      belief.move('asked', meaning.asks, message, { waitKind: 'question', source: told })
     } else of.conclude(meaning, told)
   }
 
@@ -115,7 +116,7 @@ export function createTurnJudge(
       belief.correct({ asks: [], openTools: [] })
       of.interrupted()
       const reason = 'Its turn was interrupted in the window; send a text to go on.'
-      const evidence = of.screen().slice(-600)
+      const evidence = of.screen()
       belief.move('asked', reason, evidence, { waitKind: 'dialog', source: 'screen' })
     }
   }
@@ -129,7 +130,7 @@ export function createTurnJudge(
     if (!hasBegun) return
     belief.correct({ prompts: 1 })
     const reason = 'It has its prompt; no event told of it.'
-    belief.move('active', reason, end.kind === 'failure' ? end.message : end.prompt.slice(0, 600), {
+    belief.move('active', reason, end.kind === 'failure' ? end.message : clipWords(end.prompt, 600), {
       source: 'transcript',
     })
   }

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Attempt, StateChange } from '../core/agent/attempt.ts'
 import type { Report } from '../core/task/queue.ts'
+import { endOfDone, endOfTime } from '../agent/agent-end.ts'
+import { createRedactor } from '../core/redact.ts'
 import { createAttempts } from './attempts.ts'
 import { createOutbox } from './outbox.ts'
 import { openForTest, temporaryHome } from './temporary-database.ts'
@@ -256,5 +258,31 @@ test('open attempts are those whose outcome is not decided, oldest first', () =>
   expect(attempts.openOnes().map((one) => `${one.taskId}${one.attempt}`)).toEqual(['b1', 'a1', 'c2'])
   expect(attempts.newestOf('c')?.attempt).toBe(2)
   expect(attempts.newestOf('nobody')).toBeNull()
+  db.close()
+})
+
+test('of a long message its end is kept, and no half of a secret', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db, createRedactor())
+  attempts.open(attemptOf('t1', 1))
+  for (let length = 560; length < 800; length += 5) {
+    const said = `The PASSWORD: S3cretPass ${'x'.repeat(length)} [DONE]`
+    for (const { evidence } of [
+      endOfDone(said),
+      endOfTime('late', { message: '', screen: said, hasBegun: true }),
+    ]) {
+      const stored = attempts.recordState({ ...changeOf('t1', 1, 11), evidence, waitKind: null, stateAt: 10 })
+      expect(stored.evidence).toMatch(/xx \[DONE\]$/)
+      expect(stored.evidence).not.toMatch(/etPass/)
+    }
+  }
+  const { evidence } = attempts.recordState({
+    ...changeOf('t1', 1, 11),
+    evidence: 'x'.repeat(9000),
+    waitKind: null,
+    stateAt: 10,
+  })
+  expect(evidence).toHaveLength(800)
   db.close()
 })

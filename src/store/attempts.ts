@@ -161,7 +161,8 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
     },
     recordState: ({ waitKind, stateAt, ...told }) =>
       db.transaction(() => {
-        const change = { ...told, reason: redactor.text(told.reason), evidence: redactor.text(told.evidence) }
+        const evidence = endOf(redactor.text(told.evidence), told.source)
+        const change = { ...told, reason: redactor.text(told.reason), evidence }
         const { taskId, attempt, to, reason } = change
         if (setState.run({ taskId, attempt, to, waitKind, reason, stateAt }) === 0) throw unknown(change)
         const row = insertChange.get(change)
@@ -194,4 +195,12 @@ export function createAttempts(db: Database, redactor: Pick<Redactor, 'text' | '
 
 function unknown({ taskId, attempt }: Lease): CcmError {
   return new CcmError('NOT_FOUND', `Attempt ${attempt} of task ${taskId} is not recorded.`)
+}
+
+/** Characters kept of what proves a change: of a long message, how it ends. */
+const EVIDENCE_MAX = 800
+
+/** To be called with what is redacted. A screen is kept whole: it may be one that nobody knows yet. */
+function endOf(evidence: string, source: StateChange['source']): string {
+  return source === 'screen' ? evidence : evidence.slice(-EVIDENCE_MAX).toWellFormed()
 }

@@ -1,5 +1,5 @@
 import type { WaitKind } from './agent-state.ts'
-import { clip } from '../clip.ts'
+import { clipWords } from '../clip.ts'
 import type { HookPayload } from './hook-event.ts'
 
 /** One permission request, question or plan. */
@@ -8,10 +8,10 @@ export type Ask = { tool: string; input: Record<string, unknown> }
 /** What an agent that asks wants, on one line of at most 200 characters. */
 export function describeAsk(ask: Ask): string {
   const { input } = ask
-  if (ask.tool === 'AskUserQuestion') return clip(questionsOf(ask)[0]?.question ?? 'a question', 200)
+  if (ask.tool === 'AskUserQuestion') return clipWords(questionsOf(ask)[0]?.question ?? 'a question', 200)
   const named = [input['command'], input['file_path'], input['url'], input['plan']]
   const what = named.find((value) => typeof value === 'string') ?? JSON.stringify(input)
-  return clip(`${ask.tool} ${what}`.replaceAll(/\s+/g, ' '), 200)
+  return clipWords(`${ask.tool} ${what}`.replaceAll(/\s+/g, ' '), 200)
 }
 
 export type AskedQuestion = { question: string; options: string[]; multiSelect: boolean }

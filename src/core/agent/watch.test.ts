@@ -3,6 +3,7 @@ import type { HookPayload } from './hook-event.ts'
 import { DOUBT_MS, isQuietlyIdle, onSeen } from './doubt.ts'
 import { initialView, move, type Seen, type Step, type View } from './view.ts'
 import { onHook } from './watch.ts'
+import { createRedactor } from '../redact.ts'
 
 const bash = { tool_name: 'Bash', tool_input: { command: 'npm test' }, tool_use_id: 't1' }
 const prompt = { hook_event_name: 'UserPromptSubmit', prompt: 'go' }
@@ -218,4 +219,14 @@ describe('a rule of the project', () => {
       /^The rule Bash\(npm:\*\) leaves/,
     )
   })
+})
+
+test('what proves a change holds no half of a secret', () => {
+  for (let length = 400; length < 600; length += 7) {
+    const command = `${'x '.repeat(length / 2)} psql postgres://app:S3cretPass@db/x`
+    const payload = { hook_event_name: 'PermissionRequest', tool_name: 'Bash', tool_input: { command } }
+    const { change } = onHook(after(prompt), payload, 9000)
+    expect(change?.evidence).toMatch(/^\{.*…$|\}$/)
+    expect(createRedactor().text(change?.evidence ?? '')).not.toContain('S3c')
+  }
 })

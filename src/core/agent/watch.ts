@@ -1,6 +1,6 @@
 import { isOver } from './agent-state.ts'
 import { type Ask, askOf, describeAsk, isSameAsk, waitKindOf, withoutAsk } from './ask.ts'
-import { clip } from '../clip.ts'
+import { clipWords } from '../clip.ts'
 import { PERMISSION_DECIDED, type HookPayload } from './hook-event.ts'
 import { move, type Step, type TurnEnd, type View } from './view.ts'
 
@@ -77,7 +77,7 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
       if (background.length > 0 && view.asks.length > 0) return { view: { ...view, turnEnd }, change: null }
       const next = { ...view, asks: [], openTools: [], turnEnd }
       if (background.length === 0) return endOfTurn(next, active)
-      return active(next, `It waits for its background work: ${clip(background.join(', '), 120)}.`)
+      return active(next, `It waits for its background work: ${clipWords(background.join(', '), 120)}.`)
     }
     case 'StopFailure': {
       const message = payload.last_assistant_message ?? ''
@@ -198,5 +198,5 @@ const PROOF = [
 
 /** That part as one line of JSON of at most 600 characters. */
 function digestOf(payload: HookPayload): string {
-  return clip(JSON.stringify(Object.fromEntries(PROOF.map((key) => [key, payload[key]]))), 600)
+  return clipWords(JSON.stringify(Object.fromEntries(PROOF.map((key) => [key, payload[key]]))), 600)
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { HookEvent, HookPayload } from '../agent/hook-event.ts'
 import { clip } from '../clip.ts'
+import { createRedactor } from '../redact.ts'
 import { mergeToolCalls, NEVER_FINISHED, type ToolCall, toToolCalls } from './tool-block.ts'
 
 const blocksOf = (...made: Parameters<typeof toToolCalls>) => toToolCalls(...made).map((call) => call.block)
@@ -230,4 +231,18 @@ test('merges with the transcript: hooks first, lost ends and refused calls added
     ['u3', 'c', null, null],
   ])
   expect(mergeToolCalls(hooks, []).map((call) => call.block.error)).toEqual([null, NEVER_FINISHED])
+})
+
+test('a command, an error and a summary that are cut hold no half of a secret', () => {
+  const secret = 'postgres://app:S3cretPass@db/x'
+  const { value } = createRedactor()
+  for (let cut = 8; cut < 26; cut++) {
+    const long = `${'x'.repeat(4096 - cut)} ${secret}`
+    const short = `${'x'.repeat(200 - cut)} ${secret}`
+    const blocks = [
+      only(pre('Bash', { command: long }), failure('Bash', { command: long }, long)),
+      only(pre('WebFetch', { query: short })),
+    ]
+    expect(JSON.stringify(value(blocks))).not.toContain('S3c')
+  }
 })

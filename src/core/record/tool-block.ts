@@ -1,4 +1,4 @@
-import { clip } from '../clip.ts'
+import { clip, clipWords } from '../clip.ts'
 import type { HookEvent } from '../agent/hook-event.ts'
 import type { ToolBlock } from '../task/task.ts'
 
@@ -92,7 +92,8 @@ export function openBlock(tool: string, input: Record<string, unknown>, dir: str
     path: hasPath && typeof path === 'string' ? clip(within(path, dir), CLIP) : null,
     lines_added: null,
     lines_removed: null,
-    command: kind === 'command' && typeof input['command'] === 'string' ? clip(input['command'], CLIP) : null,
+    command:
+      kind === 'command' && typeof input['command'] === 'string' ? clipWords(input['command'], CLIP) : null,
     exit_code: null,
     summary: kind === 'other' ? summaryOf(input) : null,
     ok: false,
@@ -112,7 +113,7 @@ export function closeBlock(block: ToolBlock, input: Record<string, unknown>, end
   const ended = {
     ...block,
     ok: error === null,
-    error: error === null ? null : clip(error, CLIP),
+    error: error === null ? null : clipWords(error, CLIP),
     duration_ms: ending.durationMs ?? block.duration_ms,
   }
   if (block.kind === 'command') ended.exit_code = endedExitCode(ending)
@@ -186,7 +187,7 @@ const TELLING = ['description', 'pattern', 'query', 'url', 'skill', 'path', 'pro
 function summaryOf(input: Record<string, unknown>): string {
   const telling = TELLING.map((key) => input[key]).find((value) => typeof value === 'string' && value !== '')
   const text = typeof telling === 'string' ? telling : JSON.stringify(input)
-  return clip(text.slice(0, 2000).replace(/\s+/g, ' ').trim(), SUMMARY_MAX)
+  return clipWords(text.slice(0, 2000).replace(/\s+/g, ' ').trim(), SUMMARY_MAX)
 }
 
 function textOr<T>(value: unknown, otherwise: T): string | T {

@@ -1,5 +1,5 @@
 import { apiErrorKind, type ApiErrorKind } from './api-error.ts'
-import { clip } from '../clip.ts'
+import { clipWords } from '../clip.ts'
 import { closeBlock, openBlock, type ToolCall } from './tool-block.ts'
 import type { MessageUsage } from '../task/usage.ts'
 
@@ -113,7 +113,7 @@ export function createTranscriptReader(dir: string | null = null): TranscriptRea
       kind,
       status,
       type,
-      message: clip(message, MESSAGE_MAX),
+      message: clipWords(message, MESSAGE_MAX),
       at: timeOf(record),
       retry: null,
     })
@@ -142,7 +142,7 @@ export function createTranscriptReader(dir: string | null = null): TranscriptRea
       kind,
       status,
       type,
-      message: clip(message, MESSAGE_MAX),
+      message: clipWords(message, MESSAGE_MAX),
       at: timeOf(record),
       retry: attempt === null ? null : retry,
     })
