@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ScriptedReply } from '../../src/demo/model.ts'
@@ -103,6 +103,32 @@ test('what a rule denies is asked for even where the permission mode would not a
   expect(existsSync(join(stage.work, 'secrets/key'))).toBe(false)
   expect(existsSync(join(stage.work, 'open'))).toBe(true)
   expect(existsSync(join(stage.work, 'kept'))).toBe(true)
+})
+
+test('what may not be written is asked for by whatever name of the tools that write', TEST, async () => {
+  await using stage = await createStageHere((request) =>
+    turns(
+      call('Write', { file_path: `${stage.work}/secrets/key`, content: 'x' }),
+      call('Write', { file_path: `${stage.work}/open`, content: 'x' }),
+      call('Write', { file_path: `${stage.work}/rooted`, content: 'x' }),
+      call('Read', { file_path: `${stage.work}/book.ipynb` }),
+      call('NotebookEdit', { notebook_path: `${stage.work}/book.ipynb`, cell_id: 'one', new_source: 'x' }),
+    )(request),
+  )
+  mkdirSync(join(stage.work, 'secrets'))
+  const cell = { cell_type: 'code', id: 'one', metadata: {}, source: 'y', outputs: [], execution_count: null }
+  const book = JSON.stringify({ cells: [cell], metadata: {}, nbformat: 4, nbformat_minor: 5 })
+  writeFileSync(join(stage.work, 'book.ipynb'), book)
+  const denied = ['Write(secrets/**)', 'Edit(/rooted)', 'NotebookEdit(*.ipynb)'].flatMap((rule) => [
+    '--deny',
+    rule,
+  ])
+  await withRules(stage, ...denied)
+  const { id } = await stage.add('go', '--permission-mode', 'bypassPermissions')
+  expect((await stage.end(id, WAIT_MS)).status).toBe('succeeded')
+  const isThere = (file: string) => existsSync(join(stage.work, file))
+  expect(['secrets/key', 'open', 'rooted'].filter(isThere)).toEqual(['open'])
+  expect(readFileSync(join(stage.work, 'book.ipynb'), 'utf8')).toBe(book)
 })
 
 test(

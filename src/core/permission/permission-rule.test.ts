@@ -1,6 +1,6 @@
 import { array, assert, boolean, constantFrom, property, string } from 'fast-check'
 import { expect, test } from 'vitest'
-import { judge, pathOf, ruleFault, type PermissionRule, type Place } from './permission-rule.ts'
+import { judge, pathOf, ruleFault, toAskFor, type PermissionRule, type Place } from './permission-rule.ts'
 import { readShellCommand } from './shell-command.ts'
 
 const allow = (rule: string): PermissionRule => ({ effect: 'allow', rule })
@@ -234,6 +234,22 @@ test.each([
   'x'.repeat(1001),
 ])('%j is refused as a rule', (rule) => {
   expect(ruleFault(rule)).not.toBeNull()
+})
+
+test('what Claude Code is told to ask for is as much as the rule is about', () => {
+  for (const [rule, ...told] of [
+    ['Write(secrets/**)', 'Edit(secrets/**)'],
+    ['NotebookEdit(/a.ipynb)', 'Edit(//code/app/a.ipynb)'],
+    ['Edit(./a)', 'Edit(//code/app/a)'],
+    ['Read(/closed/**)', 'Read(//code/app/closed/**)'],
+    ['Read(//etc/**)', 'Read(//etc/**)'],
+    ['Edit(~/x)', 'Edit(~/x)'],
+    ['Edit', 'Edit', 'Write', 'MultiEdit', 'NotebookEdit'],
+    ['Write', 'Write'],
+    ['Bash(rm:*)', 'Bash(rm:*)'],
+    ['mcp__github', 'mcp__github'],
+  ] as [string, ...string[]][])
+    expect([rule, ...toAskFor(rule, '/code/app')]).toEqual([rule, ...told])
 })
 
 test('which requests are about a path', () => {

@@ -17,9 +17,10 @@ export type Verdict = { effect: RuleEffect; rules: string[] }
  */
 export type Place = { path: string; realPath: string; dir: string; realDir: string; home: string }
 
+const READING = ['Read', 'NotebookRead', 'Glob', 'Grep']
 const FILE_TOOLS: Record<string, readonly string[]> = {
   Edit: ['Edit', 'Write', 'MultiEdit', 'NotebookEdit'],
-  Read: ['Read', 'NotebookRead', 'Glob', 'Grep'],
+  Read: READING,
   Write: ['Write'],
   MultiEdit: ['MultiEdit'],
   NotebookEdit: ['NotebookEdit'],
@@ -58,6 +59,21 @@ export function ruleFault(text: string): string | null {
     return pattern.split('/').includes('..') ? 'A path pattern holds no `..`.' : null
   }
   return `Only Bash, WebFetch and file tools (${Object.keys(FILE_TOOLS).join(', ')}) take a pattern.`
+}
+
+/**
+ * The rule as Claude Code has to be told to ask for all that it is about: it looks up a file by `Edit` and `Read` rules
+ * only, so that `Write(secrets/**)` as it stands never hits; takes `/secrets` as beside the settings file; and a rule
+ * without a pattern as the tool of that name alone, where here `Edit` is every tool that writes (2.1.328). `dir` is
+ * where the agent works.
+ */
+export function toAskFor(rule: string, dir: string): string[] {
+  const parsed = parse(rule)
+  const tools = parsed === null ? undefined : FILE_TOOLS[parsed.tool]
+  if (parsed === null || tools === undefined) return [rule]
+  if (parsed.pattern === null) return [...tools]
+  const pattern = parsed.pattern.replace(/^\.?\/(?!\/)/, () => `/${dir === '/' ? '' : dir}/`)
+  return [`${tools === READING ? 'Read' : 'Edit'}(${pattern})`]
 }
 
 /** True for a request whose rules need to know where its path leads. */

@@ -16,7 +16,7 @@ import type { AgentEnd } from '../../agent/agent-end.ts'
 import type { Attempt } from '../../core/agent/attempt.ts'
 import { clip } from '../../core/clip.ts'
 import { CcmError, messageOf } from '../../core/errors.ts'
-import type { PermissionRule } from '../../core/permission/permission-rule.ts'
+import { toAskFor, type PermissionRule } from '../../core/permission/permission-rule.ts'
 import type { Lease } from '../../core/task/queue.ts'
 import { isRestricted, restrictedRights } from '../../core/task/restricted.ts'
 import type { PermissionMode, Task } from '../../core/task/task.ts'
@@ -192,7 +192,9 @@ async function prepare(
     scope: (await settings.scope?.()) ?? null,
     guard: settings.guard ?? null,
     ask: askOf(settings, attempt),
-    askFor: rules.filter(({ effect }) => effect !== 'allow').map(({ rule }) => rule),
+    askFor: rules
+      .filter(({ effect }) => effect !== 'allow')
+      .flatMap(({ rule }) => toAskFor(rule, attempt.dir)),
   })
 }
 
