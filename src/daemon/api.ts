@@ -210,10 +210,8 @@ export function createApiDeps(of: Parts): AppDeps {
     }),
     health: of.health,
     incidents: async (filter) => stores.incidents.list(filter),
-    askPermission: async (taskId, attempt, secret, payload, signal) => {
-      if (!isSame(secret, of.secretOf({ taskId, attempt }))) return 'unauthorized'
-      return { answer: await supervisor.hold(taskId, attempt, payload, signal) }
-    },
+    isSecretOf: (taskId, attempt, secret) => isSame(secret, of.secretOf({ taskId, attempt })),
+    askPermission: (taskId, attempt, payload, signal) => supervisor.hold(taskId, attempt, payload, signal),
     shutdown: of.shutdown,
   }
 }

@@ -120,7 +120,7 @@ export function createApp(deps: AppDeps): App {
     const required = credentialRequired(deps.authenticate, 'read', failures, deps.names)
     return (context, next) => (isFromHere(context) ? next() : required(context, next))
   }
-  for (const { method, path, access, maxBytes, timeoutMs, shownOnce, handle } of routes) {
+  for (const { method, path, access, checkCaller, maxBytes, timeoutMs, shownOnce, handle } of routes) {
     const named: Guard = async (context, next) => {
       context.set('route', path)
       await next()
@@ -132,6 +132,7 @@ export function createApp(deps: AppDeps): App {
       ...(access === 'open' || access === 'own' ? [] : [credentialOf(access)]),
       often,
       eachParameterOnce,
+      ...(checkCaller === undefined ? [] : [checked(checkCaller)]),
       ...(method !== 'GET' ? jsonBody(maxBytes ?? BODY_MAX_BYTES) : []),
       inTime(timeoutMs ?? ANSWER_MS),
       ...(method === 'GET' || access === 'open' || access === 'own' ? [] : [once(shownOnce ?? false)]),
@@ -139,6 +140,13 @@ export function createApp(deps: AppDeps): App {
     app.on(method, [path], ...guards, (context) => handle(context))
   }
   return Object.assign(app, { lane: createHealthLane(deps, limit) })
+}
+
+function checked(checkCaller: (context: HttpContext) => void): Guard {
+  return (context, next) => {
+    checkCaller(context)
+    return next()
+  }
 }
 
 /** What the routes at this path take; [] where there is none. */

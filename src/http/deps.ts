@@ -239,15 +239,16 @@ export type AppDeps = {
   /**
    * A PermissionRequest that Claude Code holds open: answers when a person or rule decides, which may take a day.
    * `signal` aborts when the client closed, because somebody answered in the window. An empty answer leaves
-   * the dialog to the window. `unauthorized`: no such attempt, or its secret is another.
+   * the dialog to the window.
    */
   askPermission: (
     taskId: string,
     attempt: number,
-    secret: string,
     payload: Record<string, unknown>,
     signal: AbortSignal,
-  ) => Promise<{ answer: Record<string, unknown> } | 'unauthorized'>
+  ) => Promise<Record<string, unknown>>
+  /** Whether the agent of this attempt was given this secret. */
+  isSecretOf: (taskId: string, attempt: number, secret: string) => boolean
   /** Begins the daemon's end and returns at once, so that the reply still goes out. */
   shutdown: (agents: 'keep' | 'end') => void
   /** How often a silent live stream says that it is alive; 15 s unless told. */

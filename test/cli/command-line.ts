@@ -246,7 +246,8 @@ export async function serveDaemon(
       found_at_start: [],
     }),
     health: async () => ({ status: 'ok', database: 'ok' }),
-    askPermission: async () => 'unauthorized',
+    isSecretOf: () => false,
+    askPermission: async () => ({}),
     shutdown: (agents) => void calls.push(['shutdown', agents]),
   }
   const server = await listen(createApp(deps), { host: '127.0.0.1', port: 0 })

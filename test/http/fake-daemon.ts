@@ -169,7 +169,8 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
     systems: async () => [{ id: 'local', queued: 0, running: 0 }],
     usage: async () => [],
     incidents: async () => [],
-    askPermission: async () => 'unauthorized',
+    isSecretOf: () => false,
+    askPermission: async () => ({}),
     shutdown: (agents) => void calls.push(['shutdown', agents]),
     ...overrides,
   }

@@ -58,8 +58,7 @@ export async function seeded() {
       apply: async (_id, how) => ({ how, commit: 'c', files: 1, top: '/app', branch: null }),
       discard: async () => ({ commit: 'c', top: '/app', branch: 'b' }),
     },
-    askPermission: async (_task, _attempt, secret) =>
-      secret === 'attempt-secret' ? { answer: {} } : 'unauthorized',
+    isSecretOf: (_task, _attempt, secret) => secret === 'attempt-secret',
   })
   const { deps, calls, addTask, addHook } = daemon
   addTask('x')

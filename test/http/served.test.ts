@@ -22,28 +22,37 @@ test('a permission request is held until somebody decides', async () => {
   let decide = (_answer: Record<string, unknown>) => {}
   const asked: unknown[] = []
   const served = await serveFakeDaemon({
-    async askPermission(taskId, attempt, secret, payload) {
-      asked.push({ taskId, attempt, secret, payload })
-      return { answer: await new Promise<Record<string, unknown>>((resolve) => (decide = resolve)) }
+    isSecretOf: (taskId, attempt, secret) => {
+      asked.push({ taskId, attempt, secret })
+      return true
+    },
+    async askPermission(taskId, attempt, payload) {
+      asked.push({ taskId, attempt, payload })
+      return new Promise<Record<string, unknown>>((resolve) => (decide = resolve))
     },
   })
   const { reply } = askPermission(served.port, 's3cret')
-  await until(() => asked.length === 1)
+  await until(() => asked.length === 2)
   decide({ hookSpecificOutput: { decision: { behavior: 'allow' } } })
   expect(await (await reply).json()).toEqual({ hookSpecificOutput: { decision: { behavior: 'allow' } } })
   const payload = { hook_event_name: 'PermissionRequest', tool_name: 'Bash' }
-  expect(asked).toEqual([{ taskId: 'task-1', attempt: 2, secret: 's3cret', payload }])
+  const of = { taskId: 'task-1', attempt: 2 }
+  expect(asked).toEqual([
+    { ...of, secret: 's3cret' },
+    { ...of, payload },
+  ])
 })
 
 test('a held permission request learns that its client left', async () => {
   let left: unknown = null
   let held = false
   const served = await serveFakeDaemon({
-    async askPermission(_task, _attempt, _secret, _payload, signal) {
+    isSecretOf: () => true,
+    async askPermission(_task, _attempt, _payload, signal) {
       held = true
       await new Promise((resolve) => signal.addEventListener('abort', resolve))
       left = signal.aborted
-      return { answer: {} }
+      return {}
     },
   })
   const { reply, leave } = askPermission(served.port, 's3cret')
@@ -59,12 +68,33 @@ test('a wrong secret is refused, and so is an attempt that is no number', async 
   expect([refused.status, await refused.json()]).toMatchObject([401, { code: 'UNAUTHORIZED' }])
 })
 
+test('nothing is read of a question with a wrong secret, also where its length is not said', async () => {
+  const served = await serveFakeDaemon()
+  const status = await new Promise((resolve, reject) => {
+    const asking = request({
+      port: served.port,
+      host: '127.0.0.1',
+      path: '/internal/attempts/a/1/permission',
+      method: 'POST',
+      headers: { authorization: 'Bearer x', 'content-type': 'application/json' },
+    })
+    asking.on('error', reject).on('response', ({ statusCode }) => {
+      asking.destroy()
+      resolve(statusCode)
+    })
+    // Its end never comes.
+    asking.write('{')
+  })
+  expect(status).toBe(401)
+})
+
 test('a file of 3 MB may be asked about', async () => {
   let size = 0
   const served = await serveFakeDaemon({
-    async askPermission(_task, _attempt, _secret, payload) {
+    isSecretOf: () => true,
+    async askPermission(_task, _attempt, payload) {
       size = JSON.stringify(payload).length
-      return { answer: {} }
+      return {}
     },
   })
   const url = `${served.baseUrl}/internal/attempts/a/1/permission`
@@ -78,6 +108,7 @@ test('closing lets an answer under way go out and cuts what is held', async () =
   let finish = () => {}
   const served = await serveFakeDaemon({
     health: () => new Promise((resolve) => (finish = () => resolve({ status: 'ok', tmux: 'ok' }))),
+    isSecretOf: () => true,
     askPermission: () => new Promise(() => {}),
   })
   const held = askPermission(served.port, 'x').reply.catch((error: Error) => error.message)

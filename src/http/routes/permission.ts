@@ -3,7 +3,7 @@ import type { AppDeps } from '../deps.ts'
 import { bearerOf } from '../guards.ts'
 import { Problem, parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
-import type { Route } from './route.ts'
+import type { HttpContext, Route } from './route.ts'
 
 /** A PermissionRequest carries the whole content of a file that is to be written. */
 const PAYLOAD_MAX_BYTES = 16 * 1024 * 1024
@@ -24,27 +24,27 @@ export function permissionRoutes(deps: AppDeps): Route[] {
       maxBytes: PAYLOAD_MAX_BYTES,
       // Until a person decides; the supervisor has the limit.
       timeoutMs: 2 ** 31 - 1,
-      async handle(context) {
-        const refused = new Problem(401, {
+      checkCaller(context) {
+        const secret = bearerOf(context.req.header('authorization'))
+        const { task, attempt } = attemptOf(context)
+        if (secret !== null && attempt !== null && deps.isSecretOf(task, attempt, secret)) return
+        throw new Problem(401, {
           code: 'UNAUTHORIZED',
           message: "The attempt's secret is missing or wrong.",
         })
-        const secret = bearerOf(context.req.header('authorization'))
-        const attempt = /^[1-9]\d{0,8}$/.exec(context.req.param('attempt') ?? '')
-        if (secret === null || attempt === null) throw refused
+      },
+      async handle(context) {
         // The signal first: it tells of a client that left even while its body was read.
         const { signal } = context.req.raw
         const payload = parseInput(PermissionPayload, await readBody(context))
-        const reply = await deps.askPermission(
-          context.req.param('task') ?? '',
-          Number(attempt[0]),
-          secret,
-          payload,
-          signal,
-        )
-        if (reply === 'unauthorized') throw refused
-        return context.json(reply.answer)
+        const { task, attempt } = attemptOf(context)
+        return context.json(await deps.askPermission(task, attempt ?? 0, payload, signal))
       },
     },
   ]
+}
+
+function attemptOf(context: HttpContext): { task: string; attempt: number | null } {
+  const attempt = /^[1-9]\d{0,8}$/.exec(context.req.param('attempt') ?? '')
+  return { task: context.req.param('task') ?? '', attempt: attempt === null ? null : Number(attempt[0]) }
 }

@@ -30,6 +30,8 @@ export type Route = {
    * program on this machine needs none, everybody else the scope read.
    */
   access: 'open' | 'own' | 'loopback' | Scope
+  /** Where access is `own`: throws for who may not, before anything of the body is read. */
+  checkCaller?: (context: HttpContext) => void
   /** One sentence for the documentation. */
   about: string
   /** What the handler parses; without it a query, or a body, is not looked at. */
