@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { Logger } from 'pino'
 import { endedBy } from '../../agent/agent-end.ts'
 import { CcmError } from '../../core/errors.ts'
@@ -9,6 +10,9 @@ import type { Runner } from './runner.ts'
 /** How many looks at the fence there are in the time between two renewals, at least. */
 const LOOKS = 6
 const LOOK_MS = 5000
+/** How long agents whose deadline has passed live on for the answer to a last renewal; of the quarter left for their end. */
+const ANSWER_MS = 10_000
+const ANSWER_SHARE = 0.1
 
 /**
  * Renews the leases of all running agents in one call, and ends those that the queue has given away or
@@ -60,22 +64,29 @@ export function createLeaseKeeper(options: {
     }
   }
 
-  let renewing = false
-  async function beat(): Promise<void> {
-    // A call that waits for its answer is not helped by a second one.
-    if (renewing) return
-    renewing = true
-    await renew()
+  let renewing: Promise<void> | null = null
+  /** A call that waits for its answer is not helped by a second one. */
+  function beat(): Promise<void> {
+    renewing ??= renew()
       .catch((err: unknown) => logger.warn({ err }, 'the leases could not be renewed; it is tried again'))
-      .finally(() => (renewing = false))
+      .finally(() => (renewing = null))
+    return renewing
   }
 
+  let isLooking = false
   async function look(): Promise<void> {
-    if (fence === undefined) return
+    if (fence === undefined || isLooking) return
     const over = () => [...runner.agents.values()].filter(({ attempt }) => fence.isOver(attempt))
     if (over().length === 0) return
-    // After a sleep of the machine its leases may still be ours.
-    await beat()
+    isLooking = true
+    // After a sleep of the machine its leases may still be ours; what was asked before the sleep does not tell.
+    const renewed = async () => {
+      await renewing
+      if (over().length > 0) await beat()
+    }
+    const late = AbortSignal.timeout(Math.min(ANSWER_MS, fence.leaseMs * ANSWER_SHARE))
+    await Promise.race([renewed(), once(late, 'abort')])
+    isLooking = false
     for (const { task } of over())
       runner.end(
         task.id,
