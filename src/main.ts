@@ -77,11 +77,11 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
   lifetimes.defer(acquireHomeLock(join(home, 'lock.db')).release)
   const clock = Date.now
   const { config, hidden, supabaseKey, hs256Secret, ...secrets } = await readSecrets(given, process.env)
-  const redactor = createGrowingRedactor(hidden, config.redact.patterns)
+  const { token, notice } = readOrCreateToken(join(home, 'token'))
+  const redactor = createGrowingRedactor([...hidden, token], config.redact.patterns)
   const output = await openLogOutput(config.log, home, process.env)
   const { level } = config.log
   const logger = createLogger({ level, redactor, stream: output, terminal: output.terminal })
-  const { token, notice } = readOrCreateToken(join(home, 'token'))
   if (notice !== null) logger.warn(notice)
   const reportFile = join(home, 'hang.json')
   const lastHang = readLastHang(reportFile, logger)

@@ -17,6 +17,7 @@ const shaped = fc.oneof(
   after('sk-proj-1', alphabet(WORD, 20, 60)),
   after('sk_live_', alphabet(WORD, 24)),
   ...['ghp_', 'gho_', 'ghs_', 'github_pat_'].map((prefix) => after(prefix, alphabet(WORD, 36))),
+  after('ccmk_abcdefgh2345_', alphabet(`${WORD}_-`, 43)),
   after('AKIA', alphabet('ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', 16)),
   after('xoxb-1234-', alphabet(WORD, 24)),
   after('sb_secret_', alphabet(WORD, 20, 40)),

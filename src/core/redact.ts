@@ -24,6 +24,7 @@ const SHAPES: Rule[] = [
   shape(/sk-ant-[\w-]{8,}/, `sk-ant-${MASK}`),
   shape(/sk-(?=[\w-]{0,60}\d)[\w-]{16,}/, `sk-${MASK}`),
   shape(/([srp]k_(?:live|test)_)\w{10,}/, `$1${MASK}`),
+  shape(/(ccmk_[a-z2-7]{12}_)[\w-]{20,}/, `$1${MASK}`),
   shape(/(gh[pousr]_|github_pat_)\w{16,}/, `$1${MASK}`),
   shape(/(A(?:KIA|SIA|BIA|CCA))[A-Z0-9]{16}\b/, `$1${MASK}`),
   shape(/(xox[abeoprs]-|xapp-)[\w-]{10,}/, `$1${MASK}`),
@@ -141,7 +142,7 @@ export function createRedactor(
  */
 const MARKS = [
   new RegExp(
-    String.raw`[-_](?<=${START}(?:[srp]k|gh[pousr]|github|xox[a-z]|xapp|sbp?|gl[a-z]{2,4}|npm|hf|dop_v1|shpat|shpss|pypi|gocspx|whsec|gsk|dckr|lin|ntn|xai|pplx|age).)|_p(?:wd|ats?\b)`,
+    String.raw`[-_](?<=${START}(?:[srp]k|ccmk|gh[pousr]|github|xox[a-z]|xapp|sbp?|gl[a-z]{2,4}|npm|hf|dop_v1|shpat|shpss|pypi|gocspx|whsec|gsk|dckr|lin|ntn|xai|pplx|age).)|_p(?:wd|ats?\b)`,
     'i',
   ),
   /k(?:ey(?<=(?:api|access|account|private|auth|signing|encryption)[ _-]?key)|en(?<=token))|z(?<=authoriz)|[wp](?<=pass.)/i,

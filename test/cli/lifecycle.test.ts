@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -256,4 +256,30 @@ test.concurrent(
 test.each(['sh', 'bash', 'dash'])('the script parses in %s', async (shell) => {
   const script = resolve(import.meta.dirname, '../../bin/keep-daemon.sh')
   expect((await execa(shell, ['-n', script])).stderr).toBe('')
+})
+
+test("the daemon's own token is in no record, though an agent read it", async (context) => {
+  const { home, write, ccm } = place(context)
+  const claude = join(home, '../claude')
+  const agent = `#!/bin/sh
+if [ "$1" = --version ]; then echo "2.1.328 (Claude Code)"; exit 0; fi
+while [ $# -gt 0 ]; do
+  case "$1" in --settings) settings=$2;; --session-id) session=$2;; esac
+  shift
+done
+cd "$(dirname "$settings")/spool"
+echo "{\\"session_id\\":\\"$session\\",\\"hook_event_name\\":\\"SessionStart\\",\\"model\\":\\"read $(cat ${home}/token)\\"}" >1.part
+mv 1.part 001.json
+sleep 60
+`
+  writeFileSync(claude, agent, { mode: 0o755 })
+  write(`[claude]\ncommand = "${claude}"\n`)
+  await ccm('start')
+  mkdirSync(join(home, '../app'))
+  const { stdout: id } = await ccm('run', 'x', '--dir', join(home, '../app'), '--trust', '--no-wait')
+  const told = await eventually('the event', async () => {
+    const { stdout } = await ccm('events', id.trim(), '--json')
+    return stdout.includes('SessionStart') && stdout
+  })
+  expect(told).toContain('read ***')
 })
