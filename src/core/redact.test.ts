@@ -162,7 +162,62 @@ test('a text under the name of a secret goes, whatever it looks like', () => {
 })
 
 test.each([
+  ['{"password":"$uperS3cret!"}', '{"password":"***"}'],
+  ["PGPASSWORD='$uperS3cret!' psql", "PGPASSWORD='***' psql"],
+  ['hash_password: "$2b$12$abc"', 'hash_password: "***"'],
+  ['password="<a>b"', 'password="***"'],
+  ['password="{{S3cret"', 'password="***"'],
+  ['password="%dS3cret"', 'password="***"'],
+  ['TOKEN=os.S3cret', 'TOKEN=***'],
+  ['PASSWORD=env.S3cret1', 'PASSWORD=***'],
+  ['PASSWORD="...S3cret"', 'PASSWORD="***"'],
+  ['password="+S3cret"', 'password="***"'],
+  ['{"password": ",;S3cret)"}', '{"password": "***"}'],
+  ['db_password=p4ss(word) run', 'db_password=*** run'],
+  ['postgres://me:$up3r!@db/x', 'postgres://me:***@db/x'],
+  ['curl -u me:S3$cret x', 'curl -u me:*** x'],
+])('what only begins like a placeholder goes: %j becomes %j', (given, wanted) => {
+  expect(text(given)).toBe(wanted)
+})
+
+test.each([
+  '$uperS3cret!',
+  '$2b$12$abc',
+  '<a>b',
+  '{{S3cret',
+  '%dS3cret',
+  'os.S3cret',
+  'env.S3cret',
+  '...S3cret',
+])('under the name of a secret %j goes', (password) => {
+  expect(value({ password })).toEqual({ password: '***' })
+})
+
+test.each([
+  '$TOKEN',
+  '${TOKEN}',
+  '$(cat token)',
+  '<your token>',
+  '{{ vault.token }}',
+  '%s',
+  '%(token)s',
+  '...',
+])('the placeholder %j stays', (token) => {
+  expect(value({ token })).toEqual({ token })
+  expect(text(`token="${token}"`)).toBe(`token="${token}"`)
+})
+
+test.each([
   'const token = tokens[index]',
+  'TOKEN=$TOKEN run "$@"',
+  'https://me:${TOKEN}@example.org, https://me:$TOKEN@example.org',
+  'curl -u me:$TOKEN https://example.org',
+  'API_KEY=process.env.KEY',
+  'API_KEY = os.environ["KEY"]',
+  'log("password:"+password+" of "+user)',
+  "log('token:',it,'x')",
+  '$password = $this->secret()',
+  'token=sha256(given)',
   'token: string | null',
   '  password: string\n',
   'if (token === null) return',

@@ -44,10 +44,13 @@ const SHAPES: Rule[] = [
     `$1${MASK}`,
   ),
   {
-    find: /(\b[a-z][a-z0-9+.-]{1,20}:\/\/[^\s/:@"'<>\\]{0,200}:)(?!\$|\{|<)[^\s/@"'<>\\]{1,300}(?=@)/gi,
+    find: /(\b[a-z][a-z0-9+.-]{1,20}:\/\/[^\s/:@"'<>\\]{0,200}:)(?!(?:\$\w+|\$?\{[^\s}@]{0,100}\}{1,2}|\$\([^\s)@]{0,100}\))@)[^\s/@"'<>\\]{1,300}(?=@)/gi,
     put: `$1${MASK}`,
   },
-  shape(/(curl\b[^\n]{0,200}?\s(?:-u|--user)[ =]["']?[^\s:"'$]{1,100}:)[^\s"'$]{1,200}/, `$1${MASK}`),
+  shape(
+    /(curl\b[^\n]{0,200}?\s(?:-u|--user)[ =]["']?[^\s:"'$]{1,100}:)(?!\$(?:[({]|\w+(?:[\s"']|$)))[^\s"']{1,200}/,
+    `$1${MASK}`,
+  ),
 ]
 
 /** A name that ends in one of these holds a secret. */
@@ -61,13 +64,16 @@ const NO_SECRET_NAME = /tokens$|^(?:next|page|continuation|sync|cursor)[_-]?toke
  * begins where a word does, so a long text without blanks is gone through once.
  */
 const ASSIGNMENT = new RegExp(
-  String.raw`(?<![\w-])(--?)?([\w.-]{0,60}?${STEM})(\\{0,4}["'])?(\s{0,4}(?::=|=>|[=:](?!=))\s{0,4}|(?<=--[\w.-]{1,70})\s{1,4})(?:(\\{0,4}["'\`])((?:(?!\5)[^\n]){0,4000})(\5)?|([^\s"'\`,;&|<>(){}[\]\\]{1,4000}))`,
+  String.raw`(?<![\w-])(--?)?([\w.-]{0,60}?${STEM})(\\{0,4}["'])?(\s{0,4}(?::=|=>|[=:](?!=))\s{0,4}|(?<=--[\w.-]{1,70})\s{1,4})(?:(\\{0,4}["'\`])((?:(?!\5)[^\n]){0,4000})(\5)?|([^\s"'\`,;&|<>(){}[\]\\]{1,4000}(?:(?<==\w{0,40}\d[A-Za-z]\w{0,40})[([][^\s"'\`,;&|<>\\]{0,200})?))`,
   'gi',
 )
 
-/** What stands for a secret without being one. */
+/** What stands for a secret without being one: all of the text, as a secret may begin like one. */
 const PLACEHOLDER =
-  /^(?:\$|\{\{|<|%[({sd]|\*\*\*$|process\.env|os\.|env\.|import\.meta|x{3,}$|\.{3}|(?:string|number|boolean|bool|str|int|any|unknown|null|undefined|none|true|false|nil|never|object|buffer|bytes|void|text|varchar|required|optional|redacted|self|this|new|function|return|const|let|yes|async|no)\b[?!]?$)/i
+  /^(?:\$(?:[({].*|[\w.]*-?|[@*#?]|env:\w+)|\{\{(?:[^}]*\}\}| [^}]*)|<[^<>]*>|%(?:[sd]|\w+%|\([^)]*\)s?|\{[^}]*\})?|\*\*\*|x{3,}|\.{3,}|(?:string|number|boolean|bool|str|int|any|unknown|null|undefined|none|true|false|nil|never|object|buffer|bytes|void|text|varchar|required|optional|redacted|self|this|new|function|return|const|let|yes|async|no)[?!]?)$/i
+/** What reads one in a program. */
+const READS_ENVIRONMENT =
+  /^(?:(?:process|import\.meta)\.env(?:\.\w+)?|import\.meta|os\.(?:environ|getenv|lookupenv)(?:\.\w+)?|env\.[a-z_]+)[?!]?$/i
 const MEMBER = /^[A-Za-z_$][\w$]*(?:\??\.[A-Za-z_$][\w$]*)+[?!]?$/
 const IDENTIFIERS = /^[A-Za-z_$][A-Za-z_$]*(?:\??\.[A-Za-z_$][A-Za-z_$]*)*[?!]?$/
 
@@ -161,7 +167,8 @@ function masked(...groups: unknown[]): string {
   const value = quoted ?? bare ?? ''
   if (value === '' || NO_SECRET_NAME.test(name ?? '') || PLACEHOLDER.test(value)) return found
   // A closing quote after a name, as in `log('password:', it)`, and a template that is filled in later.
-  if (quote !== undefined && (/^[\s,;)\]}+]/.test(value) || value.includes('${'))) return found
+  const closes = /^[\s,;)\]}+]/.test(value) && (closed === undefined || /[\s,;([{+=:?]$/.test(value))
+  if (quote !== undefined ? closes || value.includes('${') : READS_ENVIRONMENT.test(value)) return found
   const start = found.slice(0, found.length - value.length - (quote?.length ?? 0) - (closed?.length ?? 0))
   if (quote !== undefined) return `${start}${quote}${MASK}${closed ?? ''}`
   const after = input[offset + found.length] ?? ''
