@@ -249,10 +249,38 @@ test('a failed check or workflow of a fork is a stranger, and one that did not f
   Object.assign((run['workflow_run']?.['head_repository'] as object) ?? {}, { full_name })
   Object.assign(run['workflow_run'] ?? {}, { conclusion: 'success' })
   expect((await post('workflow_run', run)).body).toMatchObject({ ignored: 'the workflow did not fail' })
-  Object.assign(run['workflow_run'] ?? {}, { conclusion: 'failure' })
+  Object.assign(run['workflow_run'] ?? {}, { conclusion: 'failure', event: 'push' })
   expect((await post('workflow_run', run)).body).toMatchObject({ state: 'pending' })
   Object.assign((run['workflow_run']?.['head_repository'] as object) ?? {}, { full_name: 'mallory/fork' })
   expect((await post('workflow_run', run)).body).toMatchObject({ state: 'waiting' })
+})
+
+test('a failed workflow or check that a stranger may have started waits, though it ran in the repository itself', async () => {
+  const { post } = stage()
+  const run = example('workflow_run', 'completed')
+  const { full_name } = run['repository'] ?? {}
+  Object.assign((run['workflow_run']?.['head_repository'] as object) ?? {}, { full_name })
+  const states: Record<string, unknown> = {}
+  for (const event of ['issues', 'issue_comment', 'pull_request_target', 'schedule', 'pull_request']) {
+    Object.assign(run['workflow_run'] ?? {}, { conclusion: 'failure', event })
+    states[event] = (await post('workflow_run', run)).body['state']
+  }
+  expect(states).toEqual({
+    issues: 'waiting',
+    issue_comment: 'waiting',
+    pull_request_target: 'waiting',
+    schedule: 'pending',
+    pull_request: 'pending',
+  })
+  const check = example('check_run', 'completed')
+  const ofCheck = async (slug: string, head_branch: string) => {
+    Object.assign(check['check_run'] ?? {}, { conclusion: 'failure', app: { slug } })
+    Object.assign((check['check_run']?.['check_suite'] as object) ?? {}, { head_branch })
+    return (await post('check_run', check)).body['state']
+  }
+  expect(await ofCheck('github-actions', 'changes')).toBe('pending')
+  expect(await ofCheck('github-actions', 'master')).toBe('waiting')
+  expect(await ofCheck('a-ci', 'master')).toBe('pending')
 })
 
 test('bots, comments of ccm and comments that are no command are ignored', async () => {

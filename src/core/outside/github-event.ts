@@ -46,6 +46,8 @@ const DEFAULT_ACTIONS: Record<GithubEventName, readonly string[]> = {
   workflow_run: ['completed'],
   push: [''],
 }
+/** What starts a workflow at the word of somebody who may write; others, such as `issues`, hand on a stranger's text. */
+const TRUSTED_STARTS = ['push', 'schedule', 'workflow_dispatch', 'merge_group', 'pull_request']
 const FAILED = ['failure', 'timed_out', 'startup_failure']
 
 /** Reads a delivery whose signature was good; `ignored` says why it can become no task. Never throws. */
@@ -133,6 +135,10 @@ const READ: Record<GithubEventName, Reader> = {
     const suite = objectOf(check['check_suite'])
     // GitHub names no branch where the commit is of a fork.
     const branch = textOf(suite['head_branch']) || null
+    // What strangers can start runs on the default branch, and a check of GitHub Actions does not say what started it.
+    const isUnknown =
+      textOf(objectOf(check['app'])['slug']) === 'github-actions' &&
+      branch === objectOf(root['repository'])['default_branch']
     const output = objectOf(check['output'])
     const text = [
       textOf(check['name']),
@@ -143,7 +149,7 @@ const READ: Record<GithubEventName, Reader> = {
     return failed('check', base, {
       number: numberOf(objectOf(listOf(check['pull_requests'])[0])['number']),
       branch,
-      trusted: branch !== null,
+      trusted: branch !== null && !isUnknown,
       url: textOf(check['html_url']),
       text: text.filter((part) => part !== '').join('\n'),
     })
@@ -156,7 +162,7 @@ const READ: Record<GithubEventName, Reader> = {
     return failed('workflow', base, {
       number: numberOf(objectOf(listOf(run['pull_requests'])[0])['number']),
       branch: textOf(run['head_branch']) || null,
-      trusted: head === base.repository,
+      trusted: head === base.repository && TRUSTED_STARTS.includes(textOf(run['event'])),
       url: textOf(run['html_url']),
       text: `${textOf(run['name'])}\n${textOf(run['display_title'])}\n${commit}`.trim(),
     })
