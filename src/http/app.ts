@@ -120,7 +120,9 @@ export function createApp(deps: AppDeps): App {
     const required = credentialRequired(deps.authenticate, 'read', failures, deps.names)
     return (context, next) => (isFromHere(context) ? next() : required(context, next))
   }
-  for (const { method, path, access, checkCaller, maxBytes, timeoutMs, shownOnce, handle } of routes) {
+  for (const route of routes) {
+    const { method, path, access, checkCaller, maxBytes, timeoutMs, handle } = route
+    const isOnce = method !== 'GET' && access !== 'open' && access !== 'own'
     const named: Guard = async (context, next) => {
       context.set('route', path)
       await next()
@@ -135,9 +137,8 @@ export function createApp(deps: AppDeps): App {
       ...(checkCaller === undefined ? [] : [checked(checkCaller)]),
       ...(method !== 'GET' ? jsonBody(maxBytes ?? BODY_MAX_BYTES) : []),
       inTime(timeoutMs ?? ANSWER_MS),
-      ...(method === 'GET' || access === 'open' || access === 'own' ? [] : [once(shownOnce ?? false)]),
     ]
-    app.on(method, [path], ...guards, (context) => handle(context))
+    app.on(method, [path], ...guards, isOnce ? once(route) : (context) => handle(context))
   }
   return Object.assign(app, { lane: createHealthLane(deps, limit) })
 }

@@ -1,79 +1,89 @@
 import { createHash } from 'node:crypto'
-import type { MiddlewareHandler } from 'hono'
 import type { Clock } from '../core/clock.ts'
 import type { Idempotency, KeptReply } from '../store/idempotency.ts'
 import { Problem } from './problem.ts'
-import type { Bindings, Variables } from './routes/route.ts'
+import type { Route } from './routes/route.ts'
 
 const REPLY_MAX_CHARS = 256 * 1024
 /** Kept in place of a reply that is shown once: it holds a secret, and nothing here may. */
 const SHOWN: KeptReply = { status: 409, body: '' }
+const TOO_LARGE: KeptReply = { status: 413, body: '' }
+/** What a repetition is told where only this was kept, by its status. */
+const DONE: Record<number, { message: string; remedy: string }> = {
+  [SHOWN.status]: {
+    message: 'This request was done, and what it gave is shown once.',
+    remedy: 'Where that answer was lost, revoke what was made and make another with a new Idempotency-Key.',
+  },
+  [TOO_LARGE.status]: {
+    message: 'This request was done, and its answer is too large to be given twice.',
+    remedy: 'Ask for what it was about.',
+  },
+}
 
 /**
- * Does a request with an `Idempotency-Key` once: its repetition gets the first reply again, with
- * `idempotency-replayed: true`. Errors of ours and refusals for being too many are not kept. Between the act and
- * the kept reply a crash may fall: the handlers' own keys (a task's dedupe key) hold there. `shownOnce`: the
- * repetition is told only that it was done.
+ * Lets a handler do a request with an `Idempotency-Key` once: its repetition gets the first reply again, with
+ * `idempotency-replayed: true`; also where the caller was told that it took too long. Errors of ours and refusals for
+ * being too many are not kept. Between the act and the kept reply a crash may fall: the handlers' own keys (a task's
+ * dedupe key) hold there. `shownOnce`: the repetition is told only that it was done.
  */
 export function doneOnce(deps: {
   idempotency: Idempotency
   clock: Clock
-}): (shownOnce: boolean) => MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
+}): (route: Pick<Route, 'handle' | 'shownOnce'>) => Route['handle'] {
   const { idempotency, clock } = deps
   const underWay = new Set<string>()
-  return (shownOnce) => async (context, next) => {
-    const key = context.req.header('idempotency-key')
-    if (key === undefined) return next()
-    if (!/^[\x21-\x7e]{1,255}$/.test(key)) {
-      throw new Problem(400, {
-        code: 'BAD_INPUT',
-        message: 'The Idempotency-Key must be 1 to 255 printable characters.',
-        field: 'idempotency-key',
-      })
+  return ({ handle, shownOnce = false }) =>
+    async (context) => {
+      const key = context.req.header('idempotency-key')
+      if (key === undefined) return handle(context)
+      if (!/^[\x21-\x7e]{1,255}$/.test(key)) {
+        throw new Problem(400, {
+          code: 'BAD_INPUT',
+          message: 'The Idempotency-Key must be 1 to 255 printable characters.',
+          field: 'idempotency-key',
+        })
+      }
+      const { kind, id } = context.get('principal')
+      const caller = `${kind} ${id}`
+      const { method, path } = context.req
+      const print = createHash('sha256')
+        .update(`${method} ${path}\n`)
+        // As bytes: who reads the body after this is given what was read first.
+        .update(new Uint8Array(await context.req.arrayBuffer()))
+        .digest('hex')
+      const known = idempotency.find(caller, key, print, clock())
+      if (known === 'different') {
+        throw new Problem(422, {
+          code: 'CONFLICT',
+          message: 'This Idempotency-Key was used for another request within the last day.',
+          remedy: 'Use a new key for a new request.',
+        })
+      }
+      if (known !== 'new') {
+        const done = DONE[known.status]
+        if (done !== undefined) throw new Problem(409, { code: 'CONFLICT', ...done })
+        context.header('idempotency-replayed', 'true')
+        return context.body(known.body, known.status as 200, { 'content-type': 'application/json' })
+      }
+      const name = `${caller}\n${key}`
+      if (underWay.has(name)) {
+        context.header('retry-after', '1')
+        throw new Problem(409, { code: 'CONFLICT', message: 'The first request with this key is under way.' })
+      }
+      underWay.add(name)
+      context.set('idempotencyKey', `${caller} ${key}`)
+      try {
+        const reply = await handle(context)
+        if (reply.status < 400) idempotency.keep(caller, key, print, await keptOf(reply, shownOnce), clock())
+        return reply
+      } finally {
+        underWay.delete(name)
+      }
     }
-    const { kind, id } = context.get('principal')
-    const caller = `${kind} ${id}`
-    const { method, path } = context.req
-    const print = createHash('sha256')
-      .update(`${method} ${path}\n`)
-      // As bytes: who reads the body after this is given what was read first.
-      .update(new Uint8Array(await context.req.arrayBuffer()))
-      .digest('hex')
-    const known = idempotency.find(caller, key, print, clock())
-    if (known === 'different') {
-      throw new Problem(422, {
-        code: 'CONFLICT',
-        message: 'This Idempotency-Key was used for another request within the last day.',
-        remedy: 'Use a new key for a new request.',
-      })
-    }
-    if (known !== 'new' && known.status === SHOWN.status) {
-      throw new Problem(409, {
-        code: 'CONFLICT',
-        message: 'This request was done, and what it gave is shown once.',
-        remedy:
-          'Where that answer was lost, revoke what was made and make another with a new Idempotency-Key.',
-      })
-    }
-    if (known !== 'new') {
-      context.header('idempotency-replayed', 'true')
-      return context.body(known.body, known.status as 200, { 'content-type': 'application/json' })
-    }
-    const name = `${caller}\n${key}`
-    if (underWay.has(name)) {
-      context.header('retry-after', '1')
-      throw new Problem(409, { code: 'CONFLICT', message: 'The first request with this key is under way.' })
-    }
-    underWay.add(name)
-    context.set('idempotencyKey', `${caller} ${key}`)
-    try {
-      await next()
-      const { status } = context.res
-      if (status >= 400) return
-      const reply = shownOnce ? SHOWN : { status, body: await context.res.clone().text() }
-      if (reply.body.length <= REPLY_MAX_CHARS) idempotency.keep(caller, key, print, reply, clock())
-    } finally {
-      underWay.delete(name)
-    }
-  }
+}
+
+async function keptOf(reply: Response, shownOnce: boolean): Promise<KeptReply> {
+  if (shownOnce) return SHOWN
+  const body = await reply.clone().text()
+  return body.length > REPLY_MAX_CHARS ? TOO_LARGE : { status: reply.status, body }
 }

@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { createApp } from './checked-app.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
 import { createIdempotency } from '../../src/store/idempotency.ts'
@@ -79,6 +79,42 @@ test('a new API key is kept nowhere: a repetition makes none, and is told so', a
   const again = await post()
   expect([again.status, await again.text()]).toEqual([409, expect.stringContaining('shown once')])
   expect(deps.keys.list()).toHaveLength(1)
+})
+
+test('what ends after its caller was told that it takes too long is done once, too', async () => {
+  const gate = Promise.withResolvers<void>()
+  const { deps, post, inserts } = start()
+  const { insert } = deps.tasks
+  deps.tasks.insert = async (request) => {
+    await gate.promise
+    return insert(request)
+  }
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const first = post('k1')
+  await new Promise((resolve) => setImmediate(resolve))
+  vi.advanceTimersByTime(30_000)
+  expect((await first).status).toBe(503)
+  expect((await post('k1')).status).toBe(409)
+  gate.resolve()
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(await post('k1')).toMatchObject({ status: 201, id: 'task-1', replayed: 'true' })
+  expect(inserts()).toHaveLength(1)
+})
+
+test('what has an answer too large to be kept is done once, too', async () => {
+  const { app, addTask, calls } = start()
+  addTask('a', { prompt: 'x'.repeat(300 * 1024) })
+  const approve = () =>
+    app.request('/api/tasks/a/approve', {
+      method: 'POST',
+      headers: rightful({ 'content-type': 'application/json', 'idempotency-key': 'k1' }),
+      body: '{}',
+    })
+  expect((await approve()).status).toBe(200)
+  const again = await approve()
+  expect([again.status, await again.text()]).toEqual([409, expect.stringContaining('was done')])
+  expect(calls.filter(([name]) => name === 'approve')).toHaveLength(1)
 })
 
 test('two at once are one', async () => {
