@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { IncidentKind } from '../../src/core/incident/incident.ts'
 import { createSupervisor } from '../../src/supervisor/supervisor.ts'
-import { createFleet, eventually, type Fleet } from './fleet.ts'
+import { createFleet, type Fleet } from './fleet.ts'
 
 /** What an earlier daemon opened, and did not live to close. */
 function open(fleet: Fleet, kind: IncidentKind, key: string, taskId: string | null = null) {
@@ -19,7 +19,7 @@ test('that the tmux server ended is over when nobody waits for it, once what was
   await sleep(1000)
   expect(isOpen()).toBe(true)
   await supervisor.begin()
-  await eventually(() => !isOpen())
+  await expect.poll(isOpen, { timeout: 10_000 }).toBe(false)
   await supervisor.close('keep')
 })
 
@@ -29,6 +29,6 @@ test('what was wrong with a task is over when the task is', async () => {
   const isOpen = open(fleet, 'agent_failed', `task:${id}`, id)
   await fleet.queue.cancel(id, '')
   const supervisor = createSupervisor(fleet.deps)
-  await eventually(() => !isOpen())
+  await expect.poll(isOpen, { timeout: 10_000 }).toBe(false)
   await supervisor.close('keep')
 })
