@@ -43,7 +43,7 @@ export function createQueueCounts(db: QueueDatabase, system: string): QueueCount
   }
 }
 
-/** More queued tasks are not looked through for the oldest. */
+/** So many are looked through for the one that waits longest, from the oldest on. */
 const LOOKED_AT = 1000
 
 /** Of a shared queue: what is alive, over all projects; what is over is its database's matter. */
@@ -56,7 +56,7 @@ export function countsOfShared(queue: Pick<Queue, 'count' | 'list'>): QueueCount
         }),
       ),
     async oldestQueuedAt(now) {
-      const queued = await queue.list({ status: 'queued', limit: LOOKED_AT })
+      const queued = await queue.list({ status: 'queued', sort: 'created_at', limit: LOOKED_AT })
       const since = queued.map(({ createdAt, scheduledAt }) => Math.max(createdAt, scheduledAt))
       return since.reduce<number | null>(
         (oldest, at) => (at <= now && at < (oldest ?? now) ? at : oldest),
