@@ -131,6 +131,62 @@ test('where a rule forbids something, a broad rule does not allow what cannot be
   expect(effectOf([allow('Bash'), deny('Bash(git push:*)')], 'git pus[h] x')).toBe('ask')
 })
 
+const BROAD = [allow('Bash'), allow('Bash(git:*)')]
+const FORBIDDEN: [rule: string, effect: string, ...commands: string[]][] = [
+  [
+    'git push:*',
+    'ask',
+    'git -C . push',
+    'git --no-pager push origin',
+    "git -C 'a b' push",
+    'git log --grep push',
+  ],
+  ['git push:*', 'ask', 'taskset 1 git push', "taskset 1 'git push'", 'git -C . pus[h]', 'git -C . [a-z]ush'],
+  ['git push:*', 'allow', 'git status', 'git commit -m pushed', 'git diff src/*.ts', 'git log git-push.md'],
+  ['rm*', 'deny', 'rm', 'rm -rf x', '/bin/rm -rf x', 'rmdir x'],
+  ['git * --force', 'deny', 'git push --force', 'git push origin --force', '/usr/bin/git push a b --force'],
+  ['git * --force', 'ask', 'git push --force origin', 'git push --force=yes'],
+  ['git * --force', 'allow', 'git push origin', 'git push --force-with-lease'],
+  ['* --force', 'deny', 'git push --force'],
+  [
+    'rm:*',
+    'ask',
+    "trap 'rm -rf x' EXIT",
+    'trap \'r""m -rf x\' EXIT',
+    'taskset 1 rm x',
+    'git rm x',
+    'chrt 1 /bin/RM x',
+  ],
+  ['rm:*', 'ask', "python3.12 -c 'x'", "php -r 'x'", "perl5.36 -e 'x'", 'lua5.4 x', "git -c alias.z='!x' z"],
+  ['rm:*', 'ask', "git config alias.z '!rm -rf x'", 'test -v \'a[$(r""m x)]\''],
+  [
+    'rm:*',
+    'allow',
+    'npm run format',
+    'docker run --rm x',
+    'cat rm.txt src/platform',
+    'test -f x',
+    'git switch -c a',
+  ],
+  ['git commit -m "wip":*', 'deny', 'git commit -m wip', 'git commit -m "wip" -a', "git commit -m 'wip'"],
+  ['/usr/bin/rm:*', 'ask', 'rm x', '/bin/rm x'],
+  ['*', 'deny', 'ls'],
+  ["git commit -m 'a b'", 'deny', 'git commit -m "a b"'],
+]
+
+test.each(FORBIDDEN)(
+  'what Bash(%s) forbids comes to %s under a broad rule: %s %s %s',
+  (rule, effect, ...commands) => {
+    for (const command of commands) {
+      const rules = [...BROAD, deny(`Bash(${rule})`)]
+      expect([command, effectOf(rules, command)]).toEqual([command, effect])
+      // As much as it denies, it asks for.
+      const asking = effectOf([...BROAD, ask(`Bash(${rule})`)], command)
+      expect([command, asking]).toEqual([command, effect === 'deny' ? 'ask' : effect])
+    }
+  },
+)
+
 test('a rule without a wildcard is the whole command, however it is written', () => {
   const whole = [allow('Bash(npm test && npm run lint > log)')]
   expect(effectOf(whole, 'npm test && npm run lint > log')).toBe('allow')

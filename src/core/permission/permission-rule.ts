@@ -1,5 +1,6 @@
 import { type Ask, waitKindOf } from '../agent/ask.ts'
-import { readShellCommand, type ShellWord } from './shell-command.ts'
+import { allowsCommand, forbidsCommand } from './command-rule.ts'
+import { readShellCommand } from './shell-command.ts'
 
 /** What a rule does with a permission request; `ask` leaves it to a person. Deny beats ask, ask beats allow. */
 export type RuleEffect = 'allow' | 'deny' | 'ask'
@@ -25,13 +26,6 @@ const FILE_TOOLS: Record<string, readonly string[]> = {
   MultiEdit: ['MultiEdit'],
   NotebookEdit: ['NotebookEdit'],
 }
-
-/** Commands that run what their arguments say: what they do cannot be told from their name. */
-const RUNNERS = new Set(
-  'sudo doas su env nohup nice ionice timeout time stdbuf setsid xargs parallel watch find sh bash dash zsh ksh fish busybox chroot unshare ssh script strace flock python python3 perl ruby node deno bun awk gawk tclsh npx uvx'.split(
-    ' ',
-  ),
-)
 
 /** Why a text is no rule, as a sentence; null when it is one. */
 export function ruleFault(text: string): string | null {
@@ -197,10 +191,9 @@ function judgeCommand(known: readonly Known[], { input }: Ask): Verdict | null {
   for (const effect of ['deny', 'ask'] as const) {
     for (const rule of of(effect)) {
       if (isWhole(rule.pattern) || rule.pattern === raw) return { effect, rules: [rule.rule] }
-      const hit = commands?.map((words) => isCommand(rule.pattern ?? '', words, 'maybe')) ?? ['maybe']
+      const hit = commands?.map((words) => forbidsCommand(rule.pattern ?? '', words)) ?? ['maybe']
       if (hit.includes('yes')) return { effect, rules: [rule.rule] }
-      if (hit.includes('maybe') || commands?.some(([first]) => RUNNERS.has(baseOf(first))))
-        uncertain ??= rule.rule
+      if (hit.includes('maybe')) uncertain ??= rule.rule
     }
   }
   const allow = of('allow')
@@ -213,51 +206,11 @@ function judgeCommand(known: readonly Known[], { input }: Ask): Verdict | null {
   const whole = allow.find(({ pattern }) => isWhole(pattern))
   if (whole !== undefined) return { effect: 'allow', rules: [whole.rule] }
   if (commands === null) return null
-  const found = commands.map((words) =>
-    allow.find(({ pattern }) => isCommand(pattern ?? '', words, 'no') === 'yes'),
-  )
+  const found = commands.map((words) => allow.find(({ pattern }) => allowsCommand(pattern ?? '', words)))
   if (found.includes(undefined)) return null
   return { effect: 'allow', rules: [...new Set(found.flatMap((rule) => rule?.rule ?? []))] }
 }
 
 function isWhole(pattern: string | null): boolean {
   return pattern === null || pattern === '*' || pattern === ':*'
-}
-
-/**
- * Whether a simple command is the one of the pattern: word by word, where `:*` or a last `*` stands for any
- * further words and `*` inside a word for any characters of it. A word that the shell would still expand may be
- * anything: `wild` says what that comes to. For a rule that forbids, `/bin/rm` is `rm`.
- */
-function isCommand(
-  pattern: string,
-  words: readonly ShellWord[],
-  wild: 'no' | 'maybe',
-): 'yes' | 'no' | 'maybe' {
-  const open = /(?:^|[^\s:]):\*$|(?:^|\s)\*$/.test(pattern)
-  const wanted = pattern
-    .replace(open ? /:?\*$/ : /$^/, '')
-    .split(/\s+/)
-    .filter((word) => word !== '')
-  if (words.length < wanted.length || (!open && words.length > wanted.length)) return 'no'
-  let answer: 'yes' | 'maybe' = 'yes'
-  for (const [index, want] of wanted.entries()) {
-    const word = words[index]
-    if (word === undefined) return 'no'
-    const texts = index === 0 && wild === 'maybe' ? [word.text, baseOf(word)] : [word.text]
-    if (texts.some((text) => isWord(want, text)) && (!word.wild || want === '*')) continue
-    if (!word.wild || wild === 'no') return 'no'
-    answer = 'maybe'
-  }
-  return answer
-}
-
-function isWord(want: string, text: string): boolean {
-  if (!want.includes('*')) return want === text
-  const source = want.split('*').map((part) => part.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&'))
-  return new RegExp(`^${source.join('.*')}$`, 's').test(text)
-}
-
-function baseOf(word: ShellWord | undefined): string {
-  return word?.text.split('/').at(-1) ?? ''
 }

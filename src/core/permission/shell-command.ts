@@ -52,7 +52,7 @@ const WILD = new Set('*?[]^~')
 
 /** Words that are grammar where a command's name is expected. */
 const RESERVED = new Set(
-  'if then elif else fi for while until do done case esac in function select time coproc repeat foreach end nocorrect noglob [[ ]] - . source eval exec command builtin alias'.split(
+  'if then elif else fi for while until do done case esac in function select time coproc repeat foreach end nocorrect noglob [[ ]] - . source eval exec command builtin alias trap'.split(
     ' ',
   ),
 )
