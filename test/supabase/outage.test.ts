@@ -90,6 +90,7 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
       await gateway.up()
       await eventually(async () => ((await rowOf(id))?.attempt ?? 0) >= 2, 20_000)
       expect(await rowOf(id)).toMatchObject({ failures: 0 })
+      await fleet.agentOf(id, 2)
       fleet.letGo(id, 2)
       await eventually(async () => (await rowOf(id))?.status === 'succeeded', 20_000)
       await daemon.close()

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { readSnapshot, type Snapshot } from '../../agent/changes.ts'
 import type { Claude } from '../../agent/claude.ts'
-import { attemptFiles } from '../../agent/launch.ts'
+import { attemptFiles, cleanLaunch } from '../../agent/launch.ts'
 import { decidedEnd, endedBy, type AgentEnd } from '../../agent/agent-end.ts'
 import type { Attempt } from '../../core/agent/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -19,7 +19,7 @@ import type { Project, Projects } from '../../store/projects.ts'
 import type { TmuxServer } from '../../tmux/server.ts'
 import type { BlackBox } from '../incidents/black-box.ts'
 import type { Ingest } from '../ingest/ingest.ts'
-import { createOutcomes } from './outcome.ts'
+import { bestEffort, createOutcomes } from './outcome.ts'
 import { pastOf } from './past.ts'
 import { forgetAgent, newAgent, spoolOf, transcriptOf, type RunningAgent } from './running-agent.ts'
 import { watchAgent } from './watch-agent.ts'
@@ -132,6 +132,8 @@ export function createRunner(deps: RunnerDeps): Runner {
         'an agent could not be started',
       )
       agent.ended = agent.endEarly ?? startFailure(err)
+      // First: a tmux that stands still opens the window when it goes on, and then nobody looks for an agent in it.
+      bestEffort(() => cleanLaunch(attempt.folder))
       await untilEnded(deps, agent)
       await deps.ingest().remove(spoolOf(attempt))
       return settle(agent, null, agent.ended)
