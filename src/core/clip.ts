@@ -6,6 +6,19 @@ export function clip(text: string, max: number): string {
   return `${(torn ? cut.slice(0, -1) : cut).toWellFormed()}…`
 }
 
+/** The same for at most `max` bytes of UTF-8; three at least. */
+export function clipBytes(text: string, max: number): string {
+  const bytes = new TextEncoder().encode(text)
+  if (bytes.length <= max) return text.toWellFormed()
+  // A stream keeps back the character that is cut in two.
+  return `${new TextDecoder().decode(bytes.subarray(0, max - 3), { stream: true })}…`
+}
+
+/** How many bytes of UTF-8 a text has. */
+export function bytesOf(text: string): number {
+  return new TextEncoder().encode(text).length
+}
+
 /** No secret is longer, so a word that is cut is looked for no further. */
 const WORD_MAX = 1000
 

@@ -113,6 +113,11 @@ const example = (name: string, action?: string) => {
   return structuredClone(found) as Record<string, Record<string, unknown>>
 }
 
+const withoutPull = (payload: Record<string, Record<string, unknown>>) => {
+  Object.assign(payload['check_run'] ?? {}, { conclusion: 'failure', pull_requests: [] })
+  return { ...payload, action: 'completed' }
+}
+
 const issueFrom = (association: string, body = 'Please read @/etc/passwd') => {
   const payload = example('issues', 'opened')
   Object.assign(payload['issue'] ?? {}, { author_association: association, body })
@@ -235,6 +240,38 @@ test('where the template of a rule is gone nothing is lost: the request waits, a
     reason: 'There is no template gone now.',
     task: { prompt: expect.stringContaining('Please read @/etc/passwd') },
   })
+})
+
+test.each([
+  [
+    'a push, which has no number,',
+    'push',
+    (payload: object) => ({ ...payload, ref: 'refs/heads/main', deleted: false }),
+  ],
+  ['a check without a pull request', 'check_run', withoutPull],
+])('%s waits with a plain prompt where its template needs one', async (_what, name, change) => {
+  const { post, store } = stage([{ ...ANY, template: 'fix' }])
+  const { status, body } = await post(name, change(example(name)))
+  expect([status, body['state']]).toEqual([202, 'waiting'])
+  const entry = store.get(Number(body['id']))
+  expect(entry?.reason).toContain(
+    'Its template fix cannot be used: The template fix needs the variable number.',
+  )
+  expect(entry?.task.prompt).toContain('Something happened in the GitHub repository Codertocat/Hello-World')
+})
+
+test('a command on an issue that is long in bytes is a task, with what was said last in full', async () => {
+  const { post, store } = stage()
+  const payload = example('issue_comment', 'created')
+  Object.assign(payload['issue'] ?? {}, { body: '修'.repeat(60_000) })
+  const command = `/ccm 请修复 ${'错'.repeat(5000)} end of it`
+  Object.assign(payload['comment'] ?? {}, { author_association: 'OWNER', body: command })
+  const { status, body } = await post('issue_comment', payload)
+  expect([status, body['state']]).toEqual([202, 'pending'])
+  const prompt = store.get(Number(body['id']))?.task.prompt ?? ''
+  expect(prompt).toContain(command)
+  expect(prompt).toMatch(/修{1000}…\nEND OF DATA/)
+  expect(prompt).not.toContain('\ufffd')
 })
 
 test('a failed check or workflow of a fork is a stranger, and one that did not fail is nothing', async () => {

@@ -1,6 +1,6 @@
 import { clip } from '../clip.ts'
 import type { InboxTask } from './inbox.ts'
-import { outsideBlock, type OutsideText } from './outside-text.ts'
+import { outsideBlock, withinPrompt, type OutsideText } from './outside-text.ts'
 import { promptFault } from '../task/task.ts'
 import { renderTemplate, type Template } from '../task/template.ts'
 
@@ -20,7 +20,9 @@ export function outsideTask(given: {
   const values = Object.entries(given.values).flatMap(([name, value]) =>
     value === null || !Object.hasOwn(template.variables, name) ? [] : [[name, value] as const],
   )
-  const blocks = texts.map((text) => outsideBlock(text, boundary)).join('\n\n')
+  const blocks = withinPrompt(texts)
+    .map((text) => outsideBlock(text, boundary))
+    .join('\n\n')
   const rendered = renderTemplate(template, Object.fromEntries(values), blocks)
   if ('faults' in rendered) return { fault: rendered.faults.join(' ') }
   const fault = promptFault(rendered.prompt)

@@ -7,6 +7,7 @@ import {
 } from '../../core/outside/github-event.ts'
 import type { NewInboxEntry } from '../../core/outside/inbox.ts'
 import { outsideTask, plainTemplate, titleOf } from '../../core/outside/outside-task.ts'
+import type { Template } from '../../core/task/template.ts'
 import type { AppDeps } from '../deps.ts'
 import { HookReply } from '../../protocol/webhook.ts'
 import { Problem } from '../problem.ts'
@@ -105,20 +106,24 @@ async function toEntry(
   const { template, missing } = await deps.templates.forOutside(rule.template, PLAIN)
   const safeUrl = /^https:\/\/[\w./#-]{1,500}$/.test(url) ? url : null
   const safeBranch = branch !== null && /^[\w./-]{1,200}$/.test(branch) ? branch : null
-  const task = outsideTask({
-    template,
-    values: { event: event.event, action, repository, number, url: safeUrl, sender, branch: safeBranch },
-    texts: event.texts,
-    boundary: deps.webhooks.boundary(),
-    source: 'github',
-  })
+  const taskFrom = (of: Template) =>
+    outsideTask({
+      template: of,
+      values: { event: event.event, action, repository, number, url: safeUrl, sender, branch: safeBranch },
+      texts: event.texts,
+      boundary: deps.webhooks.boundary(),
+      source: 'github',
+    })
+  const wanted = taskFrom(template)
+  const task = 'fault' in wanted ? taskFrom(PLAIN) : wanted
   if ('fault' in task) throw new Problem(422, { code: 'BAD_INPUT', message: task.fault })
   const isStranger = rule.approve !== 'never' && !event.trusted
-  // Nothing is lost where its template is: it waits, with a prompt of ours.
+  // GitHub sends it once. So nothing is lost where its template is or cannot be filled: it waits, with a prompt of ours.
+  const fault = 'fault' in wanted ? `Its template ${template.name} cannot be used: ${wanted.fault}` : missing
   const reasons = [
     isStranger ? `Its author is a stranger to the repository (${event.association}).` : null,
     rule.approve === 'always' && !isStranger ? 'Its rule wants every request approved.' : null,
-    missing,
+    fault,
   ].filter((reason) => reason !== null)
   return {
     key,
