@@ -8,8 +8,14 @@ import type { LiveSource } from './live-source.ts'
 const PAGE = 100
 /** What is ready goes out together, up to about this much: each write costs more than what is in it. */
 const CHUNK_CHARS = 64 * 1024
-/** Tasks that a resumed stream without `task` starts with, as it cannot know which changed meanwhile. */
+/**
+ * The newest tasks, and those that run, that a resumed stream without `task` starts with, beside those whose state
+ * changed since: not all that happens to a task is a row.
+ */
 const RESUME_TASKS = 100
+const RESUME_RUNNING = 1000
+/** How many tasks a stream asks the queue for at once. */
+const TASKS_AT_ONCE = 100
 /** How many tasks a stream of some projects remembers the project of. */
 const KNOWN_TASKS = 10_000
 /** A client that takes nothing for so long is gone: its stream ends and it may resume. */
@@ -70,18 +76,22 @@ export async function* liveText(
     if (taskId !== null) changed.add(taskId)
     else if (options.resumed) {
       const { projects = null } = options
-      const tasks = await deps.tasks.list({ limit: RESUME_TASKS, ...(projects !== null && { projects }) })
-      for (const { task } of tasks.toReversed()) changed.add(task.id)
+      const of = projects === null ? {} : { projects }
+      const running = await deps.tasks.list({ status: 'running', limit: RESUME_RUNNING, ...of })
+      const newest = await deps.tasks.list({ limit: RESUME_TASKS, ...of })
+      for (const { task } of [...running, ...newest].toReversed()) changed.add(task.id)
     }
+    let isResuming = taskId === null && options.resumed
     while (!signal.aborted) {
       if (nudged) {
         nudged = false
-        const ids = [...changed]
-        changed.clear()
+        const ids = [...changed].slice(0, TASKS_AT_ONCE)
+        for (const id of ids) changed.delete(id)
         // Read before the rows: whatever led to this state is stored by then and goes out first.
         const views = await Promise.all(ids.map((id) => source.task(id)))
         let text = ''
-        for await (const row of rowsAfter(source, options, cursor, isVisible)) {
+        const passed = (id: string) => isResuming && !ids.includes(id) && changed.add(id)
+        for await (const row of rowsAfter(source, options, cursor, isVisible, passed)) {
           // Each page gives something, so this holds for what is read of a long history, too.
           if (signal.aborted) return
           text += row
@@ -90,6 +100,7 @@ export async function* liveText(
           heardAt = performance.now()
           text = ''
         }
+        isResuming = false
         for (const view of views) {
           if (view !== null && (await isVisible(view.task.id)))
             text += frame(cursor, 'task', source.taskText(view))
@@ -97,6 +108,10 @@ export async function* liveText(
         if (text !== '') {
           yield text
           heardAt = performance.now()
+        }
+        if (changed.size > 0) {
+          nudged = true
+          await nextTurn()
         }
       } else {
         await new Promise<void>((resolve) => {
@@ -120,12 +135,13 @@ export async function* liveText(
   }
 }
 
-/** All rows after the cursor, in pages; moves the cursor along. */
+/** All rows after the cursor, in pages; moves the cursor along. `passed` hears whose state changed. */
 async function* rowsAfter(
   source: LiveSource,
   { taskId, kind = null }: LiveOptions,
   cursor: LiveCursor,
   isVisible: (taskId: string) => Promise<boolean>,
+  passed: (taskId: string) => void,
 ): AsyncGenerator<string> {
   for (;;) {
     const { hooks, changes } = await source.rows({
@@ -141,6 +157,7 @@ async function* rowsAfter(
         if (isWanted && (await isVisible(row.taskId))) yield frame(cursor, 'hook', source.hookText(row))
       } else {
         cursor.stateChangeId = row.id
+        passed(row.taskId)
         if (await isVisible(row.taskId)) yield frame(cursor, 'state', source.changeText(row))
       }
     }

@@ -88,6 +88,23 @@ test('a client goes on after a lost connection without a gap and without a doubl
   await live.done
 })
 
+test('a client that comes again hears of tasks that changed meanwhile, and that run, however old they are', async () => {
+  const served = await serveFakeDaemon()
+  served.addTask('old', { status: 'succeeded' })
+  served.addTask('runs', { status: 'running' })
+  for (let n = 0; n < 150; n++) served.addTask(`task-${n}`)
+  served.addHook('old', 'Stop')
+  for (const to of ['working', 'complete'] as const) served.addChange('old', to)
+  served.addChange('task-149', 'working')
+  const live = collect(served, { lastEventId: '0.0' })
+  const tasks = () => live.messages.flatMap(({ event, data }) => (event === 'task' ? [data.id] : []))
+  await until(() => tasks().includes('old'))
+  expect(tasks().filter((id) => !id.startsWith('task-'))).toEqual(['runs', 'old'])
+  expect(tasks().filter((id) => id === 'task-149')).toHaveLength(1)
+  expect(tasks()).toHaveLength(102)
+  live.stop()
+})
+
 test('a client that saw nothing yet still resumes where it connected', async () => {
   const served = await serveFakeDaemon()
   served.addHook('a', 'Before')
