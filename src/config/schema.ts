@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { patternFault } from '../core/redact.ts'
+import { patternFault } from '../core/redact-pattern.ts'
 import { PERMISSION_MODES, promptFault } from '../core/task/task.ts'
 import {
   alertRule,

@@ -2,7 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createRedactor, patternFault } from './redact.ts'
+import { createRedactor } from './redact.ts'
+import { patternFault } from './redact-pattern.ts'
 
 const { text, value, mayHold } = createRedactor()
 const alphabet = (letters: string, minLength: number, maxLength = minLength) =>
@@ -180,6 +181,45 @@ test.each([
   expect(text(given)).toBe(wanted)
 })
 
+test.each<[object, object]>([
+  [{ headers: { Authorization: 'opaque' } }, { headers: { Authorization: '***' } }],
+  [{ 'proxy-authorization': 'opaque words' }, { 'proxy-authorization': '***' }],
+  [{ Cookie: 'session=abc; theme=dark' }, { Cookie: '***' }],
+  [{ auths: { host: { auth: 'dXNlcjpodW50ZXI=' } } }, { auths: { host: { auth: '***' } } }],
+  [
+    { password: 12345678, passwords: 12345678, max_tokens: 4096, password_length: 4096 },
+    { password: '***', passwords: 12345678, max_tokens: 4096, password_length: 4096 },
+  ],
+  [
+    { auth: 'required', cookie: 'strict' },
+    { auth: 'required', cookie: 'strict' },
+  ],
+])('%j becomes %j', (given, wanted) => {
+  expect(value(given)).toEqual(wanted)
+  expect(mayHold(JSON.stringify(given))).toBe(true)
+})
+
+const SLACK = 'https://hooks.slack.com/services'
+const DISCORD = 'https://discord.com/api/webhooks/123456789'
+test.each([
+  [`curl ${SLACK}/T01/B02/abcdefgh -d x`, `curl ${SLACK}/*** -d x`],
+  [`"${DISCORD}/abc-defghijk"`, `"${DISCORD}/***"`],
+  ['git clone https://0123456789abcdefghij@example.org/x', 'git clone https://***@example.org/x'],
+  ['//registry.example.org/:_auth=dXNlcjpodW50ZXI=', '//registry.example.org/:_auth=***'],
+  ['{\\"auth\\": \\"dXNlcjpodW50ZXI=\\"}', '{\\"auth\\": \\"***\\"}'],
+  ["curl -H 'Cookie: session=abcdefgh; a=b'", "curl -H 'Cookie: ***'"],
+  ['Set-Cookie: id=abcdefgh; Path=/\nx', 'Set-Cookie: ***\nx'],
+  ['{\\"Authorization\\": \\"abcdefgh1\\"}', '{\\"Authorization\\": \\"***\\"}'],
+  ['machine example.org login me password hunter', 'machine example.org login me password ***'],
+  [
+    'machine example.org\n  login me\n  password hunter\n',
+    'machine example.org\n  login me\n  password ***\n',
+  ],
+])('%j becomes %j as a text', (given, wanted) => {
+  expect(text(given)).toBe(wanted)
+  expect(mayHold(JSON.stringify({ given }))).toBe(true)
+})
+
 test.each([
   '$uperS3cret!',
   '$2b$12$abc',
@@ -209,6 +249,11 @@ test.each([
 
 test.each([
   'const token = tokens[index]',
+  'auth: required, auth=AuthenticatedUser, { auth: "middleware" }',
+  'cookie: strict, cookie: { sameSite: true }, cookie=accepted',
+  'the login form has a password field; by default login asks for a password first',
+  'https://example.org/@scope/package@1.2.3 and git@github.com, ssh://git@example.org/x',
+  'https://hooks.slack.com/docs, see /webhooks/github',
   'TOKEN=$TOKEN run "$@"',
   'https://me:${TOKEN}@example.org, https://me:$TOKEN@example.org',
   'curl -u me:$TOKEN https://example.org',
@@ -344,6 +389,13 @@ test.each([
   'token ',
   '_token_',
   'authorization:',
+  'auth=aaaaaaa1',
+  'auth:',
+  'Cookie: ',
+  'cookie=a=',
+  'machine a login b ',
+  'login ',
+  'https://a1',
   'Bearer ',
   'a',
   '\\"',

@@ -10,12 +10,12 @@ export type Redactor = {
 /** What a secret becomes; the start that tells its kind stays. */
 export const MASK = '***'
 
-type Rule = { find: RegExp; put: string | ((...groups: string[]) => string) }
+type Rule = { find: RegExp; put: string | ((found: string, name: string, value: string) => string) }
 
 /** Where a word begins: also behind an escape of a text within a text, of a URL, or of a terminal's colours. */
 const START = String.raw`(?:(?<!\w)|(?<=\\(?:[bfnrt]|u[\dA-Fa-f]{4})|%[\dA-Fa-f]{2}|(?:\x1b|\\(?:u001b|x1b|e|033))\[[\d;]{0,20}m))`
 
-function shape(find: RegExp, put: string): Rule {
+function shape(find: RegExp, put: Rule['put']): Rule {
   return { find: new RegExp(`${START}(?:${find.source})`, `${find.flags}g`), put }
 }
 
@@ -40,13 +40,30 @@ const SHAPES: Rule[] = [
   shape(/\d{8,10}:[\w-]{35}(?![\w-])/, MASK),
   shape(/((?:Bearer|Basic)\s{1,4})(?=[\w.~+/-]{0,200}[\d=])[\w.~+/=-]{8,}/i, `$1${MASK}`),
   shape(
-    /([Aa]uthorization["']?\s{0,4}[:=]\s{0,4}["']?(?:\w{1,20}\s{1,4})?)(?=[\w.~-]{0,200}[\d=+/]|\w{20})[\w.~+/=-]{8,}/,
+    /((?:[Aa]uthorization|AUTHORIZATION)\\{0,4}["']?\s{0,4}[:=]\s{0,4}\\{0,4}["']?(?:\w{1,20}\s{1,4})?)(?=[\w.~-]{0,200}[\d=+/]|\w{20})[\w.~+/=-]{8,}/,
     `$1${MASK}`,
   ),
   {
     find: /(\b[a-z][a-z0-9+.-]{1,20}:\/\/[^\s/:@"'<>\\]{0,200}:)(?!(?:\$\w+|\$?\{[^\s}@]{0,100}\}{1,2}|\$\([^\s)@]{0,100}\))@)[^\s/@"'<>\\]{1,300}(?=@)/gi,
     put: `$1${MASK}`,
   },
+  { find: /(\bhttps?:\/\/)(?=[\w.~%+-]{0,300}\d)[\w.~%+-]{16,300}(?=@)/gi, put: `$1${MASK}` },
+  { find: /(\bhooks\.slack\.com\/(?:services|workflows|triggers)\/)[\w/-]{8,200}/gi, put: `$1${MASK}` },
+  { find: /(\bdiscord(?:app)?\.com\/api\/(?:v\d+\/)?webhooks\/\d{5,30}\/)[\w-]{8,200}/gi, put: `$1${MASK}` },
+  // Of Docker's config.json and .npmrc: a name and a password in base64.
+  shape(
+    /(_?auth\\{0,4}["']?\s{0,4}[:=]\s{0,4}\\{0,4}["']?)([A-Za-z\d+/]{8,2000}={0,2})/i,
+    (found, name, value) => (isUserAndPassword(value) ? `${name}${MASK}` : found),
+  ),
+  shape(
+    /((?:set-)?cookie\\{0,4}["']?(?:\s{0,4}:\s{0,4}|[ =])\\{0,4}["']?)(?=[\w.-]{1,100}=[^\s;"'\\]{6})[^\n"'\\]{1,4000}/i,
+    `$1${MASK}`,
+  ),
+  // Of netrc.
+  shape(
+    /((?:machine(?:\s|\\[nt]){1,20}[^\s\\"']{1,200}|default)(?:\s|\\[nt]){1,20}login(?:\s|\\[nt]){1,20}[^\s\\"']{1,200}(?:\s|\\[nt]){1,20}password(?:\s|\\[nt]){1,20})[^\s\\"']{1,200}/,
+    `$1${MASK}`,
+  ),
   shape(
     /(curl\b[^\n]{0,200}?\s(?:-u|--user)[ =]["']?[^\s:"'$]{1,100}:)(?!\$(?:[({]|\w+(?:[\s"']|$)))[^\s"']{1,200}/,
     `$1${MASK}`,
@@ -116,9 +133,10 @@ export function createRedactor(
 
   function value(given: unknown, name: string, depth: number): unknown {
     if (typeof given === 'string') {
-      if (isSecretName(name) && given !== '' && !PLACEHOLDER.test(given)) return MASK
+      if (isSecretUnder(name, given) && given !== '' && !PLACEHOLDER.test(given)) return MASK
       return text(given)
     }
+    if (typeof given === 'number' && Math.abs(given) >= 1000 && UNDER_WHICH_NUMBERS_GO.test(name)) return MASK
     if (typeof given !== 'object' || given === null) return given
     // Nobody nests so deep but to break something.
     if (depth > 200) return MASK
@@ -151,7 +169,7 @@ const MARKS = [
     String.raw`[-_](?<=${START}(?:[srp]k|ccmk|gh[pousr]|github|xox[a-z]|xapp|sbp?|gl[a-z]{2,4}|npm|hf|dop_v1|shpat|shpss|pypi|gocspx|whsec|gsk|dckr|lin|ntn|xai|pplx|age).)|_p(?:wd|ats?\b)`,
     'i',
   ),
-  /k(?:ey(?<=(?:api|access|account|private|auth|signing|encryption)[ _-]?key)|en(?<=token))|z(?<=authoriz)|[wp](?<=pass.)/i,
+  /k(?:ey(?<=(?:api|access|account|private|auth|signing|encryption)[ _-]?key)|en(?<=token)|s(?<=hooks)[./]|ie(?<=cookie))|z(?<=authoriz)|u(?<=au)th\\{0,4}["']?\s{0,4}[:=]|[wp](?<=pass.)/i,
   /c(?:ret(?<=secret)|url)|b(?:earer|asic)/i,
   /A(?:KIA|SIA|BIA|CCA|Iza)|SG\.|hvs\.|ya29\.|eyJ|:(?:\/\/[^\s/@]{0,510}@|(?<=\d{8}:))/,
 ]
@@ -174,6 +192,26 @@ function masked(...groups: unknown[]): string {
   const after = input[offset + found.length] ?? ''
   const code = isCode(name ?? '', value, dashes !== undefined, separator ?? '', after)
   return code && endQuote === undefined ? found : `${start}${MASK}`
+}
+
+/** Header fields that are secrets as a whole. */
+const HEADER = /^(?:proxy-)?authorization$/i
+const UNDER_WHICH_NUMBERS_GO = /(?:pass(?:word|wd|phrase)|_pwd|secret)$/i
+
+function isSecretUnder(name: string, given: string): boolean {
+  if (/^_?auth$/i.test(name)) return isUserAndPassword(given)
+  if (/^(?:set-)?cookie$/i.test(name)) return /^[\w.-]{1,100}=./.test(given)
+  return HEADER.test(name) || isSecretName(name)
+}
+
+/** `name:password` in base64. */
+function isUserAndPassword(text: string): boolean {
+  if (!/^[A-Za-z\d+/]{8,2000}={0,2}$/.test(text)) return false
+  try {
+    return /^[ -~]+:[ -~]+$/.test(atob(text))
+  } catch {
+    return false
+  }
 }
 
 /** True for names such as `password`, `DB_PASSWORD`, `apiKey`: what stands under them is a secret. */
@@ -242,44 +280,4 @@ function spellings(value: string): string[] {
 
 function flagsOf(pattern: RegExp): string {
   return `${pattern.flags.replaceAll(/[gy]/g, '')}g`
-}
-
-/**
- * Why a pattern of the configuration is refused, or null. Refused are those that match the empty text, and those
- * whose matching could take more than linear time: a repetition without an end inside a repetition, or with
- * alternatives in it.
- */
-export function patternFault(source: string): string | null {
-  let pattern: RegExp
-  try {
-    pattern = new RegExp(source, 'g')
-  } catch {
-    return 'is not a regular expression'
-  }
-  if (source.length > 500) return 'is longer than 500 characters'
-  if (pattern.test('')) return 'matches the empty text, so it would blot out everything'
-  if (/\\[1-9k]/.test(source)) return 'refers back to a group, which can take for ever on some texts'
-  // Sets and escapes cannot nest, so they become one letter each; what is left has groups and repetitions only.
-  const bare = source.replaceAll(/\\./g, 'a').replaceAll(/\[(?:\^?\]?)[^\]]*\]/g, 'a')
-  const open = '(?:[*+]|\\{\\d+,\\})'
-  if (new RegExp(`\\([^()]*(?:${open}|\\|)[^()]*\\)${open}`).test(bare) || nested(bare, open)) {
-    return 'repeats a group that repeats or chooses, which can take for ever on some texts'
-  }
-  const loose = bare.match(new RegExp(`(?:\\.|a|\\))${open}`, 'g'))?.length ?? 0
-  return loose > 2
-    ? 'has more than two repetitions without an end, which can take for ever on some texts'
-    : null
-}
-
-function nested(bare: string, open: string): boolean {
-  let text = bare
-  const group = /\(([^()]*)\)/
-  for (let match = group.exec(text); match !== null; match = group.exec(text)) {
-    const inner = match[1] ?? ''
-    const repeats = new RegExp(open).test(inner) || inner.includes('|')
-    const after = text.slice(match.index + match[0].length)
-    if (repeats && new RegExp(`^${open}`).test(after)) return true
-    text = `${text.slice(0, match.index)}${repeats ? 'a+' : 'a'}${after}`
-  }
-  return false
 }
