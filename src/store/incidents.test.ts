@@ -51,6 +51,18 @@ test('what is no alert is told to nobody', () => {
   expect(made.incidents.dueNotices(9000, 10)).toEqual([])
 })
 
+test('a clock that was set back keeps back no message that was never tried, nor any for more than a day', () => {
+  using made = prepare()
+  const { incidents } = made
+  const day = 86_400_000
+  incidents.open({ ...BREAKER, openedAt: 9 * day }, ['webhook'])
+  const due = (at: number) => incidents.dueNotices(at, 10).map(({ id }) => id)
+  expect(due(5 * day)).toEqual([1])
+  incidents.noticeFailed(1, 'HTTP 500', 10 * day)
+  expect(due(9 * day)).toEqual([])
+  expect(due(9 * day - 1)).toEqual([1])
+})
+
 test('the end is told after the beginning, and only to whom that was told', () => {
   using made = prepare()
   const { incidents } = made

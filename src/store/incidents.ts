@@ -44,6 +44,8 @@ export type Incidents = {
 
 /** Nothing is a secret: for tests. */
 const PLAIN = { text: (text: string) => text }
+/** What a receiver asks for may be a day. */
+const LONGEST_WAIT_MS = 86_400_000
 /** Closed incidents beyond this many are forgotten. */
 const KEPT = 10_000
 
@@ -109,6 +111,7 @@ export function createIncidents(db: Database, redactor: Pick<Redactor, 'text'> =
   const noticesOf = db.prepare<{ incident: number }, NoticeRow>(
     'SELECT * FROM notices WHERE incident_id = :incident ORDER BY id',
   )
+  // By a clock that was set back nothing waits that was never tried, or would wait longer than anything does.
   // A resolved message never overtakes the one that told of the incident.
   const due = db.prepare<
     { at: number; limit: number },
@@ -116,7 +119,7 @@ export function createIncidents(db: Database, redactor: Pick<Redactor, 'text'> =
   >(
     `SELECT i.*, n.id AS notice, n.notifier, n.phase, n.tries FROM notices n
      JOIN incidents i ON i.id = n.incident_id
-     WHERE n.state = 'pending' AND n.next_at <= :at AND NOT EXISTS (
+     WHERE n.state = 'pending' AND (n.next_at <= :at OR n.tries = 0 OR n.next_at > :at + ${LONGEST_WAIT_MS}) AND NOT EXISTS (
        SELECT 1 FROM notices e WHERE e.incident_id = n.incident_id AND e.notifier = n.notifier
          AND e.id < n.id AND e.state = 'pending')
      ORDER BY n.id LIMIT :limit`,

@@ -40,13 +40,20 @@ test('a success, or too much time, ends the row; what says nothing does not', ()
 
 test('open: nothing is claimed until its time, then one task, and no second while that one runs', () => {
   const open = after(CLOSED_BREAKER, { taskId: 'a' }, { taskId: 'b' }, { taskId: 'c' })
-  expect(allowance(open, 999, never)).toEqual({ allow: 'none', until: 1000 })
-  expect(allowance(open, 1000, never)).toEqual({ allow: 'probe' })
+  expect(allowance(open, 999, RULES, never)).toEqual({ allow: 'none', until: 1000 })
+  expect(allowance(open, 1000, RULES, never)).toEqual({ allow: 'probe' })
   const tried = probing(open, 'd')
-  expect(allowance(tried, 1001, (id) => id === 'd')).toEqual({ allow: 'none', until: null })
+  expect(allowance(tried, 1001, RULES, (id) => id === 'd')).toEqual({ allow: 'none', until: null })
   // The daemon was killed with its probe: another one may try.
-  expect(allowance(tried, 1001, never)).toEqual({ allow: 'probe' })
-  expect(allowance(CLOSED_BREAKER, 0, never)).toEqual({ allow: 'all' })
+  expect(allowance(tried, 1001, RULES, never)).toEqual({ allow: 'probe' })
+  expect(allowance(CLOSED_BREAKER, 0, RULES, never)).toEqual({ allow: 'all' })
+})
+
+test('a clock that was set back makes no pause longer than the longest', () => {
+  const open = after(CLOSED_BREAKER, ...['a', 'b', 'c'].map((taskId) => ({ taskId, at: 50_000 })))
+  expect(open.openUntil).toBe(51_000)
+  expect(allowance(open, 48_000, RULES, never)).toEqual({ allow: 'none', until: 51_000 })
+  expect(allowance(open, 47_999, RULES, never)).toEqual({ allow: 'probe' })
 })
 
 test('a probe that succeeds closes it; one that fails doubles the pause, up to the most', () => {
@@ -66,7 +73,7 @@ test('agents that were at work when it opened neither prolong nor reopen it', ()
 test('a probe whose end says nothing leaves it to the next one', () => {
   const open = after(CLOSED_BREAKER, { taskId: 'a' }, { taskId: 'b' }, { taskId: 'c' })
   const left = after(probing(open, 'd'), { taskId: 'd', verdict: 'neutral', at: 2000 })
-  expect(allowance(left, 2000, () => true)).toEqual({ allow: 'probe' })
+  expect(allowance(left, 2000, RULES, () => true)).toEqual({ allow: 'probe' })
 })
 
 test('the fleet is concerned by failures of two projects, or by agents that could not be started at all', () => {

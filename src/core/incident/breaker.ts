@@ -63,11 +63,21 @@ export function probing(breaker: Breaker, taskId: string): Breaker {
   return { ...breaker, probe: taskId }
 }
 
+/** Nothing is tried yet. An end further ahead than the longest pause is of a clock that was set back since. */
+export function isPausing({ openUntil }: Breaker, now: number, { maxPauseMs }: BreakerRules): boolean {
+  return openUntil !== null && now < openUntil && openUntil <= now + maxPauseMs
+}
+
 /** What the breaker allows now; `isRunning` tells whether its probe still is under way. */
-export function allowance(breaker: Breaker, now: number, isRunning: (taskId: string) => boolean): Allowance {
+export function allowance(
+  breaker: Breaker,
+  now: number,
+  rules: BreakerRules,
+  isRunning: (taskId: string) => boolean,
+): Allowance {
   const { openUntil, probe } = breaker
   if (openUntil === null) return { allow: 'all' }
-  if (now < openUntil) return { allow: 'none', until: openUntil }
+  if (isPausing(breaker, now, rules)) return { allow: 'none', until: openUntil }
   return probe !== null && isRunning(probe) ? { allow: 'none', until: null } : { allow: 'probe' }
 }
 

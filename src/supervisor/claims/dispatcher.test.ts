@@ -161,6 +161,24 @@ test('with nothing queued nobody is asked whether Claude Code runs', async () =>
   expect(asked).toBe(0)
 })
 
+test('what keeps agents from starting is looked at again also where the clock was set back', async () => {
+  let now = 1_000_000
+  let isMissing = true
+  const { started, look } = prepare(['a'], {
+    clock: () => now,
+    ready: async () => {
+      if (isMissing) throw new CcmError('CLAUDE_MISSING', 'It is gone.')
+    },
+  })
+  await look()
+  isMissing = false
+  await look()
+  expect(started).toEqual([])
+  now -= 3_600_000
+  await look()
+  expect(started).toEqual(['a'])
+})
+
 test('a hold keeps everything queued until it is lifted', async () => {
   const { dispatcher, started, look } = prepare(['a'])
   dispatcher.hold({ kind: 'login', sentence: 'Log in.', until: null })

@@ -20,7 +20,7 @@ export type Hold = {
 export type Dispatcher = {
   /** Looks for work soon; any number of calls cost one look. */
   nudge: () => void
-  /** Claims nothing until then; null: until `lift`. Of two holds of a kind the one that ends later counts. */
+  /** Claims nothing until then, a sweep from now at most; null: until `lift`. Of two holds of a kind the one that ends later counts. */
   hold: (hold: Hold) => void
   lift: (kind: string) => void
   holds: () => Hold[]
@@ -104,7 +104,7 @@ export function createDispatcher(options: {
       isDue = false
     }
     for (;;) {
-      for (const [kind, hold] of held) if (hold.until !== null && hold.until <= clock()) held.delete(kind)
+      for (const [kind, { until }] of held) if (until !== null && isOver(until)) held.delete(kind)
       const room = await measureRoom()
       if (room <= 0 || closed) return
       const { oneByOne = false, ...filter } = await options.filter()
@@ -118,6 +118,11 @@ export function createDispatcher(options: {
       const left = oneByOne ? 1 : room - tried
       if ((await claim(left, { ...filter, projects: free })) < left) return
     }
+  }
+
+  /** One further ahead than any that is set here is of a clock that was set back since. */
+  function isOver(until: number): boolean {
+    return until <= clock() || until > clock() + options.sweepMs
   }
 
   async function claim(limit: number, filter: ClaimFilter): Promise<number> {

@@ -8,6 +8,7 @@ import {
   type BreakerRules,
   CLOSED_BREAKER,
   concernsFleet,
+  isPausing,
   probing,
   readBreaker,
 } from '../../core/incident/breaker.ts'
@@ -48,7 +49,8 @@ export function createBreakers(deps: {
   }
 
   const get = (name: string): Stored => breakers.get(name) ?? { state: CLOSED_BREAKER, error: '' }
-  const now = (name: string): Allowance => allowance(get(name).state, clock(), deps.isRunning)
+  const rulesOf = (name: string): BreakerRules => (name === 'login' ? LOGIN : deps.rules)
+  const now = (name: string): Allowance => allowance(get(name).state, clock(), rulesOf(name), deps.isRunning)
 
   function put(name: string, stored: Stored): void {
     if (stored.state === CLOSED_BREAKER) breakers.delete(name)
@@ -59,7 +61,7 @@ export function createBreakers(deps: {
   function hear(name: string, news: BreakerNews, error: string): void {
     const before = get(name)
     const counts = name === 'fleet' ? concernsFleet : undefined
-    const state = afterAttempt(before.state, news, name === 'login' ? LOGIN : deps.rules, counts)
+    const state = afterAttempt(before.state, news, rulesOf(name), counts)
     if (state === CLOSED_BREAKER && before.state === CLOSED_BREAKER) return
     put(name, { state, error: news.verdict === 'failure' ? error : before.error })
     if (state.openUntil === null) return recorder.close(`breaker:${name}`, 'An agent came through again.')
@@ -105,10 +107,9 @@ export function createBreakers(deps: {
     holds: () =>
       [...breakers].flatMap(([name, { state, error }]) => {
         if (state.openUntil === null) return []
-        const probe =
-          clock() < state.openUntil
-            ? `The next one is tried at ${new Date(state.openUntil).toISOString()}.`
-            : 'One task is tried.'
+        const probe = isPausing(state, clock(), rulesOf(name))
+          ? `The next one is tried at ${new Date(state.openUntil).toISOString()}.`
+          : 'One task is tried.'
         return [
           {
             kind: name === 'login' ? 'login' : 'breaker',
