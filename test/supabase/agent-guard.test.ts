@@ -56,7 +56,7 @@ describeOnSupabase('the guard of an agent', (supabase) => {
       await two.up()
       const added = await two.stage.ccm(['projects', 'add', join(two.stage.folder, 'dir0'), '--trust'])
       expect(added.code).toBe(0)
-      await eventually('the guard acts', () => !isAlive(agent) && !isAlive(child), 15_000)
+      await eventually('the guard acts', () => !isAlive(agent) && !isAlive(child), 30_000)
       const deadMs = performance.now() - from
       expect(await rowOf(id)).toMatchObject({ status: 'running', attempt: 1, worker: 'one' })
       one.letGo()

@@ -53,7 +53,7 @@ describeOnSupabase('calls that fail on the way', (supabase) => {
       const pass = async () => fetch(input, init)
       return faults.shift()?.(pass, init?.signal ?? undefined) ?? pass()
     }
-    const { call } = createSupabase({ url, secretKey, fetch: faulty, timeoutMs: 300, random: () => 0 })
+    const { call } = createSupabase({ url, secretKey, fetch: faulty, timeoutMs: 1500, random: () => 0 })
     queue = createSupabaseQueue({
       call,
       system: `faults-${systems}`,

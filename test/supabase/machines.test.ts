@@ -40,7 +40,7 @@ describeOnSupabase('many machines', (supabase) => {
 
   test(
     'two daemons with agents that crash do all tasks: none twice at once, the limit of the project is kept',
-    { timeout: 60_000 + TASKS * 5000 },
+    { timeout: 60_000 + TASKS * 10_000 },
     async () => {
       const system = await newSystem(supabase())
       const fleets = await Promise.all(
@@ -83,7 +83,7 @@ describeOnSupabase('many machines', (supabase) => {
         )
         most = Math.max(most, row?.running ?? 0)
         return row?.open === 0
-      }, TASKS * 5000)
+      }, TASKS * 10_000)
       const rows = await supabase().sql<{ status: string; worker: string; n: number; attempts: number }>(
         `SELECT status, worker, count(*)::int AS n, sum(attempt)::int AS attempts FROM tasks WHERE system_id = $1 GROUP BY 1, 2`,
         [system],
@@ -172,7 +172,7 @@ describeOnSupabase('many machines', (supabase) => {
     ['down', 'zombie'],
     ['mute', 'mute'],
   ] as const)(
-    'with Realtime %s a task starts within a sweep and 2 s, and once',
+    'with Realtime %s a task starts by the next sweep, and once',
     { timeout: 60_000 },
     async (_, mood) => {
       const system = await newSystem(supabase())
@@ -188,7 +188,8 @@ describeOnSupabase('many machines', (supabase) => {
       const startedAt = performance.now()
       const id = await insertTask(supabase(), system)
       await eventually(() => daemon.supervisor.agents().some(({ task }) => task.id === id))
-      expect(performance.now() - startedAt).toBeLessThan(4000)
+      // A sweep of 2 s and a start; the channel would be replaced after 20 s.
+      expect(performance.now() - startedAt).toBeLessThan(9000)
       gateway.realtime.mood.system = 'ok'
       expect(daemon.chosen.state()).toMatchObject({ events: 0, unannounced: 1 })
       // The claim was to be told of: after 20 s without a word the channel is replaced.

@@ -6,7 +6,7 @@ import { openGateway, type TestGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 import { createSharedFleet, goAway, insertTask, newSystem, type SharedDaemon } from './shared-fleet.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 
 type Row = { status: string; attempt: number; worker: string; error: string | null; failures: number }
 
@@ -35,7 +35,7 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
     'half a lease long ends no agent; what came to its end meanwhile is told in order once it is over',
     TEST,
     async () => {
-      await using fleet = await fleetOf('lease = "16s"\nheartbeat = "500ms"\nsweep = "1s"')
+      await using fleet = await fleetOf('lease = "24s"\nheartbeat = "500ms"\nsweep = "1s"')
       const daemon = await fleet.start()
       // A directory without git holds one agent at a time.
       const id = await insertTask(supabase(), system)
@@ -45,7 +45,7 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
       await eventually(() => daemon.chosen.supabase() === 'down')
       const waits = await insertTask(supabase(), system, 'Meanwhile')
       // As 5 minutes are of 10.
-      await new Promise((resolve) => setTimeout(resolve, 8000 - (performance.now() - awayAt)))
+      await new Promise((resolve) => setTimeout(resolve, 12_000 - (performance.now() - awayAt)))
       expect(isAlive(pid)).toBe(true)
       expect(holdsOf(daemon)).toContain('supabase')
       fleet.letGo(id)
@@ -76,17 +76,18 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
     'longer than 3/4 of the lease ends the agent before anybody else may have the task',
     TEST,
     async () => {
-      await using fleet = await fleetOf('lease = "6s"\nheartbeat = "300ms"\nsweep = "500ms"')
+      await using fleet = await fleetOf('lease = "12s"\nheartbeat = "300ms"\nsweep = "500ms"')
       const daemon = await fleet.start()
       const id = await insertTask(supabase(), system)
       const pid = await fleet.agentOf(id)
-      await gateway.down()
       const awayAt = performance.now()
-      await eventually(() => !isAlive(pid), 15_000)
+      await gateway.down()
+      await eventually(() => !isAlive(pid), 25_000)
       const livedMs = performance.now() - awayAt
-      // The last good heartbeat may have been 0.3 s old; a last renewal is tried before it ends.
-      expect(livedMs).toBeGreaterThan(4000)
-      expect(livedMs).toBeLessThan(8500)
+      // The last good heartbeat may have been 0.3 s old, on a busy machine seconds; a last renewal is tried before it
+      // ends.
+      expect(livedMs).toBeGreaterThan(6000)
+      expect(livedMs).toBeLessThan(18_000)
       await gateway.up()
       await eventually(async () => ((await rowOf(id))?.attempt ?? 0) >= 2, 20_000)
       expect(await rowOf(id)).toMatchObject({ failures: 0 })

@@ -10,13 +10,14 @@ import { eventually } from '../supervisor/fleet.ts'
 import { openGateway, startHalfOpenProxy, type TestGateway } from '../support/gateway.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
 
-const LIMIT = { timeout: 10_000, interval: 10 }
+const LIMIT = { timeout: 20_000, interval: 10 }
 const HEARTBEAT_MS = 300
+/** Long enough that a machine which stands still for a moment replaces no good connection. */
 const FAST = {
   tickMs: 20,
-  readyMs: 1000,
-  silenceMs: 1000,
-  echoMs: 500,
+  readyMs: 3000,
+  silenceMs: 3000,
+  echoMs: 2500,
   backoffMs: 50,
   longestBackoffMs: 200,
 }
@@ -116,7 +117,7 @@ describeOnSupabase('Realtime', (supabase) => {
   })
 
   test('it is ready when changes flow, not when the channel is joined', async () => {
-    gateway.realtime.mood.delayMs = 400
+    gateway.realtime.mood.delayMs = 800
     open({})
     await expect
       .poll(() => gateway.realtime.frames.some(({ event }) => event === 'phx_join'), LIMIT)
@@ -133,7 +134,7 @@ describeOnSupabase('Realtime', (supabase) => {
     ['a subscription that the database refused', { system: 'error' } as const],
   ])('%s is replaced, and after some the client too', async (_, mood) => {
     Object.assign(gateway.realtime.mood, mood)
-    open({ limits: { readyMs: 200 } })
+    open({ limits: { readyMs: 500 } })
     await expect.poll(() => subscription?.counts().clients, LIMIT).toBeGreaterThan(1)
     expect(subscription?.counts().channels).toBeGreaterThan(3)
     expect([ready, subscription?.state()]).toEqual([0, 'broken'])
@@ -198,9 +199,9 @@ describeOnSupabase('Realtime', (supabase) => {
     await isTold(await insert())
     await subscription?.close()
     ready = 0
-    open({ limits: { silenceMs: 600 } })
+    open({ limits: { silenceMs: 3000 } })
     await isReady()
-    await new Promise((resolve) => setTimeout(resolve, 2000))
+    await new Promise((resolve) => setTimeout(resolve, 6500))
     expect(subscription?.counts().channels).toBe(1)
   })
 
@@ -211,7 +212,7 @@ describeOnSupabase('Realtime', (supabase) => {
     await isReady()
     // Nobody knows before something is to be told.
     await insert()
-    await new Promise((resolve) => setTimeout(resolve, 1200))
+    await new Promise((resolve) => setTimeout(resolve, FAST.echoMs + 500))
     expect([troubles, told, subscription?.state()]).toEqual([[], [], 'ready'])
     const now = () => performance.now()
     subscription?.expectChange(now())
@@ -224,10 +225,10 @@ describeOnSupabase('Realtime', (supabase) => {
     await isTold(await insert())
     // The change may be told before the answer of the call that made it.
     subscription?.expectChange(before)
-    await new Promise((resolve) => setTimeout(resolve, 1200))
+    await new Promise((resolve) => setTimeout(resolve, FAST.echoMs + 500))
     subscription?.expectChange(now())
     await isTold(await insert())
-    await new Promise((resolve) => setTimeout(resolve, 1200))
+    await new Promise((resolve) => setTimeout(resolve, FAST.echoMs + 500))
     expect(ready).toBe(3)
   })
 
