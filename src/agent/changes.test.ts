@@ -279,7 +279,7 @@ test('gives up after the time it is given and says so', async () => {
   const startedAt = performance.now()
   const snapshot = await snapshotTree(dir, folder, { timeoutMs: 300 })
   expect(snapshot).toMatchObject({ kind: 'unknown', reason: expect.stringContaining('too long') })
-  expect(performance.now() - startedAt).toBeLessThan(3_000)
+  expect(performance.now() - startedAt).toBeLessThan(10_000)
 })
 
 test('stops when it is told to', async () => {

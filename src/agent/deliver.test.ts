@@ -70,18 +70,18 @@ async function leaveText() {
 test.concurrent(
   'a paste that shows late is not mixed with the next',
   async () => {
-    const late = { isHeld: true }
+    const late = { isHeld: true, text: '' }
     const { sayer, box, sent, accept, pastes } = stage({
       onPaste: () => {
         if (!late.isHeld) return
-        const { text } = box
+        late.text = box.text
         box.text = ''
-        setTimeout(() => (box.text += text), 6000)
       },
       onEnter: () => accept() > -1,
     })
     expect(await sayer.deliver('late')).toMatchObject({ undelivered: expect.stringContaining('not appear') })
     late.isHeld = false
+    setTimeout(() => (box.text += late.text), 500)
     expect(await sayer.deliver('next')).toBe('delivered')
     await new Promise((resolve) => setTimeout(resolve, 2000))
     expect({ sent, pastes: pastes(), left: box.text }).toEqual({ sent: ['next'], pastes: 2, left: '' })

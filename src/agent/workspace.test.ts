@@ -640,7 +640,7 @@ test('a setup command that fails or takes too long is told with the end of its o
     remedy: expect.stringContaining(join(folder, 'log')),
   })
   expect(existsSync(join(folder, 'never'))).toBe(false)
-  await expect(run(['sleep 61.25 & echo $! > pid; sleep 61.25'], 300)).rejects.toThrow('took longer than')
+  await expect(run(['sleep 61.25 & echo $! > pid; sleep 61.25'], 2000)).rejects.toThrow('took longer than')
   const pid = Number(readFileSync(join(folder, 'pid'), 'utf8'))
   await expect.poll(() => existsSync(`/proc/${pid}/cwd`)).toBe(false)
   const abort = new AbortController()

@@ -412,5 +412,5 @@ test.each([
   const from = performance.now()
   text(long)
   // 5 to 250 ms; what is quadratic takes minutes.
-  expect(performance.now() - from).toBeLessThan(3000)
+  expect(performance.now() - from).toBeLessThan(15_000)
 })

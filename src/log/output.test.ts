@@ -48,7 +48,8 @@ function talk(options: {
 
 async function end(child: ChildProcess): Promise<void> {
   child.stdin?.write('end\n')
-  await once(child, 'exit')
+  // With all that it wrote; at its exit some of that may not have been read.
+  await once(child, 'close')
 }
 
 const messages = (text: string) =>
@@ -118,9 +119,14 @@ test('a file of its own is numbered as it rolls, and old ones go', async () => {
   const settings = { file: join(home, 'logs', 'ccm.log'), maxBytes: 1024 * 1024, keep: 1 }
   const child = talk({ settings, lines: 18_000, stderr: 'pipe' })
   await child.saidAlive
-  await end(child)
-  const names = readdirSync(join(home, 'logs'))
+  const files = () => readdirSync(join(home, 'logs'))
+  const all = () => files().map((name) => readFileSync(join(home, 'logs', name), 'utf8'))
+  // Beside its own time it writes, rolls and removes.
+  await expect.poll(() => all().join('')).toContain('the last line')
   // One more while it rolls.
+  await expect.poll(() => [2, 3].includes(files().length)).toBe(true)
+  await end(child)
+  const names = files()
   expect([2, 3]).toContain(names.length)
   const texts = names.map((name) => readFileSync(join(home, 'logs', name), 'utf8'))
   expect(texts.join('')).toContain('after all')

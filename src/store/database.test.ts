@@ -180,7 +180,8 @@ test('a database that is read-only or locked says so', () => {
   other.transaction(() => {
     expect(() => insert.run({ key: 'a', value: '' })).toThrow(/Another program holds/)
   })
-  expect(performance.now() - startedAt).toBeLessThan(2_000)
+  // Below the 5 s that SQLite's binding would wait by itself.
+  expect(performance.now() - startedAt).toBeLessThan(4_500)
   db.prepare('PRAGMA query_only = 1').run({})
   expect(() => insert.run({ key: 'a', value: '' })).toThrow(
     expect.objectContaining({ code: 'DATABASE_UNUSABLE', message: expect.stringContaining('read-only') }),

@@ -330,7 +330,7 @@ export function createCommandLine(
     interrupt: () => interrupts.forEach((listener) => listener()),
     /** Waits until this text was printed. */
     async sees(text: string): Promise<void> {
-      const until = Date.now() + 5000
+      const until = Date.now() + 15_000
       while (!`${printed.stdout}${printed.stderr}`.includes(text)) {
         if (Date.now() > until)
           throw new Error(`${text} was not printed, but:\n${printed.stdout}${printed.stderr}`)

@@ -68,7 +68,8 @@ test('a real daemon lets users of its auth server in, to what is theirs, until t
   expect(await ccm('keys', 'revoke', '--user', 'all')).toContain('revoked')
   const revokedAt = Date.now()
   while ((await ask('/api/projects', all)).status !== 401) {
-    expect(Date.now() - revokedAt).toBeLessThan(5000)
+    // Known within 5 s, and then it is asked.
+    expect(Date.now() - revokedAt).toBeLessThan(8000)
     await sleep(100)
   }
   await sleep(1100)

@@ -352,7 +352,7 @@ test('with 500 slow sockets open /health answers within 100 ms', async () => {
   expect(Math.min(...worst)).toBeLessThan(100)
 })
 
-test('who never ends a request is cut off', async () => {
+test('who never ends a request is cut off', { timeout: 60_000 }, async () => {
   const served = await serveFakeDaemon()
   const headers = open(served)
   headers.socket.write(`GET /health HTTP/1.1\r\nX-A: `)
@@ -360,14 +360,14 @@ test('who never ends a request is cut off', async () => {
   onTestFinished(() => clearInterval(drip))
   const before = Date.now()
   while (!headers.ended()) {
-    expect(Date.now() - before).toBeLessThan(20_000)
+    expect(Date.now() - before).toBeLessThan(40_000)
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
   expect(headers.all()).not.toContain('200')
 })
 
 test('who never ends a body is told so and cut off; who ends it in time and waits for long is answered', async () => {
-  const served = await serveFakeDaemon({}, { arriveMs: 1000 })
+  const served = await serveFakeDaemon({}, { arriveMs: 4000 })
   served.addTask('a')
   const gate = holdStatus(served)
   const held = open(served)

@@ -35,9 +35,9 @@ export async function serveFakeDaemon(
   }
 }
 
-/** Waits until `check` holds; throws after 5 s. */
+/** Waits until `check` holds; throws after 15 s. */
 export async function until(check: () => boolean): Promise<void> {
-  for (const end = Date.now() + 5000; !check();) {
+  for (const end = Date.now() + 15_000; !check();) {
     if (Date.now() > end) throw new Error(`It did not come to this: ${check.toString()}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }

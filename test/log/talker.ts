@@ -15,5 +15,5 @@ logger.warn('the last line')
 process.stdout.write('alive\n')
 process.stdin.once('data', () => {
   logger.error('after all')
-  setTimeout(() => process.exit(0), 300)
+  setTimeout(() => process.exit(0), 1000)
 })

@@ -68,7 +68,7 @@ test('a command that fails, is missing, or does not end has not delivered', asyn
   expect(await notifier?.send(noticeOf(), AbortSignal.timeout(200))).toMatchObject({
     failed: 'It did not end in time.',
   })
-  expect(performance.now() - from).toBeLessThan(3000)
+  expect(performance.now() - from).toBeLessThan(10_000)
 })
 
 test('a webhook gets JSON under one id for the same message, and only 2xx is delivery', async () => {

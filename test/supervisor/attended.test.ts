@@ -35,7 +35,7 @@ test(
       expect(await fleet.queue.get(id)).toMatchObject({ status: 'running', attempt: 1, error: null })
       // A daemon that takes it back counts none of that.
       const attempt = await eventually(() => fleet.deps.attempts.get({ taskId: id, attempt: 1 }))
-      expect(pastOf(attempt, fleet.deps).pausedMs).toBeGreaterThan(6000)
+      expect(pastOf(attempt, fleet.deps).pausedMs).toBeGreaterThan(3000)
       clearInterval(typing)
       const task = await eventually(async () => {
         const now = await fleet.queue.get(id)

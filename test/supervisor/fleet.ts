@@ -182,7 +182,7 @@ export async function createFleet(): Promise<Fleet> {
 }
 
 /** Waits until `look` gives something. */
-export async function eventually<T>(look: () => T | Promise<T>, limitMs = 10_000): Promise<NonNullable<T>> {
+export async function eventually<T>(look: () => T | Promise<T>, limitMs = 15_000): Promise<NonNullable<T>> {
   const end = performance.now() + limitMs
   for (;;) {
     const found = await look()

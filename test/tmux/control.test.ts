@@ -52,13 +52,13 @@ test('a client that gets no answer in time is given up; a look goes another way,
 })
 
 test('a daemon that was stopped reads the replies that wait for it before it gives the client up', async () => {
-  await using tmux = await openTestTmux({ stallMs: 600 })
+  await using tmux = await openTestTmux({ stallMs: 1000 })
   await listPanes(tmux.server)
   const client = tmux.server.controlPid()
   const looking = listPanes(tmux.server)
   // After all microtasks: the command is written, its reply cannot have been read.
   await new Promise((resolve) => process.nextTick(resolve))
-  const end = performance.now() + 1500
+  const end = performance.now() + 2500
   while (performance.now() < end);
   expect(await looking).toHaveLength(1)
   expect(tmux.server.controlPid()).toBe(client)
@@ -92,8 +92,7 @@ test('a daemon that stopped reading does not slow its agents down', async () => 
     }
     await until(async () => (await slowest()) > 10)
     const before = await slowest()
-    await sleep(1000)
-    expect((await slowest()) - before).toBeGreaterThan(3)
+    expect(await until(async () => (await slowest()) - before > 3)).toBe(true)
   } finally {
     daemon.kill('SIGKILL')
     await once(daemon, 'exit')
@@ -141,11 +140,11 @@ test('closing ends the client; a later call works', async () => {
 })
 
 test('a rhythm as long as the time limit does not cost the client: nothing was due when the limit passed', async () => {
-  await using tmux = await openTestTmux({ stallMs: 200 })
+  await using tmux = await openTestTmux({ stallMs: 1000 })
   await listPanes(tmux.server)
   // Timers of one length fire in one turn, the oldest first: the limit, then the caller's.
   for (let tick = 0; tick < 3; tick++) {
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await new Promise((resolve) => setTimeout(resolve, 1000))
     await listPanes(tmux.server)
   }
   expect(tmux.troubles).toEqual([])

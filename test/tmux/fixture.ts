@@ -63,7 +63,7 @@ export async function writeProgram(folder: string, name: string, text: string): 
 /** Waits until `check` answers something else than undefined, null or false; fails after `withinMs`. */
 export async function until<T>(
   check: () => Promise<T> | T,
-  withinMs = 8000,
+  withinMs = 15_000,
 ): Promise<Exclude<T, undefined | null | false>> {
   const deadline = performance.now() + withinMs
   for (;;) {

@@ -116,5 +116,5 @@ test('the time for hostile text grows with its length, not with its square', () 
   }
   const { user, system } = process.cpuUsage(before)
   // 0.15 s as it is; the square would take more than 10 s.
-  expect((user + system) / 1000).toBeLessThan(2_000)
+  expect((user + system) / 1000).toBeLessThan(6_000)
 })
