@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { Principal } from '../../src/core/principal.ts'
 import { createApiKey } from '../../src/http/identity/api-key.ts'
 import { createAuthenticate } from '../../src/http/identity/authenticate.ts'
@@ -144,6 +144,24 @@ test('a good token stays good while the key server is away, for as long as it wa
   later(10_000)
   expect(await authenticate(token)).toMatchObject({ kind: 'user' })
 })
+
+test.each(['revoked', 'over'])(
+  'a token that is %s is refused also while the key server is away',
+  async (how) => {
+    const { authenticate, server, keys, now, later } = await start()
+    const token = await server.sign({ exp: Math.floor(now() / 1000) + 700 })
+    expect(await authenticate(token)).toMatchObject({ kind: 'user' })
+    server.mood('error')
+    // For ten minutes the keys are kept.
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 601_000 })
+    onTestFinished(() => void vi.useRealTimers())
+    later(601_000)
+    expect(await authenticate(token)).toBe('unavailable')
+    if (how === 'revoked') keys.revokeUser('user-1', now())
+    later(how === 'revoked' ? 4000 : 100_000)
+    expect(await authenticate(token)).toBe('refused')
+  },
+)
 
 test('what has no known form is refused without asking anybody', async () => {
   const { authenticate, server } = await start()

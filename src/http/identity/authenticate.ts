@@ -41,21 +41,28 @@ export function createAuthenticate(deps: AuthenticateDeps): Authenticate {
     return member === null ? 'refused' : { kind: 'user', id: user.id, ...member }
   }
 
+  const recheck = async (known: Verified, now: number): Promise<Verified['principal']> => {
+    if (now - known.checkedAt >= RECHECK_MS) {
+      known.principal = await check(known.user)
+      known.checkedAt = now
+    }
+    return known.principal
+  }
+
   const readUser = async (token: string): Promise<Principal | 'refused' | 'unavailable'> => {
     if (users === null) return 'refused'
     // By digest: a heap dump then holds no token.
     const name = digest(token).toString('base64')
     const known = verified.get(name)
     const now = clock()
-    if (known !== undefined && now < known.user.expiresAt && now - known.verifiedAt < VERIFIED_MS) {
-      if (now - known.checkedAt >= RECHECK_MS) {
-        known.principal = await check(known.user)
-        known.checkedAt = now
-      }
-      return known.principal
-    }
-    verified.delete(name)
+    const isOver = known !== undefined && now >= known.user.expiresAt
+    const isFresh = known !== undefined && !isOver && now - known.verifiedAt < VERIFIED_MS
+    const checked = known === undefined ? null : await recheck(known, now)
+    // Revocation and the token's end are known here, whoever is away.
+    if (checked === 'refused' || (checked !== null && isFresh)) return checked
     const user = await users.read(token)
+    if (user === 'unavailable' && known !== undefined) return isOver ? 'refused' : 'unavailable'
+    verified.delete(name)
     if (typeof user === 'string') return user
     const principal = await check(user)
     const oldest = verified.size >= CACHE_MAX ? verified.keys().next().value : undefined
