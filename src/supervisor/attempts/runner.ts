@@ -248,8 +248,9 @@ export function createRunner(deps: RunnerDeps): Runner {
   function noteSession(attempt: Attempt, { hookEventName, claudeSessionId, payload }: HookEvent): void {
     if (hookEventName !== 'SessionStart' || payload['source'] === 'clear') return
     if (claudeSessionId === null || claudeSessionId === attempt.claudeSessionId) return
-    attempts.setSession(attempt, claudeSessionId, attempt.resumed)
+    // It holds for this daemon also where it cannot be stored.
     attempt.claudeSessionId = claudeSessionId
+    attempts.setSession(attempt, claudeSessionId, attempt.resumed)
   }
 
   function end(taskId: string, how: AgentEnd): boolean {
@@ -279,9 +280,10 @@ export function createRunner(deps: RunnerDeps): Runner {
     onEvents(lease, events) {
       const agent = agents.get(lease.taskId)
       if (agent?.attempt.attempt !== lease.attempt) return
-      for (const event of events) noteSession(agent.attempt, event)
+      // Before anything is stored, which may fail: nobody tells it again.
       if (agent.watcher === null) agent.early.push(...events)
       else agent.watcher.onHookEvents(events)
+      for (const event of events) noteSession(agent.attempt, event)
     },
   }
 }

@@ -688,3 +688,23 @@ test('an event of a name nobody knows is kept whole, and counted', async () => {
   expect(stored()[0]).toMatchObject({ kind: 'unknown', payload: { more: { a: 1 } } })
   expect(odd()).toEqual({ unknown: { Tomorrow: 1 }, unknown_others: 0, unreadable: 1, lost: 0 })
 })
+
+test('one who cannot take its events in keeps those of others from nobody', async () => {
+  const told: string[] = []
+  const { ingest, spool, folder, logged } = prepare(undefined, {
+    onEvents: ({ taskId }, events) => {
+      if (taskId === 't1') throw new CcmError('DISK_FULL', 'The disk is full.')
+      told.push(...events.map(({ hookEventName }) => hookEventName))
+    },
+  })
+  const other = { taskId: 't2', attempt: 1, folder: `${folder}-2` }
+  mkdirSync(other.folder)
+  put(folder, 'a', event('First'))
+  put(other.folder, 'a', event('Second'))
+  ingest.add(spool)
+  ingest.add(other)
+  await ingest.read(other)
+  await ingest.read(spool)
+  expect(told).toEqual(['Second'])
+  expect(logged.join()).toContain('not all that hook events tell')
+})

@@ -159,7 +159,10 @@ export function createIngest(options: {
     return shares
   }
 
-  /** Those that were new, and are trusted to be the attempt's own. */
+  /**
+   * Those that were new, and are trusted to be the attempt's own. Nobody is told twice, so one who cannot take them in
+   * keeps them from no other.
+   */
   function tell(shares: Share<Entry>[], stored: HookEvent[]): void {
     const news = new Map(stored.map((event) => [event.payload, event]))
     for (const { entry, events } of shares) {
@@ -167,7 +170,12 @@ export function createIngest(options: {
       const own = events.flatMap(({ payload, record }) =>
         isOwn(record?.suspect ?? null) ? (news.get(payload) ?? []) : [],
       )
-      if (own.length > 0) options.onEvents({ taskId, attempt }, own)
+      if (own.length === 0) continue
+      try {
+        options.onEvents({ taskId, attempt }, own)
+      } catch (err) {
+        logger.error({ err, taskId, attempt }, 'not all that hook events tell could be taken in')
+      }
     }
   }
 
