@@ -114,6 +114,7 @@ export function createOutside(deps: {
       return accepted
     },
     byKey: store.byKey,
+    cameAgain: (keys) => store.cameAgain(keys, clock()),
     alertEnds: deps.alertEnds,
     originOf: (taskId) => store.ofTask(taskId)?.origin ?? null,
     openOf: (repository, number) => inbox.openOf(repository, number),

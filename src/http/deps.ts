@@ -173,6 +173,8 @@ export type AppDeps = {
     /** Stores all or none, durably, before it returns. */
     accept: (entries: NewInboxEntry[]) => { entry: InboxEntry; isNew: boolean }[]
     byKey: (key: string) => InboxEntry | null
+    /** These came in again: what is over of them stays known. */
+    cameAgain: (keys: string[]) => void
     alertEnds: AlertEnds
     /** Where the answer about a task goes to; null for one that came from nowhere outside. */
     originOf: (taskId: string) => Origin | null

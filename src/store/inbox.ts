@@ -31,6 +31,10 @@ export type InboxStore = {
   /** Of these, those that have a task. */
   openTasks: (source: string) => { id: number; taskId: string }[]
   setOver: (id: number, at: number) => void
+  /** Those that became a task long ago, which was not seen to be over. */
+  longTasks: (now: number) => { id: number; taskId: string }[]
+  /** They came in again: what is over of them is kept for as long again. */
+  cameAgain: (keys: string[], at: number) => void
   setInserted: (id: number, taskId: string, at: number) => void
   setLater: (id: number, dueAt: number, reason: string) => void
   /** Moves one from `waiting` or `pending`; false where it is neither any more. */
@@ -44,7 +48,7 @@ export type InboxStore = {
   told: (id: number, text: string, ref: string | null) => void
   /** `dueAt` null: never again. */
   tellLater: (id: number, dueAt: number | null) => void
-  /** Forgets what was settled long ago. */
+  /** Forgets what was refused, or whose task was seen to be over, long ago. */
   prune: (now: number) => number
 }
 
@@ -112,6 +116,14 @@ export function createInboxStore(db: Database): InboxStore {
     `SELECT id, task_id AS taskId FROM ${OPEN} AND task_id IS NOT NULL`,
   )
   const over = db.prepare<{ id: number; at: number }>('UPDATE inbox SET over_at = :at WHERE id = :id')
+  const longTasks = db.prepare<{ before: number }, { id: number; taskId: string }>(
+    `SELECT id, task_id AS taskId FROM inbox
+     WHERE state = 'inserted' AND over_at IS NULL AND settled_at < :before`,
+  )
+  const again = db.prepare<{ keys: string; at: number }>(
+    `UPDATE inbox SET over_at = :at
+     WHERE key IN (SELECT value FROM json_each(:keys)) AND (state = 'refused' OR over_at IS NOT NULL)`,
+  )
   const inserted = db.prepare<{ id: number; taskId: string; at: number }>(
     `UPDATE inbox SET state = 'inserted', task_id = :taskId, reason = NULL, settled_at = :at, tell_due_at = :at
      WHERE id = :id AND state = 'pending'`,
@@ -143,7 +155,8 @@ export function createInboxStore(db: Database): InboxStore {
     'UPDATE inbox SET tell_due_at = :dueAt WHERE id = :id',
   )
   const prune = db.prepare<{ before: number }>(
-    `DELETE FROM inbox WHERE settled_at < :before AND tell_due_at IS NULL`,
+    `DELETE FROM inbox
+     WHERE coalesce(over_at, iif(state = 'refused', settled_at, NULL)) < :before AND tell_due_at IS NULL`,
   )
   const maybe = (row: Row | undefined) => (row === undefined ? null : toEntry(row))
 
@@ -174,6 +187,8 @@ export function createInboxStore(db: Database): InboxStore {
     countOpen: (source) => countOpen.get({ source })?.n ?? 0,
     openTasks: (source) => openTasks.all({ source }),
     setOver: (id, at) => void over.run({ id, at }),
+    longTasks: (now) => longTasks.all({ before: now - KEPT_MS }),
+    cameAgain: (keys, at) => void again.run({ keys: JSON.stringify(keys), at }),
     setInserted: (id, taskId, at) => void inserted.run({ id, taskId, at }),
     setLater: (id, dueAt, reason) => void later.run({ id, dueAt, reason }),
     approve: (id, by, at) => approve.run({ id, by, at }) > 0,

@@ -104,6 +104,7 @@ export function fakeWebhooks(changes: Partial<AppDeps['webhooks']> = {}): AppDep
     telegram: { secret: 'telegram-secret', handle: async () => undefined },
     accept: () => [],
     byKey: () => null,
+    cameAgain: () => undefined,
     alertEnds: { note: () => undefined, isOver: () => false },
     originOf: () => null,
     openOf: async () => [],

@@ -39,7 +39,7 @@ function stage(options: Options = {}, file?: string) {
         .task,
     cancel: (id, reason) => queue.cancel(id, reason),
     onSettled: () => undefined,
-    clock: Date.now,
+    clock: options.clock ?? Date.now,
     random: () => 0.5,
     logger: pino({ level: 'silent' }),
   })
@@ -65,6 +65,7 @@ function stage(options: Options = {}, file?: string) {
       },
       accept: (entries) => inbox.accept(entries),
       byKey: store.byKey,
+      cameAgain: (keys) => store.cameAgain(keys, (options.clock ?? Date.now)()),
       alertEnds: createAlertEnds(db),
       noteOver: (source) => inbox.noteOver(source),
       countOpen: store.countOpen,
@@ -460,3 +461,23 @@ function freePort(): Promise<number> {
     })
   })
 }
+
+test('an alert that fires for weeks is one task, also where that is long over', async () => {
+  let now = Date.parse(START)
+  const { post, store, queue, inbox } = stage({ clock: () => now })
+  await post([alert('a')])
+  await inbox.begin()
+  const [entry] = store.list({ state: null, limit: 1 })
+  store.told(entry?.id ?? 0, 'It is over.', null)
+  await queue.cancel(entry?.taskId ?? '', 'It is over.')
+  for (let day = 1; day <= 20; day++) {
+    now += 86_400_000
+    expect((await post([alert('a')])).body).toMatchObject({ accepted: 0, known: 1 })
+    inbox.nudge()
+    await inbox.begin()
+  }
+  // It fires no more.
+  now += 9 * 86_400_000
+  inbox.nudge()
+  await vi.waitFor(() => expect(store.list({ state: null, limit: 1 })).toEqual([]))
+})

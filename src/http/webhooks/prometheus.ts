@@ -73,6 +73,8 @@ export function prometheusRoute(deps: AppDeps, hook: PrometheusHook): Route {
         over: 0,
         odd: message.odd,
       }
+      // An alert may fire for longer than what is over is known.
+      deps.webhooks.cameAgain(firing.map(({ key }) => key))
       let room = hook.maxOpen - deps.webhooks.countOpen('alertmanager')
       const entries = new Map<string, NewInboxEntry>()
       for (const alert of firing) {

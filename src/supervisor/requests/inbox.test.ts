@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { CcmError } from '../../core/errors.ts'
 import type { InboxEntry, NewInboxEntry } from '../../core/outside/inbox.ts'
 import type { NewTask, Task } from '../../core/task/task.ts'
@@ -178,15 +179,32 @@ test('one from a stranger waits until a person decides, and is decided once', as
   expect(inbox.approve(99, 'local')).toBeNull()
 })
 
-test('a key is known for more than a week after it was settled', async () => {
-  const { store, state, start } = stage()
+test('a key is known until its task is over, and for more than a week after that', async () => {
+  const { store, queue, state, start } = stage()
   const inbox = start()
-  inbox.accept([entry('gh:1'), entry('gh:2', { state: 'waiting' })])
+  inbox.accept([entry('gh:1'), entry('gh:2', { state: 'waiting' }), entry('gh:3', { state: 'waiting' })])
   await inbox.begin()
-  store.told(store.byKey('gh:1')?.id ?? 0, 'done', null)
-  expect(store.prune(state.now + 7 * 86_400_000)).toBe(0)
-  expect(store.prune(state.now + 9 * 86_400_000)).toBe(1)
-  expect([store.byKey('gh:1'), store.byKey('gh:2')?.state]).toEqual([null, 'waiting'])
+  const { id, taskId } = store.byKey('gh:1') ?? { id: 0, taskId: null }
+  await inbox.refuse(store.byKey('gh:3')?.id ?? 0, 'local', 'No.')
+  for (const key of ['gh:1', 'gh:3']) store.told(store.byKey(key)?.id ?? 0, 'done', null)
+  const look = (days: number) => {
+    state.now += days * 86_400_000
+    inbox.nudge()
+    // Longer than a look takes.
+    return sleep(100)
+  }
+  const keys = () => store.list({ state: null, limit: 10 }).map(({ key }) => key)
+  await look(7)
+  expect(keys()).toEqual(['gh:3', 'gh:2', 'gh:1'])
+  await look(2)
+  expect(keys()).toEqual(['gh:2', 'gh:1'])
+  await queue.cancel(taskId ?? '', 'It is over.')
+  await look(1)
+  await vi.waitFor(() => expect(store.get(id)?.isOver).toBe(true))
+  await look(7)
+  expect(keys()).toEqual(['gh:2', 'gh:1'])
+  await look(2)
+  await vi.waitFor(() => expect(keys()).toEqual(['gh:2']))
 })
 
 test('what came from an issue is found behind a thousand others, without those that are over', async () => {

@@ -61,6 +61,8 @@ export function createInbox(deps: {
 }): Inbox {
   const { store, queue, clock, random, logger } = deps
   let prunedAt = 0
+  let pruning: Promise<void> = Promise.resolve()
+  let isClosed = false
   /** Entries up to this one may have become tasks of an earlier process that was killed before it could note so. */
   const doubtful = store.list({ state: null, limit: 1 })[0]?.id ?? 0
   const line = createInOrder(push, logger)
@@ -98,7 +100,18 @@ export function createInbox(deps: {
     line.nudge()
     if (clock() - prunedAt < PRUNE_MS) return
     prunedAt = clock()
-    store.prune(prunedAt)
+    pruning = prune(prunedAt).catch((err: unknown) => {
+      logger.warn({ err }, 'requests that are over could not be forgotten; they are later')
+    })
+  }
+
+  /** What is told of a task, and what may end it, is found by its request: it is kept until the task is over. */
+  async function prune(now: number): Promise<void> {
+    for (const { id, taskId } of store.longTasks(now)) {
+      if (await isOver(taskId)) store.setOver(id, now)
+      if (isClosed) return
+    }
+    store.prune(now)
   }
 
   const decided = (id: number, done: boolean): InboxEntry | null => {
@@ -167,8 +180,10 @@ export function createInbox(deps: {
     },
     nudge,
     async close() {
+      isClosed = true
       pulse?.close()
       await line.close()
+      await pruning
     },
   }
 }
