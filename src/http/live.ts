@@ -56,7 +56,7 @@ export async function* liveText(
 ): AsyncGenerator<string> {
   const { taskId, signal } = options
   const cursor = { ...options.cursor }
-  const isVisible = createVisibility(source, options.projects ?? null)
+  const { isVisible, forget } = createVisibility(source, options.projects ?? null)
   const changed = new Set<string>()
   let nudged = true
   let wake = () => {}
@@ -66,6 +66,7 @@ export async function* liveText(
   source.begun()
   const unsubscribe = deps.subscribe((notice) => {
     source.heard(notice.taskId)
+    if (notice.kind === 'task') forget(notice.taskId)
     if (taskId !== null && notice.taskId !== taskId) return
     if (notice.kind !== 'hook') changed.add(notice.taskId)
     nudged = true
@@ -169,21 +170,24 @@ async function* rowsAfter(
   }
 }
 
-/** Whether a task is of one of these projects; what is known of a task stays, as tasks never move. */
+/** Whether a task is of one of these projects; what is known of it stays until it changes: while queued it may move. */
 function createVisibility(
   source: LiveSource,
   projects: readonly string[] | null,
-): (taskId: string) => Promise<boolean> {
+): { isVisible: (taskId: string) => Promise<boolean>; forget: (taskId: string) => void } {
   const known = new Map<string, boolean>()
-  return async (taskId) => {
-    if (projects === null) return true
-    const before = known.get(taskId)
-    if (before !== undefined) return before
-    const view = await source.task(taskId)
-    const visible = view !== null && projects.includes(view.task.project)
-    if (known.size >= KNOWN_TASKS) known.clear()
-    known.set(taskId, visible)
-    return visible
+  return {
+    async isVisible(taskId) {
+      if (projects === null) return true
+      const before = known.get(taskId)
+      if (before !== undefined) return before
+      const view = await source.task(taskId)
+      const visible = view !== null && projects.includes(view.task.project)
+      if (known.size >= KNOWN_TASKS) known.clear()
+      known.set(taskId, visible)
+      return visible
+    },
+    forget: (taskId) => void known.delete(taskId),
   }
 }
 

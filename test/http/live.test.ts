@@ -275,6 +275,21 @@ test('a credential for some projects follows all of them, and nothing of others'
   await done
 })
 
+test('a stream of one project follows a task that is moved into it, and one that is moved away no more', async () => {
+  const served = await serveFakeDaemon()
+  served.addTask('comes', { project: 'other' })
+  served.addTask('goes')
+  const got = await readRaw(served, '?project=app')
+  await until(() => served.listeners.size === 1)
+  for (const id of ['comes', 'goes']) served.addHook(id, 'Stop')
+  await until(() => got.text.includes('id: 2.0'))
+  served.addTask('comes')
+  served.addTask('goes', { project: 'other' })
+  for (const id of ['goes', 'comes']) served.addHook(id, 'Stop')
+  await until(() => got.text.includes('id: 4.0'))
+  expect(got.text.match(/"task_id":"\w+"/g)).toEqual(['"task_id":"goes"', '"task_id":"comes"'])
+})
+
 test('a stream of one project has nothing of the others; one that may not be entered is not found', async () => {
   const served = await serveFakeDaemon()
   served.addTask('a')
