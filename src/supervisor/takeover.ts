@@ -10,8 +10,10 @@ import { createLeftovers } from './leftovers.ts'
 import type { ProjectDesk } from './project-desk.ts'
 import type { Recovery } from './incidents/recovery.ts'
 import type { Runner } from './attempts/runner.ts'
+import { bestEffort } from './attempts/outcome.ts'
 import { spoolOf } from './attempts/running-agent.ts'
 import type { SupervisorDeps } from './supervisor-deps.ts'
+import { forgiveSleep, machineSleptMs } from './upkeep/slept.ts'
 import type { WorkspaceSweep } from './workspaces/workspace-sweep.ts'
 import type { Workspaces } from './workspaces/workspaces.ts'
 
@@ -121,6 +123,7 @@ export function createTakeover(
 
   return {
     async begin() {
+      bestEffort(() => forgiveSleep({ attempts, notes: deps.notes, sleptMs: machineSleptMs }))
       const spools = await readLeftovers(() => true)
       if (spools > 0)
         left.push(`Events were left in ${spools} ${spools === 1 ? 'spool' : 'spools'}; they are stored now.`)

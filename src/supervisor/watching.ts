@@ -1,6 +1,7 @@
 import type { Meters } from '../core/incident/meters.ts'
 import type { Queue } from '../core/task/queue.ts'
 import { createLeaseKeeper } from './attempts/leases.ts'
+import { bestEffort } from './attempts/outcome.ts'
 import type { Runner, RunnerDeps } from './attempts/runner.ts'
 import { createScreenSweep, type ScreenSweep } from './attempts/sweep.ts'
 import type { Hold } from './claims/dispatcher.ts'
@@ -8,6 +9,7 @@ import type { Recovery } from './incidents/recovery.ts'
 import type { Ingest } from './ingest/ingest.ts'
 import type { WatchedLoop } from './loops/patience.ts'
 import type { SupervisorDeps } from './supervisor-deps.ts'
+import { createSleepNote, machineSleptMs } from './upkeep/slept.ts'
 
 /** What is done for all running agents again and again: their screens are looked at, their leases renewed. */
 export function createWatching(
@@ -25,6 +27,7 @@ export function createWatching(
 ): { sweep: ScreenSweep; leases: ReturnType<typeof createLeaseKeeper> } {
   const { settings, tmux, clock, logger, pulse } = deps
   const { loop, runner, ingest, recovery, spend, meters } = of
+  const noteSleep = createSleepNote({ notes: deps.notes, sleptMs: machineSleptMs })
   const sweep = createScreenSweep({
     ...(pulse === undefined ? {} : { pulse }),
     tmux,
@@ -39,6 +42,7 @@ export function createWatching(
     onTick: () => {
       ingest.rescan()
       for (const agent of runner.agents.values()) void spend(agent)
+      bestEffort(noteSleep)
     },
   })
   // The control client ends with its server: the next look need not wait for its turn.
