@@ -43,6 +43,17 @@ test('a request that came before its hook event is kept until the event is there
   expect(held.of([bash('other')])).toBeNull()
 })
 
+test('an agent has at most 16 requests held; what it asks beyond that is left to its window', async () => {
+  const held = createHeldAsks(() => undefined)
+  const replies = Array.from({ length: 16 }, (_, n) => held.hold(bash(`command ${n}`), alive))
+  expect(await held.hold(bash('one too many'), alive)).toEqual({})
+  held.decide(held.of([]), { behavior: 'allow' })
+  expect(await replies[0]).not.toEqual({})
+  void held.hold(bash('the next'), alive)
+  expect(held.of([bash('the next')])).toEqual(bash('the next'))
+  held.release()
+})
+
 test('a client that closes its request answered in the window; one that had closed before is not held', async () => {
   const gone: Ask[] = []
   const held = createHeldAsks((ask) => gone.push(ask))

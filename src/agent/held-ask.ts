@@ -7,9 +7,12 @@ export type AskReply =
 export type AskDecision =
   { behavior: 'allow'; updatedInput?: Record<string, unknown> } | { behavior: 'deny'; message: string }
 
+/** An agent asks for a few things at once. Each takes a connection of the daemon's, and up to 16 MiB. */
+const HELD_MAX = 16
+
 /** The permission requests of one agent that are held open, in the order they came. */
 export type HeldAsks = {
-  /** Holds until someone decides; {} when the client goes away first, or `release` is called. */
+  /** Holds until someone decides; {} when the client goes away first, `release` is called, or too many are held. */
   hold: (ask: Ask, signal: AbortSignal) => Promise<AskReply>
   /** The held one that belongs to the first of these; without any, the oldest that no hook event announced yet. */
   of: (asks: Ask[]) => Ask | null
@@ -34,7 +37,7 @@ export function createHeldAsks(
     hold: (ask, signal) =>
       new Promise((resolve) => {
         // Closed while its body was still read: nobody would ever hear of the end of it.
-        if (signal.aborted) return resolve({})
+        if (signal.aborted || held.length >= HELD_MAX) return resolve({})
         const timer = late === null ? undefined : setTimeout(tooLate, late.holdMs)
         const entry = {
           ask,
