@@ -120,6 +120,7 @@ export function createOutside(deps: {
     openOf: (repository, number) => inbox.openOf(repository, number),
     noteOver: (source) => inbox.noteOver(source),
     countOpen: store.countOpen,
+    countWaiting: store.countWaiting,
     end: (entry, reason, running) => inbox.end(entry, reason, running),
     boundary: () => randomBytes(16).toString('hex'),
   }

@@ -184,6 +184,8 @@ export type AppDeps = {
     noteOver: (source: string) => Promise<void>
     /** Requests of a source that wait, or whose task was not seen to be over. */
     countOpen: (source: string) => number
+    /** Requests from this repository that wait for approval, and how many of them are this sender's. */
+    countWaiting: (repository: string, sender: string) => { all: number; own: number }
     /** Ends a request; one whose task runs only where `running` says so. False: nothing was ended. */
     end: (entry: InboxEntry, reason: string, running: boolean) => Promise<boolean>
     /** 128 random bits as hex: see outsideBlock. */

@@ -22,6 +22,10 @@ export type InboxStore = {
   ofTask: (taskId: string) => InboxEntry | null
   /** Newest first. */
   list: (filter: InboxQuery) => InboxEntry[]
+  /** Those from a repository on GitHub that wait for approval, and how many of them this sender's are. */
+  countWaiting: (repository: string, sender: string) => { all: number; own: number }
+  /** Those that wait for approval since before this time. */
+  waitingSince: (before: number) => number[]
   /** The oldest one for the queue, due or not. */
   nextPending: () => InboxEntry | null
   /** Those from an issue on GitHub that are not refused, newest first. */
@@ -110,6 +114,13 @@ export function createInboxStore(db: Database): InboxStore {
      WHERE source = 'github' AND origin ->> 'repository' = :repository AND origin ->> 'number' = :number
        AND state <> 'refused' ORDER BY id DESC`,
   )
+  const countWaiting = db.prepare<{ repository: string; sender: string }, { all: number; own: number }>(
+    `SELECT count(*) AS "all", count(*) FILTER (WHERE sender = :sender) AS own FROM inbox INDEXED BY inbox_issue
+     WHERE source = 'github' AND origin ->> 'repository' = :repository AND state = 'waiting'`,
+  )
+  const waitingSince = db.prepare<{ before: number }, { id: number }>(
+    `SELECT id FROM inbox WHERE state = 'waiting' AND received_at < :before ORDER BY id`,
+  )
   const OPEN = `inbox INDEXED BY inbox_open WHERE source = :source AND state <> 'refused' AND over_at IS NULL`
   const countOpen = db.prepare<{ source: string }, { n: number }>(`SELECT count(*) AS n FROM ${OPEN}`)
   const openTasks = db.prepare<{ source: string }, { id: number; taskId: string }>(
@@ -182,6 +193,8 @@ export function createInboxStore(db: Database): InboxStore {
       (state === null ? all : inState)
         .all({ state: state ?? '', projects: jsonList(projects), before: before ?? NEWEST, limit })
         .map(toEntry),
+    countWaiting: (repository, sender) => countWaiting.get({ repository, sender }) ?? { all: 0, own: 0 },
+    waitingSince: (before) => waitingSince.all({ before }).map(({ id }) => id),
     nextPending: () => maybe(nextPending.get({})),
     ofIssue: (repository, number) => ofIssue.all({ repository, number }).map(toEntry),
     countOpen: (source) => countOpen.get({ source })?.n ?? 0,

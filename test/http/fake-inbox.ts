@@ -110,6 +110,7 @@ export function fakeWebhooks(changes: Partial<AppDeps['webhooks']> = {}): AppDep
     openOf: async () => [],
     noteOver: async () => undefined,
     countOpen: () => 0,
+    countWaiting: () => ({ all: 0, own: 0 }),
     end: async () => false,
     boundary: () => '0123456789abcdef0123456789abcdef',
     ...changes,

@@ -81,6 +81,8 @@ function stage(rules: GithubRule[] = [ANY], supabase: Template[] = []) {
     webhooks: fakeWebhooks({
       github: { secret: GITHUB_SECRET, rules },
       accept: (entries) => inbox.accept(entries),
+      byKey: store.byKey,
+      countWaiting: store.countWaiting,
       openOf: (...issue) => inbox.openOf(...issue),
       end: (...args) => inbox.end(...args),
     }),
@@ -212,6 +214,29 @@ test("a stranger's issue waits; a member's does not; always and never are what t
     const { post } = stage([{ ...ANY, approve }])
     expect((await post('issues', issueFrom(association))).body).toMatchObject({ state })
   }
+})
+
+test('a stranger may have 20 requests wait, all of a repository 200, and what is too much is said', async () => {
+  const { post, store, inbox } = stage()
+  const payload = issueFrom('NONE')
+  const from = (login: string, delivery = '') => {
+    Object.assign(payload['sender'] ?? {}, { login })
+    return post('issues', payload, delivery === '' ? {} : { 'x-github-delivery': delivery })
+  }
+  for (let n = 1; n <= 20; n++) expect((await from('mallory')).status).toBe(202)
+  expect(await from('mallory')).toEqual({
+    status: 200,
+    body: { ignored: '20 requests of mallory wait for approval' },
+  })
+  expect((await from('mallory', 'delivery-1')).body).toMatchObject({ state: 'waiting', known: true })
+  expect((await from('other')).status).toBe(202)
+  for (let n = 22; n <= 200; n++) await from(`other-${n}`)
+  const ignored = '200 requests from Codertocat/Hello-World wait for approval'
+  expect((await from('another')).body).toEqual({ ignored })
+  // Whoever may write waits for nobody.
+  expect((await post('issues', issueFrom('OWNER'))).body).toMatchObject({ state: 'pending' })
+  await inbox.refuse(store.list({ state: 'waiting', limit: 1 })[0]?.id ?? 0, 'local', 'No.')
+  expect((await from('another')).status).toBe(202)
 })
 
 test('a rule may name a template of Supabase, which gives no more rights than [outside]', async () => {

@@ -22,6 +22,10 @@ nothing outside this directory.`,
   ['repository', 'event', 'action'],
 )
 
+/** Requests that may wait for approval at once. */
+const OF_STRANGER_MAX = 20
+const OF_REPOSITORY_MAX = 200
+
 /** `POST /webhook/github`: exists only where a secret is configured. */
 export function githubRoute(deps: AppDeps, github: { secret: string; rules: readonly GithubRule[] }): Route {
   return {
@@ -53,6 +57,8 @@ export function githubRoute(deps: AppDeps, github: { secret: string; rules: read
         return cancel(deps, context, event)
       }
       const entry = await toEntry(deps, `gh:${delivery}`, event, rule)
+      const full = whyNoRoom(deps, entry, event)
+      if (full !== null) return context.json({ ignored: full })
       const accepted = deps.webhooks.accept([entry])[0]
       if (accepted?.isNew === true) noteChange(context, event, rule)
       return context.json(
@@ -61,6 +67,18 @@ export function githubRoute(deps: AppDeps, github: { secret: string; rules: read
       )
     },
   }
+}
+
+/** Nobody may fill the inbox of those who approve: why one more cannot wait in it, or null. */
+function whyNoRoom(
+  { webhooks }: AppDeps,
+  { key, state }: NewInboxEntry,
+  { repository, sender, trusted }: GithubEvent,
+): string | null {
+  if (state !== 'waiting' || webhooks.byKey(key) !== null) return null
+  const { all, own } = webhooks.countWaiting(repository, sender)
+  if (!trusted && own >= OF_STRANGER_MAX) return `${own} requests of ${sender} wait for approval`
+  return all >= OF_REPOSITORY_MAX ? `${all} requests from ${repository} wait for approval` : null
 }
 
 /** For the audit log. */

@@ -207,6 +207,27 @@ test('a key is known until its task is over, and for more than a week after that
   await vi.waitFor(() => expect(keys()).toEqual(['gh:2']))
 })
 
+test('what nobody approves within 30 days is refused, and whoever asked is told', async () => {
+  const { store, state, start, settled } = stage()
+  const inbox = start()
+  inbox.accept([entry('gh:1', { state: 'waiting' })])
+  state.now += 29 * 86_400_000
+  inbox.accept([entry('gh:2', { state: 'waiting' })])
+  await sleep(100)
+  expect(store.byKey('gh:1')?.state).toBe('waiting')
+  state.now += 2 * 86_400_000
+  inbox.nudge()
+  await vi.waitFor(() =>
+    expect(store.byKey('gh:1')).toMatchObject({
+      state: 'refused',
+      reason: 'Nobody approved it within 30 days.',
+    }),
+  )
+  expect(store.byKey('gh:2')?.state).toBe('waiting')
+  expect(store.dueTells(state.now, 10).map(({ key }) => key)).toEqual(['gh:1'])
+  expect(settled()).toBe(1)
+})
+
 test('what came from an issue is found behind a thousand others, without those that are over', async () => {
   const { store, queue, start } = stage()
   const inbox = start()

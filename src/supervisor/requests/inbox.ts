@@ -38,6 +38,8 @@ const HOPELESS: ErrorCode[] = ['BAD_INPUT', 'NOT_FOUND', 'DIR_UNUSABLE', 'CONFLI
 /** Newest tasks of a project among which a task of before a crash is looked for. */
 const LOOK_BACK = 1000
 const PRUNE_MS = 3_600_000
+/** Whoever is to approve had time enough. */
+const WAIT_MS = 30 * 86_400_000
 /** A webhook is answered within 10 s. */
 const ASK_MS = 2000
 const unknown = () => 'unknown' as const
@@ -110,6 +112,10 @@ export function createInbox(deps: {
     for (const { id, taskId } of store.longTasks(now)) {
       if (await isOver(taskId)) store.setOver(id, now)
       if (isClosed) return
+    }
+    for (const id of store.waitingSince(now - WAIT_MS)) {
+      store.refuse(id, 'Nobody approved it within 30 days.', null, now)
+      deps.onSettled()
     }
     store.prune(now)
   }
