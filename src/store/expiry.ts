@@ -11,9 +11,9 @@ export type Place = { at: number; id: number }
 export type Expiry = {
   /**
    * Attempts that were settled before that time, oldest first: none of a task that is queued or running here, none
-   * whose report is still to be delivered.
+   * whose report is still to be delivered, none whose session the next attempt may go on with at `now`.
    */
-  before: (settledBefore: number, limit: number) => Expired[]
+  before: (settledBefore: number, now: number, limit: number) => Expired[]
   /** Removes at most so many rows of it in one commit, last of all the attempt itself; true when nothing is left. */
   removeSome: (lease: Lease, rows: number) => boolean
   /** True while any attempt of the task is recorded, or the task lives. */
@@ -28,14 +28,15 @@ export type Expiry = {
 /** Expiry on the local database. */
 export function createExpiry(db: Database): Expiry {
   const old = db.prepare<
-    { before: number; limit: number },
+    { before: number; now: number; limit: number },
     { task_id: string; attempt: number; folder: string; config_dir: string | null }
   >(
     `SELECT task_id, attempt, folder, config_dir FROM attempts a
      WHERE settled_at < :before AND phase IN ('settled', 'reported')
        AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = a.task_id AND t.status IN ('queued', 'running'))
        AND NOT EXISTS (SELECT 1 FROM outbox o
-         WHERE o.task_id = a.task_id AND o.attempt = a.attempt AND o.delivered_at IS NULL)
+         WHERE o.task_id = a.task_id AND o.attempt = a.attempt
+           AND (o.delivered_at IS NULL OR o.delivered_at + (o.report ->> '$.resume.forMs') > :now))
      ORDER BY settled_at LIMIT :limit`,
   )
   const events = db.prepare<Lease & { rows: number }>(
@@ -60,8 +61,8 @@ export function createExpiry(db: Database): Expiry {
   const event = db.prepare<{ id: number }>('DELETE FROM hook_events WHERE id = :id')
 
   return {
-    before: (before, limit) =>
-      old.all({ before, limit }).map((row) => ({
+    before: (before, now, limit) =>
+      old.all({ before, now, limit }).map((row) => ({
         taskId: row.task_id,
         attempt: row.attempt,
         folder: row.folder,

@@ -30,7 +30,7 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
   const add = (
     taskId: string,
     settledAt: number | null,
-    more: { events?: number; delivered?: boolean; text?: (event: number) => string } = {},
+    more: { events?: number; delivered?: boolean; resumeMs?: number; text?: (event: number) => string } = {},
   ) => {
     const folder = join(home, 'attempts', `${taskId}.1`)
     const configDir = join(home, 'claude', taskId)
@@ -94,11 +94,12 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
           result: null,
           error: null,
           retryAfterMs: null,
-          resume: null,
+          resume: more.resumeMs === undefined ? null : { claudeSessionId: 's', forMs: more.resumeMs },
         },
         settledAt,
       )
-      if (more.delivered !== false) db.prepare('UPDATE outbox SET delivered_at = 1').run({})
+      if (more.delivered !== false)
+        db.prepare('UPDATE outbox SET delivered_at = created_at WHERE delivered_at IS NULL').run({})
     }
     return { folder, configDir }
   }
@@ -182,6 +183,36 @@ test('while the database is larger than it may be, the oldest go first, and the 
   expect(attempts.get({ taskId: 't1', attempt: 1 })).not.toBeNull()
   const free = db.prepare<Record<string, never>, { freelist_count: number }>('PRAGMA freelist_count').get({})
   expect(free?.freelist_count).toBeLessThan(200)
+  await expirer.close()
+})
+
+test('what a task of a shared queue is to go on with stays, however large the database is, and what ended just now', async () => {
+  using home = temporaryHome()
+  const { add, expirer, attempts } = stage(home.file, { maxBytes: 1 })
+  const parked = add('parked', NOW - DAY, { resumeMs: 2 * DAY })
+  add('once-parked', NOW - 3 * DAY, { resumeMs: 2 * DAY })
+  const recent = add('recent', NOW - DAY / 24)
+  add('old', NOW - DAY)
+  await expirer.round()
+  for (const [taskId, stays] of Object.entries({
+    parked: true,
+    'once-parked': false,
+    recent: true,
+    old: false,
+  }))
+    expect([taskId, attempts.get({ taskId, attempt: 1 }) !== null]).toEqual([taskId, stays])
+  for (const { folder, configDir } of [parked, recent])
+    expect([existsSync(folder), existsSync(configDir)]).toEqual([true, true])
+  await expirer.close()
+})
+
+test('records that are not what makes the database large stay', async () => {
+  using home = temporaryHome()
+  const { db, add, expirer, count } = stage(home.file, { maxBytes: 1_000_000 })
+  db.prepare('CREATE TABLE large AS SELECT zeroblob(2000000)').run({})
+  for (let index = 0; index < 60; index++) add(`t${index}`, NOW - DAY, { events: 0 })
+  await expirer.round()
+  expect(count('attempts')).toBeGreaterThan(30)
   await expirer.close()
 })
 

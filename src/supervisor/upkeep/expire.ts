@@ -17,6 +17,10 @@ const ROWS_MOST = 200
 /** 200 take 1.4 ms; what is left of a slow batch is the disk, and more commits would only ask more of it. */
 const ROWS_LEAST = 50
 const PAGES_AT_ONCE = 64
+/** However large the database is, what ended within this time is still looked at, or gone on with. */
+const RECENT_MS = 6 * 3_600_000
+/** Where so many attempts free less than this, it is not they that make the database large. */
+const VAIN = { attempts: 20, bytes: 64 * 1024 }
 
 /** Lets go of what is older than `keepMs`, and of the oldest while the database is larger than it may be. */
 export type Expirer = { close: () => Promise<void>; /** One round now. */ round: () => Promise<number> }
@@ -56,8 +60,10 @@ export function createExpirer(options: {
   async function round(): Promise<number> {
     let removed = 0
     const oldest = clock() - options.keepMs
+    const isVain = createVain()
     for (;;) {
-      const [next] = expiry.before(isTooLarge() ? clock() : oldest, 1)
+      const forSize = isTooLarge() && !isVain(removed)
+      const [next] = expiry.before(forSize ? clock() - RECENT_MS : oldest, clock(), 1)
       if (next === undefined || stop.signal.aborted) break
       await remove(next)
       removed++
@@ -73,6 +79,20 @@ export function createExpirer(options: {
 
   function isTooLarge(): boolean {
     return options.maxBytes > 0 && db.usedBytes() > options.maxBytes
+  }
+
+  /** Tells by how many were removed whether it makes the database smaller; once it does not, never again. */
+  function createVain(): (removed: number) => boolean {
+    let before = { removed: 0, bytes: db.usedBytes() }
+    let is = false
+    return (removed) => {
+      if (is || removed - before.removed < VAIN.attempts) return is
+      const bytes = db.usedBytes()
+      is = before.bytes - bytes < VAIN.bytes
+      before = { removed, bytes }
+      if (is) logger.warn('the database is larger than it may be, and not by the records of attempts')
+      return is
+    }
   }
 
   const isTidy = () => options.tidy === undefined || !options.tidy()
