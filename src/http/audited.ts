@@ -17,6 +17,8 @@ export function audited(
   deps: { audit: Audit; clock: Clock; names: Names },
 ): MiddlewareHandler<{ Bindings: Bindings; Variables: Variables }> {
   return async (context, next) => {
+    // While it is connected: of who hung up nothing is known any more.
+    const origin = originOf(deps.names, context)
     await next()
     const principal = (context.get('principal') as Principal | undefined) ?? context.get('caller')
     const { status, headers } = context.res
@@ -31,7 +33,7 @@ export function audited(
       target: parameters[0] ?? about?.target ?? null,
       taskId: about?.taskId ?? null,
       project: about?.project ?? null,
-      origin: originOf(deps.names, context),
+      origin,
       status,
       code: codeOf(context.error),
       requestId: context.get('requestId'),

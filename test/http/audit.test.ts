@@ -1,6 +1,8 @@
+import { connect } from 'node:net'
 import { expect, test } from 'vitest'
 import { createApp } from './checked-app.ts'
 import { createFakeDaemon, PORT, rightful } from './fake-daemon.ts'
+import { serveFakeDaemon, until } from './served.ts'
 
 const JSON_TYPE = { 'content-type': 'application/json' }
 const as = (key: string) => ({ host: `127.0.0.1:${PORT}`, authorization: `Bearer ${key}`, ...JSON_TYPE })
@@ -81,6 +83,30 @@ test('through a proxy its last word about the address is kept, and nothing that 
   }
   const origins = daemon.audits.map(({ origin }) => origin)
   expect(origins).toEqual(['203.0.113.9 through 127.0.0.1', '127.0.0.1'])
+})
+
+test('of a caller who hangs up before the answer it is known from where it came', async () => {
+  const gate = Promise.withResolvers<void>()
+  const served = await serveFakeDaemon()
+  served.addTask('a')
+  let isAsked = false
+  served.deps.tasks.cancel = async () => {
+    isAsked = true
+    await gate.promise
+    return 'cancelled'
+  }
+  const caller = connect(served.port, '127.0.0.1')
+  const gone = new Promise((resolve) => caller.on('close', resolve))
+  caller.write(
+    `POST /api/tasks/a/cancel HTTP/1.1\r\nHost: 127.0.0.1:${served.port}\r\nAuthorization: Bearer write-key\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`,
+  )
+  await until(() => isAsked)
+  caller.destroy()
+  await gone
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  gate.resolve()
+  await until(() => served.audits.length === 1)
+  expect(served.audits).toMatchObject([{ who: 'write', origin: '127.0.0.1' }])
 })
 
 test('the audit log is for administrators, by caller and time, with a link to what is older', async () => {
