@@ -43,6 +43,7 @@ export type InboxStore = {
   setLater: (id: number, dueAt: number, reason: string) => void
   /** Moves one from `waiting` or `pending`; false where it is neither any more. */
   approve: (id: number, by: string, at: number) => boolean
+  /** `by` null: ccm itself refuses it, also one that a person approved. */
   refuse: (id: number, reason: string, by: string | null, at: number) => boolean
   /** Whoever asked is to be told, now. */
   wantTell: (id: number, at: number) => void
@@ -147,7 +148,7 @@ export function createInboxStore(db: Database): InboxStore {
      WHERE id = :id AND state = 'waiting'`,
   )
   const refuse = db.prepare<{ id: number; reason: string; by: string | null; at: number }>(
-    `UPDATE inbox SET state = 'refused', decided_by = coalesce(:by, decided_by), reason = :reason,
+    `UPDATE inbox SET state = 'refused', decided_by = :by, reason = :reason,
        settled_at = :at, tell_due_at = :at
      WHERE id = :id AND state IN ('waiting', 'pending')`,
   )

@@ -154,9 +154,42 @@ test('a token that GitHub refuses is not tried for half a day', async () => {
   expect(asked).toHaveLength(1)
 })
 
+const CHAT = { kind: 'telegram', chat: '1' } as const
+
 test('whoever asked is told why a request was refused', () => {
-  expect(replyText({ id: 7, state: 'refused', reason: 'Not here.' }, null)).toBe(
-    'Request 7 was refused. Not here.',
+  const refused = { id: 7, state: 'refused', reason: 'Not here.', decidedBy: 'local' } as const
+  for (const origin of [CHAT, ENTRY.origin])
+    expect(replyText({ ...refused, origin }, null)).toBe('Request 7 was refused. Not here.')
+  expect(replyText({ ...refused, state: 'pending', reason: null, origin: CHAT }, null)).toContain('accepted')
+})
+
+test('what is wrong with this machine is told in a chat and not on GitHub, an error of the agent on both', () => {
+  const reason = 'There is no directory "/home/ada/app".'
+  const refused = { id: 7, state: 'refused', reason, decidedBy: null } as const
+  expect(replyText({ ...refused, origin: CHAT }, null)).toBe(`Request 7 was refused. ${reason}`)
+  expect(replyText({ ...refused, origin: ENTRY.origin }, null)).toBe('Request 7 was refused.')
+  const inserted = { ...refused, state: 'inserted', reason: null } as const
+  const error = 'The setup of the project failed.\nnpm error path /home/ada/app'
+  const failed = (kind: string) =>
+    ({
+      id: 't1',
+      status: 'failed',
+      error,
+      result: { text: '', errors: [{ kind, message: error, at: 1 }] },
+    }) as never
+  expect(replyText({ ...inserted, origin: CHAT }, failed('setup'))).toContain('/home/ada')
+  expect(replyText({ ...inserted, origin: ENTRY.origin }, failed('setup'))).toBe(
+    'Task t1: failed.\nWhy: ccm show t1',
   )
-  expect(replyText({ id: 7, state: 'pending', reason: null }, null)).toContain('accepted')
+  expect(replyText({ ...inserted, origin: ENTRY.origin }, failed('agent_error'))).toContain(error)
+})
+
+test('why ccm itself refused a request is not taken for the word of whoever approved it', async () => {
+  const { comments, store, state, replies } = await stage()
+  store.accept([{ ...ENTRY, key: 'gh:2', state: 'waiting' }], state.now)
+  store.approve(2, 'local', state.now)
+  store.refuse(2, 'There is no directory "/home/ada/app".', null, state.now)
+  replies.nudge()
+  await until(() => expect(comments[0]?.body).toContain('Request 2 was refused.'))
+  expect(comments[0]?.body).not.toContain('/home/ada')
 })
