@@ -1,6 +1,10 @@
 import { expect, test } from 'vitest'
 import { createHookEvents, type NewHookEvent } from './hook-events.ts'
 import { createSearch, type SearchFilter } from './search.ts'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createSharedTasks } from './shared-tasks.ts'
+import type { Task } from '../core/task/task.ts'
 import { openForTest, temporaryHome } from './temporary-database.ts'
 import { createTimelines } from './timeline.ts'
 import type { HookPayload } from '../core/agent/hook-event.ts'
@@ -188,5 +192,25 @@ test('events that were lost are summed for their task; what an agent forged in o
   expect(createTimelines(db)('t3', 0).lostEvents).toBe(0)
   expect(events.lostOf({ taskId: 't1', attempt: 1 })).toBe(2)
   expect(events.oddOnes().lost).toBe(14)
+  db.close()
+})
+
+test('a task of a shared queue is found by its project, also where it was indexed without one', () => {
+  using home = temporaryHome()
+  const { db, events, find } = stage(home.file)
+  const shared = createSharedTasks(db, () => 1)
+  shared.putClaimed([{ id: 's1', attempt: 1, project: 'shop' } as Task])
+  events.insertBatch([prompt('Mend the zebra.', { taskId: 's1' }), prompt('A late zebra.', { taskId: 's2' })])
+  expect(find('zebra', { project: 'shop' })).toMatchObject([{ taskId: 's1', project: 'shop' }])
+  expect(find('zebra', { project: 'other' })).toEqual([])
+  shared.putClaimed([{ id: 's2', attempt: 1, project: 'shop' } as Task])
+  expect(find('zebra', { project: 'shop' })).toHaveLength(1)
+  const migration = join(import.meta.dirname, '../../migrations/sqlite/0029-search-by-shared-project.sql')
+  for (const statement of readFileSync(migration, 'utf8')
+    .split(/;\n/)
+    .filter((part) => part.trim() !== ''))
+    db.prepare(statement).run({})
+  expect(find('zebra', { project: 'shop' })).toHaveLength(2)
+  expect(find('zebra')).toHaveLength(2)
   db.close()
 })

@@ -8,7 +8,7 @@ export type SearchHit = {
   taskId: string
   attempt: number
   at: number
-  /** Null where the task is in another store, or gone. */
+  /** Null where the task is gone. */
   project: string | null
   kind: EventKind
   tool: string | null
@@ -44,6 +44,11 @@ const MERGE_WITH_INDEX = 24
 /** Up to 0.7 ms a page where many of its events were removed. */
 const MERGE_AT_ONCE = 8
 
+/** Of a task in a shared queue this machine knows the project by its claims. */
+const projectOf = (taskId: string): string =>
+  `coalesce(t.project, (SELECT s.task ->> 'project' FROM shared_tasks s
+     WHERE s.task_id = ${taskId} ORDER BY s.attempt DESC LIMIT 1))`
+
 /** Search on the local database. */
 export function createSearch(db: Database): Search {
   const find = db.prepare<
@@ -57,13 +62,13 @@ export function createSearch(db: Database): Search {
     },
     Row
   >(
-    `SELECT e.id, e.task_id, e.attempt, e.at, t.project, e.kind, e.tool, x.text
+    `SELECT e.id, e.task_id, e.attempt, e.at, ${projectOf('e.task_id')} AS project, e.kind, e.tool, x.text
      FROM event_search s
      JOIN hook_events e ON e.id = s.rowid
      JOIN event_texts x ON x.id = e.id
      LEFT JOIN tasks t ON t.id = e.task_id
      WHERE event_search MATCH :match AND s.rowid >= :sinceId AND s.rowid < :before
-       AND (:since IS NULL OR e.at >= :since) AND (:project IS NULL OR t.project = :project)
+       AND (:since IS NULL OR e.at >= :since) AND (:project IS NULL OR ${projectOf('e.task_id')} = :project)
      ORDER BY s.rowid DESC LIMIT :limit`,
   )
   // Ids are given in the order of storing, not of happening: the lowest one that may count.
@@ -76,7 +81,7 @@ export function createSearch(db: Database): Search {
   )
   const fill = db.prepare<{ after: number; last: number }>(
     `INSERT INTO event_search (rowid, text, project)
-     SELECT x.id, x.text, t.project FROM event_texts x LEFT JOIN tasks t ON t.id = x.task_id
+     SELECT x.id, x.text, ${projectOf('x.task_id')} FROM event_texts x LEFT JOIN tasks t ON t.id = x.task_id
      WHERE x.id > :after AND x.id <= :last AND x.text <> ''`,
   )
   const merge = db.prepare<{ pages: number }>(
