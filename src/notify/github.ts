@@ -32,7 +32,7 @@ export function createGithubComments(github: { apiUrl: string; token: string }):
     })
     const { ok, status, headers } = response
     const parsed: unknown = await response.json().catch(() => null)
-    return { ok, status, body: parsed, retryAfterMs: retryAfterMsOf(headers) }
+    return { ok, status, body: parsed, retryAfterMs: retryAfterMsOf(headers, Date.now()) }
   }
   const find = async (path: string, mark: string, signal: AbortSignal): Promise<string | null> => {
     for (let page = 1; page <= PAGES_MAX; page++) {

@@ -51,7 +51,7 @@ function readJson(text: string): unknown {
 function waitOf(response: Response, reply: unknown): number | null {
   const parameters = (reply as { parameters?: { retry_after?: unknown } } | null)?.parameters
   const seconds = parameters?.retry_after
-  return retryAfterMsOf(
-    typeof seconds === 'number' ? new Headers({ 'retry-after': String(seconds) }) : response.headers,
-  )
+  const asked =
+    typeof seconds === 'number' ? new Headers({ 'retry-after': String(seconds) }) : response.headers
+  return retryAfterMsOf(asked, Date.now())
 }

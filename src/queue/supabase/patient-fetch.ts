@@ -74,7 +74,7 @@ export function createPatientFetch(options: PatientFetchOptions): typeof fetch {
       try {
         const response = await options.fetch(input, { ...init, signal })
         const putsOff = response.status === 429 || response.status === 503
-        const askedMs = putsOff ? retryAfterMsOf(response.headers) : null
+        const askedMs = putsOff ? retryAfterMsOf(response.headers, Date.now()) : null
         if (askedMs !== null)
           quietUntil = Math.max(quietUntil, performance.now() + Math.min(askedMs, LONGEST_QUIET_MS))
         const isLong = askedMs !== null && askedMs > LONGEST_WAIT_MS
