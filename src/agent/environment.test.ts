@@ -159,4 +159,13 @@ test('a permission request is recorded and also held open, with the attempt’s 
     timeout: 3660,
   })
   expect(settings.hooks['Stop']?.[0]?.hooks).toHaveLength(1)
+  expect(settings.hooks['PreToolUse']).toHaveLength(1)
+  const looking = attemptSettings({
+    hookScript: '/h',
+    spoolFolder: '/s',
+    ask,
+    lookAt: '^(?:Bash)$',
+  }) as Settings
+  const look = { type: 'http', url: ask.url, headers: { Authorization: 'Bearer abc' }, timeout: 60 }
+  expect(looking.hooks['PreToolUse']?.[1]).toEqual({ matcher: '^(?:Bash)$', hooks: [look] })
 })

@@ -59,6 +59,8 @@ export type LaunchOptions = {
   ask: { url: string; secret: string; holdMs: number } | null
   /** Rules of things Claude Code has to ask for even where its mode would not: a rule of the project decides then. */
   askFor: string[]
+  /** Tools whose every use the rules look at first, as Claude Code matches them; null: none. */
+  lookAt: string | null
 }
 
 /** No settings but ours, no servers, no commands and skills of the project. */
@@ -90,6 +92,7 @@ export async function prepareLaunch(options: LaunchOptions): Promise<string[]> {
     lostFiles: makeLostFiles(lostFilesOf(attempt, tmpdir())),
     ask: options.ask,
     askFor: options.askFor,
+    lookAt: options.lookAt,
     restricted: options.restricted,
   })
   writeFileSync(files.settings, JSON.stringify(settings), { mode: 0o600 })

@@ -20,6 +20,9 @@ const EARLY = ['PreToolUse', 'PostToolUse', 'PostToolUseFailure', 'PostToolBatch
 /** Claude Code must not give up before ccm lets go: a closed connection would read as an answer in the window. */
 const ASK_MARGIN_S = 60
 
+/** A look of the rules waits for nobody, but for a daemon that begins. */
+const LOOK_MARGIN_S = 60
+
 /**
  * The settings file of one attempt (`--settings`): our keys only, so that everything else of the user's own
  * settings still holds. The renderer is pinned, because it otherwise changes by itself between launches.
@@ -35,6 +38,8 @@ export function attemptSettings(options: {
   restricted?: boolean
   /** Rules of things that are asked for even where the permission mode would not. */
   askFor?: string[]
+  /** Names of the tools, as a regular expression, whose every use the rules look at before it; null: none. */
+  lookAt?: string | null
 }): object {
   const record = (name: string) => ({
     type: 'command',
@@ -49,17 +54,16 @@ export function attemptSettings(options: {
     // It ends by itself within a second; this is for a disk that keeps even the shell from starting.
     timeout: 2,
   })
-  const hooks: Record<string, { hooks: object[] }[]> = {}
+  const hooks: Record<string, { matcher?: string; hooks: object[] }[]> = {}
   for (const name of RECORDED) hooks[name] = [{ hooks: [record(name)] }]
   if (options.ask !== null) {
-    const headers = { Authorization: `Bearer ${options.ask.secret}` }
-    const ask = {
-      type: 'http',
-      url: options.ask.url,
-      headers,
-      timeout: Math.ceil(options.ask.holdMs / 1000) + ASK_MARGIN_S,
-    }
+    const { url, secret, holdMs } = options.ask
+    const held = { type: 'http', url, headers: { Authorization: `Bearer ${secret}` } }
+    const ask = { ...held, timeout: Math.ceil(holdMs / 1000) + ASK_MARGIN_S }
     hooks['PermissionRequest'] = [{ hooks: [record('PermissionRequest'), ask] }]
+    const { lookAt = null } = options
+    if (lookAt !== null)
+      hooks['PreToolUse']?.push({ matcher: lookAt, hooks: [{ ...held, timeout: LOOK_MARGIN_S }] })
   }
   return {
     tui: 'default',

@@ -6,6 +6,10 @@ import { oneLine } from './printable.ts'
 import { table } from './task-view.ts'
 import { createPaint } from './terminal.ts'
 
+/** An agent is told at its start which tools the rules look at before they are used. */
+const RUNNING =
+  'Agents that run already ask for what they did before, by their permission mode and the rules of their start; rules answer it as they are now.\n'
+
 /** `ccm projects rules`: what answers permission requests before a person is asked. */
 export function rulesCommand(context: CliContext, done: (code: number) => void): Command {
   return createCommand('rules', "List and change what answers a project's permission requests at once.", [
@@ -30,6 +34,7 @@ export function rulesCommand(context: CliContext, done: (code: number) => void):
         const remove = options.remove ?? []
         const changes = set.length + remove.length > 0
         const rules = changes ? await api.changeRules(name, { set, remove }) : await api.rules(name)
+        if (set.some(({ effect }) => effect !== 'allow')) context.stderr.write(RUNNING)
         if (options.json) printJson(context, rules)
         else if (rules.length === 0)
           context.stdout.write('No rules: every permission request waits for a person.\n')

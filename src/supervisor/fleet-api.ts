@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { endedBy } from '../agent/agent-end.ts'
 import type { Answers } from '../agent/answers.ts'
 import type { Clock } from '../core/clock.ts'
@@ -47,7 +48,7 @@ export type FleetApi = {
     how: (answers: Answers) => Promise<AnswerReply>,
     decision: 'granted' | 'denied' | null,
   ) => Promise<AnswerReply>
-  /** A permission request of an attempt; {} leaves it to the dialog. */
+  /** A permission request of an attempt, or a tool that it is about to use; {} leaves it to the dialog. */
   hold: (
     taskId: string,
     attempt: number,
@@ -72,6 +73,8 @@ export type FleetApi = {
   agents: () => RunningAgent[]
   holds: () => Hold[]
 }
+
+const TAKEN_BACK_WITHIN_MS = 10_000
 
 /** Answers them over the parts of a fleet, which it neither starts nor ends. */
 export function createFleetApi(of: {
@@ -106,6 +109,22 @@ export function createFleetApi(of: {
   const { notify, notifyEnd } = of.listeners
   const holds = (): Hold[] => [...dispatcher.holds(), ...of.recovery.holds()]
   const facts = createAgentFacts({ ...of, spent: budgets.spent, holds })
+
+  /** A daemon that begins takes its agents back one by one; what one of them asks meanwhile waits for that. */
+  async function agentSoon(
+    lease: { taskId: string; attempt: number },
+    isThere: (agent: RunningAgent) => boolean,
+    signal: AbortSignal,
+  ): Promise<RunningAgent | null> {
+    const until = performance.now() + TAKEN_BACK_WITHIN_MS
+    for (;;) {
+      const agent = runner.agents.get(lease.taskId)
+      if (agent !== undefined && agent.attempt.attempt !== lease.attempt) return null
+      if (agent !== undefined && isThere(agent)) return agent
+      if (signal.aborted || performance.now() > until) return null
+      await sleep(50)
+    }
+  }
 
   return {
     async insert({ dir, project: name, trust, ...task }) {
@@ -147,11 +166,13 @@ export function createFleetApi(of: {
       return (await queue.get(id)) === null ? 'unknown' : 'not_waiting'
     },
     async hold(taskId, attempt, payload, signal) {
-      const agent = runner.agents.get(taskId)
-      if (!agent?.watcher || agent.attempt.attempt !== attempt) return {}
-      const { tool_name: tool, tool_input: input } = payload
+      const { tool_name: tool, tool_input: input, hook_event_name: name } = payload
       if (typeof tool !== 'string' || typeof input !== 'object' || input === null) return {}
       const ask = { tool, input: input as Record<string, unknown> }
+      const lease = { taskId, attempt }
+      if (name === 'PreToolUse') return ruling.look(await agentSoon(lease, () => true, signal), ask)
+      const agent = await agentSoon(lease, ({ watcher }) => watcher !== null, signal)
+      if (!agent?.watcher) return {}
       return (await ruling.answer(agent, ask)) ?? agent.watcher.answers.hold(ask, signal)
     },
     factsOf: facts.of,

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ScriptedReply } from '../../src/demo/model.ts'
@@ -74,7 +74,6 @@ test(
       ['denied', 'Bash(rm:*)', 'rm one'],
       ['ask', 'Bash(git push:*)', 'git push'],
       ['denied', undefined, 'git push'],
-      ['ask', 'Bash(rm:*)', 'touch four > five'],
       ['granted', undefined, 'touch four > five'],
     ])
     const reasons = (await stage.chain(id)).map(({ reason }) => reason)
@@ -130,6 +129,38 @@ test('what may not be written is asked for by whatever name of the tools that wr
   expect(['secrets/key', 'open', 'rooted'].filter(isThere)).toEqual(['open'])
   expect(readFileSync(join(stage.work, 'book.ipynb'), 'utf8')).toBe(book)
 })
+
+test(
+  'what Claude Code itself would not take for what a rule denies is looked at first, too',
+  TEST,
+  async () => {
+    await using stage = await createStageHere((request) =>
+      turns(
+        bash('echo hi > said'),
+        bash('/bin/rm -rf kept'),
+        call('Write', { file_path: `${stage.work}/link/key`, content: 'x' }),
+        bash('git -C . push'),
+      )(request),
+    )
+    mkdirSync(join(stage.work, 'secrets'))
+    symlinkSync('secrets', join(stage.work, 'link'))
+    writeFileSync(join(stage.work, 'kept'), '')
+    const denied = ['Bash(rm:*)', 'Edit(secrets/**)', 'Bash(git push:*)'].flatMap((rule) => ['--deny', rule])
+    await withRules(stage, ...denied)
+    const { id } = await stage.add('go', '--permission-mode', 'bypassPermissions')
+    await stage.until(id, asksFor('git -C . push'), WAIT_MS)
+    await ccm(stage, 'deny', id)
+    expect((await stage.end(id, WAIT_MS)).status).toBe('succeeded')
+    const isThere = (file: string) => existsSync(join(stage.work, file))
+    expect(['said', 'kept', 'secrets/key'].filter(isThere)).toEqual(['said', 'kept'])
+    expect(await decisions(stage, id)).toEqual([
+      ['denied', 'Bash(rm:*)', '/bin/rm -rf kept'],
+      ['denied', 'Edit(secrets/**)', undefined],
+      ['ask', 'Bash(git push:*)', 'git -C . push'],
+      ['denied', undefined, 'git -C . push'],
+    ])
+  },
+)
 
 test(
   'a request that nobody answers in time is left to its dialog, and is approved by key from then on',

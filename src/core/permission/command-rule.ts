@@ -1,4 +1,4 @@
-import type { ShellWord } from './shell-command.ts'
+import { wordsInText, type ShellWord } from './shell-command.ts'
 
 /** Commands that run what their arguments say: what they do cannot be told from their name. */
 const RUNNERS = new Set(
@@ -33,14 +33,21 @@ export function allowsCommand(pattern: string, words: readonly ShellWord[]): boo
  * that runs them, `taskset 1 rm x`. Quotes in the pattern are the shell's.
  */
 export function forbidsCommand(pattern: string, words: readonly ShellWord[]): 'yes' | 'maybe' | 'no' {
-  const wanted = wordsOf(pattern.replaceAll(/["']/g, '').replace(/:\*$/, ' *'))
+  const wanted = wantedOf(pattern)
   const [first = '', ...rest] = words.map(({ text }) => text)
   const whole = wanted.join(' ')
   const isWhole = (text: string) =>
     isGlob(whole, text) || (whole.endsWith(' *') && isGlob(whole.slice(0, -2), text))
   if ([first, nameOf(first)].some((program) => isWhole([program, ...rest].join(' ')))) return 'yes'
-  const [program = '', ...further] = wanted
-  return isRunner(words) || standIn([nameOf(program), ...further], words) ? 'maybe' : 'no'
+  return isRunner(words) || standIn(wanted, words) ? 'maybe' : 'no'
+}
+
+/** The same of a shell text that is not read: `maybe` unless nothing in it can be what the pattern means. */
+export function forbidsText(pattern: string, text: string): 'maybe' | 'no' {
+  const words = wordsInText(text)
+  if (words === null || words.some((word, index) => isRunner([word, ...words.slice(index + 1, index + 3)])))
+    return 'maybe'
+  return standIn(wantedOf(pattern), words) ? 'maybe' : 'no'
 }
 
 function isRunner(words: readonly ShellWord[]): boolean {
@@ -54,12 +61,13 @@ function isRunner(words: readonly ShellWord[]): boolean {
 /** Whether these words stand in the command in their order, several in one of its words or not. */
 function standIn(wanted: readonly string[], words: readonly ShellWord[]): boolean {
   let [at, from] = [0, 0]
-  for (const want of wanted.filter((text) => !/^\*+$/.test(text))) {
+  const [program = '', ...further] = wanted
+  for (const want of [nameOf(program), ...further].filter((text) => !/^\*+$/.test(text))) {
     for (; ; at++, from = 0) {
       const word = words[at]
       if (word === undefined) return false
       // What the shell expands may become several words.
-      if (word.wild && expands(word.text, want)) break
+      if (word.wild && (expands(word.text, want) || expands(nameOf(word.text), want))) break
       const found = insideOf(want, word.text, from)
       if (found === null) continue
       from = found
@@ -86,6 +94,8 @@ function insideOf(want: string, text: string, from: number): number | null {
 function expands(word: string, want: string): boolean {
   const parts = word.toLowerCase().split(/[*?[\]^~]/)
   const [head, tail] = [parts[0] ?? '', parts.at(-1) ?? '']
+  // Alone it is a folder.
+  if (word === '~') return want.includes('/')
   return want.includes('*') || isGlob(`${head}*${tail}`, want.toLowerCase())
 }
 
@@ -103,5 +113,6 @@ function isGlob(glob: string, text: string): boolean {
   return text.startsWith(head) && text.endsWith(tail) && text.length - tail.length >= at
 }
 
+const wantedOf = (pattern: string) => wordsOf(pattern.replaceAll(/["']/g, '').replace(/:\*$/, ' *'))
 const wordsOf = (text: string) => text.split(/\s+/).filter((word) => word !== '')
 const nameOf = (path: string) => path.split('/').at(-1) ?? ''

@@ -1,6 +1,14 @@
 import { array, assert, boolean, constantFrom, property, string } from 'fast-check'
 import { expect, test } from 'vitest'
-import { judge, pathOf, ruleFault, toAskFor, type PermissionRule, type Place } from './permission-rule.ts'
+import {
+  judge,
+  pathOf,
+  ruleFault,
+  toAskFor,
+  toMatcher,
+  type PermissionRule,
+  type Place,
+} from './permission-rule.ts'
 import { readShellCommand } from './shell-command.ts'
 
 const allow = (rule: string): PermissionRule => ({ effect: 'allow', rule })
@@ -169,6 +177,25 @@ const FORBIDDEN: [rule: string, effect: string, ...commands: string[]][] = [
     'git switch -c a',
   ],
   ['git commit -m "wip":*', 'deny', 'git commit -m wip', 'git commit -m "wip" -a', "git commit -m 'wip'"],
+  [
+    'rm:*',
+    'ask',
+    'echo x > y; r"m" z',
+    'echo >x\nr\\\nm z',
+    '/bin/r? x',
+    'taskset 1 /bin/[r]m x',
+    '(rm x) &',
+  ],
+  ['rm:*', 'ask', 'echo $X > y', 'A=r{,}m', 'cat x | sh 2>&1', 'echo "`x`"', 'ls 2>&1 | xargs -0'],
+  [
+    'rm:*',
+    'allow',
+    'npm test 2>&1 | tail -5',
+    'echo hi > said',
+    'cd x\nls *.ts &',
+    'if [ -f x ]; then cd ~; fi',
+  ],
+  ['git push:*', 'allow', "cat >x <<'E'\nnpm push\nE", 'git status > x'],
   ['/usr/bin/rm:*', 'ask', 'rm x', '/bin/rm x'],
   ['*', 'deny', 'ls'],
   ["git commit -m 'a b'", 'deny', 'git commit -m "a b"'],
@@ -306,6 +333,20 @@ test('what Claude Code is told to ask for is as much as the rule is about', () =
     ['mcp__github', 'mcp__github'],
   ] as [string, ...string[]][])
     expect([rule, ...toAskFor(rule, '/code/app')]).toEqual([rule, ...told])
+})
+
+test('the tools that rules are about are those that Claude Code is told to look up', () => {
+  const matches = (rule: string, tool: string) => new RegExp(toMatcher([deny(rule)]) ?? 'x').test(tool)
+  expect(toMatcher([])).toBeNull()
+  for (const [rule, tool] of [
+    ['Bash(rm:*)', 'Bash'],
+    ['Edit(a)', 'Write'],
+    ['Read(a)', 'Grep'],
+    ['mcp__github', 'mcp__github__list'],
+    ['mcp__github__get*', 'mcp__github__get_issue'],
+    ['WebFetch(domain:a.b)', 'WebFetch'],
+  ] as const)
+    expect([rule, matches(rule, tool), matches(rule, 'BashOutput')]).toEqual([rule, true, false])
 })
 
 test('which requests are about a path', () => {

@@ -1,5 +1,5 @@
 import { type Ask, waitKindOf } from '../agent/ask.ts'
-import { allowsCommand, forbidsCommand } from './command-rule.ts'
+import { allowsCommand, forbidsCommand, forbidsText } from './command-rule.ts'
 import { readShellCommand } from './shell-command.ts'
 
 /** What a rule does with a permission request; `ask` leaves it to a person. Deny beats ask, ask beats allow. */
@@ -68,6 +68,16 @@ export function toAskFor(rule: string, dir: string): string[] {
   if (parsed.pattern === null) return [...tools]
   const pattern = parsed.pattern.replace(/^\.?\/(?!\/)/, () => `/${dir === '/' ? '' : dir}/`)
   return [`${tools === READING ? 'Read' : 'Edit'}(${pattern})`]
+}
+
+/** The tools that these rules are about, as a regular expression of Claude Code's hooks; null: none. */
+export function toMatcher(rules: readonly PermissionRule[]): string | null {
+  const tools = rules.flatMap(({ rule }) => {
+    const tool = parse(rule)?.tool
+    if (tool === undefined) return []
+    return FILE_TOOLS[tool] ?? [tool.startsWith('mcp__') ? `${tool.replace(/\*$/, '')}.*` : tool]
+  })
+  return tools.length === 0 ? null : `^(?:${[...new Set(tools)].join('|')})$`
 }
 
 /** True for a request whose rules need to know where its path leads. */
@@ -186,12 +196,16 @@ function judgeCommand(known: readonly Known[], { input }: Ask): Verdict | null {
   const about = known.filter((rule) => rule.tool === 'Bash')
   const of = (effect: RuleEffect) => about.filter((rule) => rule.effect === effect)
   const raw = typeof input['command'] === 'string' ? input['command'] : ''
-  const commands = input['dangerouslyDisableSandbox'] === true ? null : readShellCommand(raw)
+  const outside = input['dangerouslyDisableSandbox'] === true
+  const commands = outside ? null : readShellCommand(raw)
   let uncertain: string | null = null
   for (const effect of ['deny', 'ask'] as const) {
     for (const rule of of(effect)) {
       if (isWhole(rule.pattern) || rule.pattern === raw) return { effect, rules: [rule.rule] }
-      const hit = commands?.map((words) => forbidsCommand(rule.pattern ?? '', words)) ?? ['maybe']
+      const { pattern } = rule
+      const hit = commands?.map((words) => forbidsCommand(pattern ?? '', words)) ?? [
+        outside ? 'maybe' : forbidsText(pattern ?? '', raw),
+      ]
       if (hit.includes('yes')) return { effect, rules: [rule.rule] }
       if (hit.includes('maybe')) uncertain ??= rule.rule
     }
@@ -199,8 +213,7 @@ function judgeCommand(known: readonly Known[], { input }: Ask): Verdict | null {
   const allow = of('allow')
   // Written out to the last character, it is what a person has read and meant.
   const exact = allow.find(({ pattern }) => pattern === raw && !raw.includes('*'))
-  if (exact !== undefined && input['dangerouslyDisableSandbox'] !== true)
-    return { effect: 'allow', rules: [exact.rule] }
+  if (exact !== undefined && !outside) return { effect: 'allow', rules: [exact.rule] }
   // A part of it may be what another rule denies, so none may allow it.
   if (uncertain !== null) return { effect: 'ask', rules: [uncertain] }
   const whole = allow.find(({ pattern }) => isWhole(pattern))

@@ -47,6 +47,19 @@ export function readShellCommand(text: string): ShellWord[][] | null {
   return commands.every(isPlainCommand) ? commands : null
 }
 
+/**
+ * All words of any shell text, for what `readShellCommand` does not read: those of redirections, blocks and quoted texts,
+ * in their order. Null where the shell may make words that do not stand in it: of variables, substitutions and braces.
+ */
+export function wordsInText(text: string): ShellWord[] | null {
+  const plain = text.replaceAll(/\\\r?\n/g, '').replaceAll(/["'\\]/g, '')
+  if (/[$`{}]/.test(plain) || hasControl(plain.replaceAll(/[\r\n]/g, ' '))) return null
+  const words = plain.split(/[\s;&|()<>]+/).filter((word) => word !== '')
+  // One bracket is the command of that name, or itself.
+  const isWild = (word: string) => /[*?^~]/.test(word) || (word.includes('[') && word.includes(']'))
+  return words.map((word) => ({ text: word, wild: isWild(word) }))
+}
+
 const NOT_PLAIN = new Set('$`\\<>(){}')
 const WILD = new Set('*?[]^~')
 

@@ -3,6 +3,8 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { Watcher } from '../../agent/watcher.ts'
 import type { Ask } from '../../core/agent/ask.ts'
 import type { HookEvent } from '../../core/agent/hook-event.ts'
+import type { PermissionRule } from '../../core/permission/permission-rule.ts'
+import { PLAIN_TASK } from '../../core/task/task.ts'
 import { createRedactor } from '../../core/redact.ts'
 import { createHookEvents } from '../../store/hook-events.ts'
 import { openForTest, temporaryHome } from '../../store/temporary-database.ts'
@@ -11,7 +13,7 @@ import type { RunningAgent } from './running-agent.ts'
 
 const ASK: Ask = { tool: 'Bash', input: { command: 'make' } }
 
-function prepare() {
+function prepare(rules: PermissionRule[] = []) {
   const home = temporaryHome()
   const db = openForTest(home.file)
   onTestFinished(() => {
@@ -21,7 +23,7 @@ function prepare() {
   const hookEvents = createHookEvents(db)
   const heard: HookEvent[] = []
   const ruling = createRuling({
-    rulesOf: () => [],
+    rulesOf: () => rules,
     hookEvents,
     readSpool: async () => undefined,
     onEvents: (_, events) => void heard.push(...events),
@@ -32,7 +34,11 @@ function prepare() {
   })
   const watcher = { requestOf: () => 7 } as Partial<Watcher>
   const attempt = { taskId: 't1', attempt: 1, claudeSessionId: 'c0ffee' }
-  const agent = { task: { id: 't1' }, attempt, watcher } as unknown as RunningAgent
+  const agent = {
+    task: { ...PLAIN_TASK, id: 't1', source: 'cli' },
+    attempt,
+    watcher,
+  } as unknown as RunningAgent
   const rows = () =>
     hookEvents
       .ofTask('t1', { limit: 10 })
@@ -70,4 +76,22 @@ test('what comes of a key that ccm presses was not answered in the window; what 
   expect(other.rows()).toEqual([])
   other.ruling.inWindow(other.agent, inWindow(7, 'granted'))
   expect(other.rows()).toEqual([['permission_granted', 'window', 7]])
+})
+
+test('before a tool runs it is asked for what a rule forbids, and for what cannot be told', () => {
+  const { ruling, agent } = prepare([
+    { effect: 'deny', rule: 'Bash(rm:*)' },
+    { effect: 'allow', rule: 'Bash(make:*)' },
+  ])
+  const of = (command: string, whose: RunningAgent | null = agent) =>
+    ruling.look(whose, { tool: 'Bash', input: { command } }).hookSpecificOutput?.permissionDecision ?? null
+  expect(['/bin/rm x', 'taskset 1 rm x', 'make', 'ls'].map((command) => of(command))).toEqual([
+    'ask',
+    'ask',
+    null,
+    null,
+  ])
+  expect(of('ls', null)).toBe('ask')
+  const broken = { ...agent, task: { id: 't1' } } as unknown as RunningAgent
+  expect(of('ls', broken)).toBe('ask')
 })

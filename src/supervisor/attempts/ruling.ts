@@ -22,6 +22,12 @@ export type Ruling = {
   /** The answer of the rules, stored as an event before it is given; null leaves the request to a person. */
   answer: (agent: RunningAgent, ask: Ask) => Promise<AskReply | null>
   /**
+   * What Claude Code is told before a tool runs that rules forbid something of: to ask, where they do or where it cannot be
+   * told; {} leaves it to what Claude Code itself thinks of it. It asks by itself only for what it takes for the rule's
+   * command, which `/bin/rm` is not for `rm` (2.1.328), and where nothing of the user's own allows it.
+   */
+  look: (agent: RunningAgent | null, ask: Ask) => LookReply
+  /**
    * Lets `answer` answer a request for a person, and stores the decision once it answered `done`; what cannot be stored
    * is logged only, for it has happened.
    */
@@ -33,6 +39,17 @@ export type Ruling = {
   /** Stores what came of a request that nobody answered through ccm. Throws what keeps it from being stored. */
   inWindow: (agent: RunningAgent, answer: WindowAnswer) => void
 }
+
+/** Claude Code's answer format for a PreToolUse hook. */
+export type LookReply =
+  | Record<string, never>
+  | {
+      hookSpecificOutput: {
+        hookEventName: 'PreToolUse'
+        permissionDecision: 'ask'
+        permissionDecisionReason: string
+      }
+    }
 
 export function createRuling(options: {
   rulesOf: (project: string) => PermissionRule[]
@@ -130,6 +147,18 @@ export function createRuling(options: {
         return null
       }
     },
+    look(agent, ask) {
+      try {
+        if (agent === null) return toLook('ccm does not know this agent.')
+        const verdict = verdictOf(agent, ask)
+        return verdict === null || verdict.effect === 'allow'
+          ? {}
+          : toLook(`A rule of this project is about it: ${verdict.rules.join(', ')}`)
+      } catch (err) {
+        logger.error({ err, taskId: agent?.task.id }, 'the rules of a project could not be used')
+        return toLook('The rules of this project could not be read.')
+      }
+    },
     async through(agent, { ask, decision }, answer) {
       const request = requestOf(agent, ask)
       const key = keyOf(agent, request)
@@ -155,6 +184,11 @@ export function createRuling(options: {
 
 function keyOf({ attempt: { taskId, attempt } }: RunningAgent, request: number | null): string {
   return `${taskId}.${attempt}.${request}`
+}
+
+function toLook(permissionDecisionReason: string): LookReply {
+  const hookEventName = 'PreToolUse'
+  return { hookSpecificOutput: { hookEventName, permissionDecision: 'ask', permissionDecisionReason } }
 }
 
 function toReply({ effect, rules }: Verdict, ask: Ask): AskReply {

@@ -16,7 +16,7 @@ import type { AgentEnd } from '../../agent/agent-end.ts'
 import type { Attempt } from '../../core/agent/attempt.ts'
 import { clip } from '../../core/clip.ts'
 import { CcmError, messageOf } from '../../core/errors.ts'
-import { toAskFor, type PermissionRule } from '../../core/permission/permission-rule.ts'
+import { toAskFor, toMatcher, type PermissionRule } from '../../core/permission/permission-rule.ts'
 import type { Lease } from '../../core/task/queue.ts'
 import { isRestricted, restrictedRights } from '../../core/task/restricted.ts'
 import type { PermissionMode, Task } from '../../core/task/task.ts'
@@ -173,6 +173,7 @@ async function prepare(
 ): Promise<string[]> {
   const own = settings.claude
   const restricted = isRestricted(task)
+  const forbidding = rules.filter(({ effect }) => effect !== 'allow')
   return prepareLaunch({
     task,
     attempt,
@@ -192,9 +193,8 @@ async function prepare(
     scope: (await settings.scope?.()) ?? null,
     guard: settings.guard ?? null,
     ask: askOf(settings, attempt),
-    askFor: rules
-      .filter(({ effect }) => effect !== 'allow')
-      .flatMap(({ rule }) => toAskFor(rule, attempt.dir)),
+    askFor: forbidding.flatMap(({ rule }) => toAskFor(rule, attempt.dir)),
+    lookAt: toMatcher(forbidding),
   })
 }
 
