@@ -108,6 +108,13 @@ export function createTelegramBot(options: {
     chat: String(chat?.id),
   })
 
+  // Whoever forwards or picks such a text did not write it, and may not have read it as a command.
+  bot.on('message:entities:bot_command').filter(
+    ({ message }) =>
+      (message.forward_origin !== undefined || message.via_bot !== undefined) &&
+      message.entities.some(({ type, offset }) => type === 'bot_command' && offset === 0),
+    (context) => answer(context, Promise.resolve('Forwarded texts are no commands: write it yourself.')),
+  )
   bot.command(['start', 'help'], (context) => answer(context, Promise.resolve(HELP)))
   bot.command('run', async (context) => {
     const text = context.match.trim()

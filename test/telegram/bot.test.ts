@@ -104,6 +104,22 @@ test('a chat that is not allowed is not heard, whatever it says or presses', asy
   expect([accepted, calls.filter(([name]) => name === 'approve')]).toEqual([[], []])
 })
 
+test.each([
+  ['forwarded', { forward_origin: { type: 'hidden_user', sender_user_name: 'Mallory', date: 0 } }],
+  ['of an inline bot', { via_bot: { id: 9, is_bot: true, first_name: 'other' } }],
+])('a command in a text that is %s is not done, and that is said', async (_what, how) => {
+  const { telegram, accepted, addTask, calls } = await stage()
+  addTask('0fk3')
+  for (const text of ['/run rm -rf /', '/cancel 0fk3', 'Hello!']) {
+    const { message: given } = message(ADA, text) as { message: object }
+    telegram.push({ message: { ...given, ...how } })
+  }
+  telegram.push(message(ADA, '/cancel nothing'))
+  const no = 'Forwarded texts are no commands: write it yourself.'
+  await until(() => expect(telegram.textsTo(ADA)).toEqual([no, no, 'There is no task nothing.']))
+  expect([accepted, calls.filter(([name]) => name === 'cancel')]).toEqual([[], []])
+})
+
 test('/tasks, /show, /cancel, /approve and /deny do what they say, by the beginning of an id', async () => {
   const { telegram, addTask, calls } = await stage()
   addTask('0fk3', { prompt: 'Fix the parser' })
