@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { pino } from 'pino'
@@ -7,7 +7,7 @@ import { mountSmall } from '../../../test/support/disk.ts'
 import { createIncidents } from '../../store/incidents.ts'
 import { openForTest, temporaryHome } from '../../store/temporary-database.ts'
 import { createRecorder } from '../incidents/recorder.ts'
-import { createDiskGuard, recordDisk } from './disk-guard.ts'
+import { createDiskGuard, giveUpBallast, recordDisk } from './disk-guard.ts'
 
 const MB = 1024 * 1024
 
@@ -84,4 +84,29 @@ test('room that came back while no daemon ran ends the alarm of before', async (
   await expect.poll(() => recorder.isOpen('disk'), { timeout: 10_000, interval: 10 }).toBe(false)
   await guard.close()
   db.close()
+})
+
+test('a reserve that could not be made takes no room, and one that was begun is given up, too', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'ccm-disk-'))
+  onTestFinished(() => rmSync(home, { recursive: true, force: true }))
+  const part = join(home, 'ballast.part')
+  // Nothing can be renamed to it.
+  mkdirSync(join(home, 'ballast', 'x'), { recursive: true })
+  const warned: string[] = []
+  const guard = createDiskGuard({
+    home,
+    ballastBytes: MB,
+    hold: () => undefined,
+    lift: () => undefined,
+    logger: pino({ level: 'warn' }, { write: (line: string) => void warned.push(line) }),
+  })
+  await guard.close()
+  expect(warned.join()).toContain('DISK_LOOK')
+  expect(existsSync(part)).toBe(false)
+
+  rmSync(join(home, 'ballast'), { recursive: true })
+  expect(giveUpBallast(home)).toBe(false)
+  // Of a daemon that was killed while it made it.
+  writeFileSync(part, 'x')
+  expect([giveUpBallast(home), existsSync(part)]).toEqual([true, false])
 })

@@ -110,25 +110,37 @@ export function recordDisk(
   }
 }
 
-/** Deletes the reserve in a home; false when there was none. */
+/** Deletes the reserve in a home, also one that was begun only; false when there was none. */
 export function giveUpBallast(home: string): boolean {
-  const was = existsSync(ballastIn(home))
-  rmSync(ballastIn(home), { force: true })
-  return was
+  const files = [ballastIn(home), partOf(ballastIn(home))].filter((file) => existsSync(file))
+  for (const file of files) rmSync(file)
+  return files.length > 0
 }
 
 function ballastIn(home: string): string {
   return join(home, 'ballast')
 }
 
+function partOf(file: string): string {
+  return `${file}.part`
+}
+
 /** Written for real: a file of holes, or of zeros on some file systems, reserves nothing. */
 async function fill(file: string, bytes: number): Promise<void> {
-  const chunk = randomBytes(1024 * 1024)
-  {
-    await using part = await open(`${file}.part`, 'w', 0o600)
-    for (let left = bytes; left > 0; left -= chunk.length)
-      await part.write(chunk.subarray(0, Math.min(left, chunk.length)))
-    await part.sync()
+  try {
+    await write(partOf(file), bytes)
+    await rename(partOf(file), file)
+  } catch (error) {
+    // What it took of a disk that became full meanwhile would be missed.
+    rmSync(partOf(file), { force: true })
+    throw error
   }
-  await rename(`${file}.part`, file)
+}
+
+async function write(file: string, bytes: number): Promise<void> {
+  const chunk = randomBytes(1024 * 1024)
+  await using part = await open(file, 'w', 0o600)
+  for (let left = bytes; left > 0; left -= chunk.length)
+    await part.write(chunk.subarray(0, Math.min(left, chunk.length)))
+  await part.sync()
 }
