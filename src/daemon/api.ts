@@ -136,7 +136,7 @@ export function createApiDeps(of: Parts): AppDeps {
       },
     },
     rules: {
-      of: async (name) => rules.of(name),
+      of: async (name) => rules.placed(name),
       change: async (name, changes) => rules.change(name, changes),
     },
     schedules: {

@@ -20,6 +20,7 @@ import type { toTaskJson, toTaskSummaryJson } from '../protocol/task.ts'
 import type { IncidentView } from '../protocol/incident.ts'
 import type { Audit, AuditEntry } from '../core/audit.ts'
 import type { AuditQuery } from '../store/audit.ts'
+import type { PlacedRule } from '../store/permission-rules.ts'
 import type { StoredTemplates } from '../store/templates.ts'
 import type { IncidentQuery } from '../store/incidents.ts'
 import type { AlertEnds } from '../store/alert-ends.ts'
@@ -151,7 +152,7 @@ export type AppDeps = {
   }
   rules: {
     /** The permission rules of a project, oldest first. */
-    of: (project: string) => Promise<PermissionRule[]>
+    of: (project: string) => Promise<PlacedRule[]>
     /** All or none of it; throws BAD_INPUT for a text that is no rule, NOT_FOUND for one to remove that is none. */
     change: (project: string, changes: { set: PermissionRule[]; remove: string[] }) => Promise<void>
   }

@@ -24,6 +24,15 @@ test('rules are kept in order, and one rule has one effect', () => {
   expect(rules.of('other')).toEqual([])
 })
 
+test('a rule keeps its place when another one is removed or changed', () => {
+  using home = temporaryHome()
+  const { rules } = stage(home.file)
+  rules.change('app', { set: [NPM, RM], remove: [] })
+  const [, before] = rules.placed('app')
+  rules.change('app', { set: [{ ...RM, effect: 'ask' }], remove: [NPM.rule] })
+  expect(rules.placed('app')).toEqual([{ ...before, effect: 'ask' }])
+})
+
 test('a change with a fault anywhere changes nothing', () => {
   using home = temporaryHome()
   const { rules } = stage(home.file)

@@ -2,10 +2,15 @@ import { CcmError } from '../core/errors.ts'
 import { ruleFault, type PermissionRule, type RuleEffect } from '../core/permission/permission-rule.ts'
 import type { Database } from './database.ts'
 
+/** A rule and its place among those of its project: what was added later has a higher one. */
+export type PlacedRule = PermissionRule & { place: number }
+
 /** The permission rules of projects. */
 export type PermissionRules = {
   /** Oldest first; [] also for a project that does not exist. */
   of: (project: string) => PermissionRule[]
+  /** The same with their places, which stay whatever comes and goes. */
+  placed: (project: string) => PlacedRule[]
   /**
    * Sets and removes rules of an existing project, all or none; a rule that is there takes the new effect.
    * Throws BAD_INPUT for a text that is no rule, NOT_FOUND for one to remove that is not there.
@@ -21,6 +26,9 @@ export function createPermissionRules(db: Database): PermissionRules {
   const all = db.prepare<{ project: string }, { effect: RuleEffect; rule: string }>(
     'SELECT effect, rule FROM permission_rules WHERE project = :project ORDER BY id',
   )
+  const placed = db.prepare<{ project: string }, PlacedRule>(
+    'SELECT effect, rule, id AS place FROM permission_rules WHERE project = :project ORDER BY id',
+  )
   const set = db.prepare<PermissionRule & { project: string }>(
     `INSERT INTO permission_rules (project, effect, rule) VALUES (:project, :effect, :rule)
      ON CONFLICT (project, rule) DO UPDATE SET effect = excluded.effect`,
@@ -31,6 +39,7 @@ export function createPermissionRules(db: Database): PermissionRules {
 
   return {
     of: (project) => all.all({ project }),
+    placed: (project) => placed.all({ project }),
     change: (project, changes) =>
       db.transaction(() => {
         for (const rule of changes.remove) {

@@ -48,7 +48,7 @@ async function serve() {
   const deps: AppDeps = {
     ...daemon.deps,
     names: { port: () => port, public: [] },
-    rules: { ...daemon.deps.rules, of: async () => [{ effect: 'allow', rule: 'Bash(ls)' }] },
+    rules: { ...daemon.deps.rules, of: async () => [{ effect: 'allow', rule: 'Bash(ls)', place: 1 }] },
     audits: async () => [AUDIT],
     answered: (route, method) => void asked.add(`${method} ${route}`),
   }

@@ -69,7 +69,7 @@ async function start() {
     },
     rules: {
       ...fake.deps.rules,
-      of: async () => numbers.map((n) => ({ effect: 'allow' as const, rule: `Bash(${9 - n})` })),
+      of: async () => numbers.map((n) => ({ effect: 'allow' as const, rule: `Bash(${9 - n})`, place: n })),
     },
     record: {
       ...fake.deps.record,
@@ -188,6 +188,15 @@ test.each(LISTS.map((route) => [route.path, route] as const))(
       expect([bad, (await ask(`${url}${bad}`)).status]).toEqual([bad, 400])
   },
 )
+
+test('a rule that is removed between two pages shifts none of the others', async () => {
+  const { ask, daemon } = await start()
+  const { next } = await ask('/api/projects/app/rules?limit=3')
+  const [, ...rest] = await daemon.deps.rules.of('app')
+  daemon.deps.rules.of = async () => rest
+  const { body } = await ask(next ?? '')
+  expect(body.map(({ rule }) => rule)).toEqual(['Bash(5)', 'Bash(4)', 'Bash(3)'])
+})
 
 test('a cursor is good for its own order only, and for no other kind of list', async () => {
   const { ask } = await start()

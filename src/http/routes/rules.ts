@@ -26,14 +26,8 @@ export function ruleRoutes(deps: AppDeps): Route[] {
       async handle(context) {
         const asked = parseInput(RuleFilter, context.req.query())
         const rules = await deps.rules.of(await find(context))
-        const page = pageOf(
-          context,
-          rules,
-          asked,
-          { added: (rule) => rules.indexOf(rule) },
-          ({ rule }) => rule,
-        )
-        return context.json(page satisfies PermissionRuleJson[])
+        const page = pageOf(context, rules, asked, { added: ({ place }) => place }, ({ rule }) => rule)
+        return context.json(page.map(toJson))
       },
     },
     {
@@ -47,8 +41,12 @@ export function ruleRoutes(deps: AppDeps): Route[] {
         const changes = parseInput(RuleChangesBody, await readBody(context))
         const name = await find(context)
         await deps.rules.change(name, changes)
-        return context.json((await deps.rules.of(name)) satisfies PermissionRuleJson[])
+        return context.json((await deps.rules.of(name)).map(toJson))
       },
     },
   ]
+}
+
+function toJson({ effect, rule }: PermissionRuleJson): PermissionRuleJson {
+  return { effect, rule }
 }
