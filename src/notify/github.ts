@@ -3,7 +3,7 @@ import { retryAfterMsOf } from '../core/retry-after.ts'
 
 /** Comments on issues of one GitHub, by its REST API. A token is a secret. */
 export type GithubComments = {
-  /** Writes a comment, or changes the one with this id; `mark` is in its text and finds one of before a crash. */
+  /** Writes a comment, or changes the one with this id while there is one; `mark` is in its text and finds one of before a crash. */
   write: (
     issue: { repository: string; number: number },
     comment: { ref: string | null; mark: string; mayExist: boolean; text: string },
@@ -50,12 +50,18 @@ export function createGithubComments(github: { apiUrl: string; token: string }):
     async write({ repository, number }, { ref, mark, mayExist, text }, signal) {
       try {
         const path = `/repos/${repository}/issues/${number}/comments`
-        const known = ref ?? (mayExist ? await find(path, mark, signal) : null)
         const body = { body: text }
-        const reply =
-          known === null
-            ? await call('POST', path, body, signal)
-            : await call('PATCH', `/repos/${repository}/issues/comments/${known}`, body, signal)
+        const put = async (id: string | null) =>
+          id === null
+            ? call('POST', path, body, signal)
+            : call('PATCH', `/repos/${repository}/issues/comments/${id}`, body, signal)
+        let known = ref ?? (mayExist ? await find(path, mark, signal) : null)
+        let reply = await put(known)
+        if (known !== null && reply.status === 404) {
+          // Somebody deleted it. An earlier try may have written the next.
+          known = mayExist ? await find(path, mark, signal) : null
+          reply = await put(known)
+        }
         if (reply.ok) return { ref: known ?? idOf(reply.body) }
         const hopeless = [401, 404, 410, 422].includes(reply.status)
         return { failed: `GitHub answered HTTP ${reply.status}.`, retryAfterMs: reply.retryAfterMs, hopeless }

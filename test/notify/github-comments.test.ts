@@ -32,6 +32,7 @@ async function serveGithub() {
       const { body } = JSON.parse(Buffer.concat(chunks).toString('utf8')) as { body: string }
       const [, id] = /comments\/(\d+)$/.exec(request.url ?? '') ?? []
       const known = comments.find((one) => String(one.id) === id)
+      if (request.method === 'PATCH' && known === undefined) return reply(404, {})
       const comment = known ?? { id: comments.length + 1, body }
       if (known === undefined) comments.push(comment)
       comment.body = body
@@ -141,6 +142,25 @@ test('a comment whose answer was lost is found again and not written twice', asy
   await until(() => expect(comments[0]?.body).toContain('succeeded'))
   expect(comments).toHaveLength(1)
   expect(asked.map((line) => line.split(' ')[0])).toEqual(['POST', 'GET', 'PATCH'])
+})
+
+test('where somebody deleted the comment the result comes in another, once', async () => {
+  const { comments, asked, fail, store, state, replies, become } = await stage()
+  store.setInserted(1, 't1', state.now)
+  become({ status: 'running' })
+  await until(() => expect(comments).toHaveLength(1))
+  comments[0] = { id: 7, body: 'Of somebody else' }
+  // It is deleted, another is written, and the answer about that is lost.
+  fail.push(404, 0)
+  become({ status: 'succeeded' })
+  await until(() => expect(asked).toHaveLength(3))
+  await until(() => expect(store.dueTells(state.now, 9)).toEqual([]))
+  state.now += 10_000
+  replies.nudge()
+  await until(() => expect(asked).toHaveLength(6))
+  await until(() => expect(store.dueTells(state.now + 86_400_000, 9)).toEqual([]))
+  expect(comments.map(({ body }) => body.split('\n')[0])).toEqual(['Of somebody else', 'Task t1: succeeded.'])
+  expect(asked.map((line) => line.split(' ')[0])).toEqual(['POST', 'PATCH', 'POST', 'PATCH', 'GET', 'PATCH'])
 })
 
 test('a token that GitHub refuses is not tried for half a day', async () => {
