@@ -13,6 +13,7 @@ test.skipIf(machineSleptMs() === null)(
     const { attempts, notes } = fleet.deps
     const first = createSupervisor(fleet.deps)
     await first.begin()
+    notes.write('slept', null)
     const works = await fleet.add('Do it')
     const waits = await fleet.add('Ask', 'app')
     for (const id of [works, waits]) await fleet.agentOf(id)
