@@ -76,7 +76,9 @@ export function openDatabase(options: {
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
     // Left by a crash in the middle of putting a deleted database back: see rescue.ts.
-    if (!existsSync(file)) takeRescued(file)
+    const foreign = takeRescued(file, options.clock())
+    if (foreign !== null)
+      notices.push(`Another file stood in place of the database ${file}; it was moved to ${foreign}.`)
     // SQLite opens an empty file happily, as if nothing had ever been in it.
     if (existsSync(file) && statSync(file).size === 0) setAside('the file was empty')
     try {

@@ -14,6 +14,7 @@ import Sqlite from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import { openForTest, temporaryHome } from './temporary-database.ts'
 import type { Database } from './database.ts'
+import { rescue } from './rescue.ts'
 
 type Meta = { key: string; value: string }
 const insertInto = (db: Database) => db.prepare<Meta>('INSERT INTO meta VALUES (:key, :value)')
@@ -99,6 +100,27 @@ test('a crash between the copy and its place loses nothing, and the log of the f
   expect(again.notices).toEqual([])
   again.close()
   expect(existsSync(`${home.file}.rescue`)).toBe(false)
+})
+
+test('a crash while another file stands in its place loses nothing either', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  insertInto(db).run({ key: 'a', value: '' })
+  db.close()
+  const native = new Sqlite(home.file)
+  rmSync(home.file)
+  writeFileSync(home.file, 'something else')
+  // As a kill would, this ends it before the other file is aside.
+  mkdirSync(`${home.file}.foreign-19700101T000000.000Z/x`, { recursive: true })
+  expect(() => rescue(native, home.file, 0)).toThrow(/EISDIR|ENOTEMPTY/)
+  const again = openForTest(home.file)
+  expect(keysOf(again)).toEqual(['a'])
+  expect(again.notices).toEqual([expect.stringContaining('.foreign-')])
+  again.close()
+  const kept = readdirSync(dirname(home.file))
+    .filter((name) => name.includes('.foreign-'))
+    .toSorted()
+  expect(readFileSync(`${dirname(home.file)}/${kept.at(-1)}`, 'utf8')).toBe('something else')
 })
 
 test('a database from before free pages were given back learns it at its next start', () => {

@@ -17,23 +17,26 @@ export function rescue(native: Sqlite, file: string, at: number): string {
   closeSync(openSync(part, 'wx', 0o600))
   native.prepare('VACUUM INTO :part').run({ part })
   sync(part)
-  const aside = `${file}.foreign-${new Date(at).toISOString().replaceAll(/[-:]/g, '')}`
-  const isForeign = existsSync(file)
-  if (isForeign) renameSync(file, aside)
+  // Before anything else: whoever comes after a crash finds it by this name only.
   renameSync(part, `${file}.rescue`)
   // Before the new file is open: it removes its log by name.
   native.close()
-  takeRescued(file)
-  return isForeign
+  const aside = takeRescued(file, at)
+  return aside !== null
     ? `Another file stood in place of the database ${file}; it was moved to ${aside}, and the database put back.`
     : `The database ${file} was deleted while it was in use; it was put back with all its rows.`
 }
 
-/** Moves a rescued copy to its place, where a crash left one and the database itself is missing. */
-export function takeRescued(file: string): void {
-  if (!existsSync(`${file}.rescue`)) return
+/** Moves a rescued copy to its place, where there is one; answers where it moved the file that stood there, if any did. */
+export function takeRescued(file: string, at: number): string | null {
+  if (!existsSync(`${file}.rescue`)) return null
+  const aside = existsSync(file)
+    ? `${file}.foreign-${new Date(at).toISOString().replaceAll(/[-:]/g, '')}`
+    : null
+  if (aside !== null) renameSync(file, aside)
   // The log of the file that is gone: it would be read into the copy.
   for (const suffix of ['-wal', '-shm']) rmSync(file + suffix, { force: true })
   renameSync(`${file}.rescue`, file)
   sync(dirname(file))
+  return aside
 }
