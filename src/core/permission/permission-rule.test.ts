@@ -267,6 +267,30 @@ test('a search whose own pattern leaves its folder is not allowed', () => {
   for (const pattern of ['../../**', '/etc/*', '~/x', 'a/../../x']) expect(search(pattern)).toBeNull()
 })
 
+test('a search that may find what a rule forbids is for a person: from above, or led there by its pattern', () => {
+  const rules = (rule: string) => [allow('Read'), deny(rule)]
+  const search = (rule: string, tool: string, path: string, pattern = 'x') =>
+    judge(rules(rule), { tool, input: { path, pattern } }, place(path))?.effect
+  for (const path of ['/', '/srv', '/srv/data', '/srv/data/private'])
+    expect([path, search('Read(//srv/data/private/**)', 'Grep', path)]).toEqual([path, 'ask'])
+  expect(search('Read(//srv/data/private/**)', 'Grep', '/srv/data/private/a')).toBe('deny')
+  for (const path of ['/srv/data/public', '/code/app', '/srv/data/private2'])
+    expect([path, search('Read(//srv/data/private/**)', 'Grep', path)]).toEqual([path, 'allow'])
+  for (const rule of ['Read(secrets/key)', 'Read(/secrets/**)', 'Read(.env)', 'Read(a/**/*.pem)', 'Read(*)'])
+    expect([rule, search(rule, 'Glob', '/code/app')]).not.toEqual([rule, 'allow'])
+  expect(search('Read(a/**/*.pem)', 'Grep', '/code/app/a/b')).toBe('ask')
+  expect(search('Read(.env)', 'Grep', '/code/app/sub')).toBe('ask')
+  expect(search('Read(~/.ssh/**)', 'Grep', '/home')).toBe('ask')
+  expect(search('Read(a/**/*.pem)', 'Grep', '/code/app/b')).toBe('allow')
+  // A regular expression leads nowhere.
+  expect(search('Read(//srv/x)', 'Grep', '/code/app', '/srv/../')).toBe('allow')
+  for (const pattern of ['/srv/x', '../x', '~/x', 'a/../../x'])
+    expect([pattern, search('Read(//srv/x)', 'Glob', '/code/app', pattern)]).toEqual([pattern, 'ask'])
+  // A reader of one file is no search.
+  expect(edit(rules('Read(a/b)'), '/code/app/a', undefined, 'Read')).toBe('allow')
+  expect(judge(rules('Read(a/b)'), { tool: 'Read', input: { file_path: 'x' } }, null)?.effect).toBe('ask')
+})
+
 test('an address is judged by its host', () => {
   const fetch = (rules: PermissionRule[], url: string) =>
     judge(rules, { tool: 'WebFetch', input: { url } }, null)?.effect ?? null

@@ -99,15 +99,17 @@ export function judge(rules: readonly PermissionRule[], ask: Ask, place: Place |
     return parsed === null || ruleFault(rule) !== null ? [] : [{ ...parsed, effect, rule }]
   })
   if (ask.tool === 'Bash') return judgeCommand(known, ask)
-  let verdict: Verdict | null = null
+  let doubt: string | null = null
   for (const effect of ['deny', 'ask', 'allow'] as const) {
-    const found = known.find((rule) => rule.effect === effect && isAbout(rule, ask, place, effect))
-    if (found !== undefined) {
-      verdict = { effect, rules: [found.rule] }
-      break
+    // What may be forbidden is allowed by no rule.
+    if (effect === 'allow' && doubt !== null) return { effect: 'ask', rules: [doubt] }
+    for (const rule of known.filter((one) => one.effect === effect)) {
+      const hit = isAbout(rule, ask, place, effect)
+      if (hit === 'yes') return { effect, rules: [rule.rule] }
+      if (hit === 'maybe') doubt ??= rule.rule
     }
   }
-  return verdict
+  return null
 }
 
 type Parsed = { tool: string; pattern: string | null }
@@ -129,21 +131,47 @@ function isTool(rule: string, tool: string): boolean {
   return FILE_TOOLS[rule]?.includes(tool) === true
 }
 
-function isAbout({ tool, pattern }: Parsed, ask: Ask, place: Place | null, effect: RuleEffect): boolean {
-  if (!isTool(tool, ask.tool)) return false
-  if (pattern === null) return true
-  if (tool === 'WebFetch')
-    return pattern === '*' || isDomain(pattern.slice('domain:'.length).toLowerCase(), ask, effect)
-  if (place === null) return false
+function isAbout(
+  { tool, pattern }: Parsed,
+  ask: Ask,
+  place: Place | null,
+  effect: RuleEffect,
+): 'yes' | 'maybe' | 'no' {
+  if (!isTool(tool, ask.tool)) return 'no'
+  if (pattern === null) return 'yes'
+  if (tool === 'WebFetch') {
+    const isHit = pattern === '*' || isDomain(pattern.slice('domain:'.length).toLowerCase(), ask, effect)
+    return isHit ? 'yes' : 'no'
+  }
+  // It leads nobody knows where.
+  if (place === null) return effect === 'allow' ? 'no' : 'maybe'
   const hits = [
     isPath(pattern, place.path, place.dir, place.home),
     isPath(pattern, place.realPath, place.realDir, place.home),
   ]
-  if (effect !== 'allow') return hits.includes(true)
-  // What a search reads is said by its own pattern too, which may lead anywhere.
-  const searched = [ask.input['pattern'], ask.input['glob']].filter((text) => typeof text === 'string')
-  if (ask.tool === 'Glob' && searched.some((text) => /^[/~]|(?:^|\/)\.\.(?:\/|$)/.test(text))) return false
-  return hits.every(Boolean)
+  // What a search by name reads is said by its own pattern too, which may lead anywhere.
+  const { pattern: searched } = ask.input
+  const leadsAway =
+    ask.tool === 'Glob' && typeof searched === 'string' && /^[/~]|(?:^|\/)\.\.(?:\/|$)/.test(searched)
+  if (effect === 'allow') return hits.every(Boolean) && !leadsAway ? 'yes' : 'no'
+  if (hits.includes(true)) return 'yes'
+  if (ask.tool !== 'Grep' && ask.tool !== 'Glob') return 'no'
+  const isNear =
+    leadsAway ||
+    isAround(pattern, place.path, place.dir, place.home) ||
+    isAround(pattern, place.realPath, place.realDir, place.home)
+  return isNear ? 'maybe' : 'no'
+}
+
+/** Whether a search in this place may find what the pattern names: from above it, or among what its wildcards stand for. */
+function isAround(pattern: string, path: string, dir: string, home: string): boolean {
+  const inside = pattern.replace(/^(?:\/\/|~\/|\.?\/)/, '')
+  const isAnywhere = inside === pattern && !pattern.replace(/\/$/, '').includes('/')
+  const start = pattern.startsWith('//') ? '' : (pattern.startsWith('~/') ? home : dir).replace(/\/$/, '')
+  const parts = isAnywhere ? [] : inside.replace(/\/$/, '').split('/')
+  const wildAt = parts.findIndex((part) => /[*?]/.test(part))
+  const fixed = [start, ...(wildAt < 0 ? parts : parts.slice(0, wildAt))].join('/') || '/'
+  return isUnder(fixed, path) || ((isAnywhere || wildAt >= 0) && isUnder(path, fixed))
 }
 
 function isDomain(wanted: string, { input }: Ask, effect: RuleEffect): boolean {

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Watcher } from '../../agent/watcher.ts'
@@ -33,7 +36,7 @@ function prepare(rules: PermissionRule[] = []) {
     logger: pino({ level: 'silent' }),
   })
   const watcher = { requestOf: () => 7 } as Partial<Watcher>
-  const attempt = { taskId: 't1', attempt: 1, claudeSessionId: 'c0ffee' }
+  const attempt = { taskId: 't1', attempt: 1, dir: tmpdir(), claudeSessionId: 'c0ffee' }
   const agent = {
     task: { ...PLAIN_TASK, id: 't1', source: 'cli' },
     attempt,
@@ -92,6 +95,13 @@ test('before a tool runs it is asked for what a rule forbids, and for what canno
     null,
   ])
   expect(of('ls', null)).toBe('ask')
+  // A loop of links.
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-ruling-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  symlinkSync('loop', join(folder, 'loop'))
+  const reading = prepare([{ effect: 'deny', rule: 'Read(//etc/**)' }])
+  const lost: Ask = { tool: 'Read', input: { file_path: join(folder, 'loop') } }
+  expect(reading.ruling.look(reading.agent, lost).hookSpecificOutput?.permissionDecision).toBe('ask')
   const broken = { ...agent, task: { id: 't1' } } as unknown as RunningAgent
   expect(of('ls', broken)).toBe('ask')
 })

@@ -23,8 +23,8 @@ export type Ruling = {
   answer: (agent: RunningAgent, ask: Ask) => Promise<AskReply | null>
   /**
    * What Claude Code is told before a tool runs that rules forbid something of: to ask, where they do or where it cannot be
-   * told; {} leaves it to what Claude Code itself thinks of it. It asks by itself only for what it takes for the rule's
-   * command, which `/bin/rm` is not for `rm` (2.1.328), and where nothing of the user's own allows it.
+   * told; {} leaves it to what Claude Code itself thinks of it. Where its mode does not ask, it asks by itself only for what
+   * it takes for the rule's command: `/bin/rm` for `rm`, but not `git -C . push` for `git push` (2.1.328).
    */
   look: (agent: RunningAgent | null, ask: Ask) => LookReply
   /**
@@ -73,9 +73,9 @@ export function createRuling(options: {
     if (rules.length === 0) return null
     const path = pathOf(ask)
     const place = path === null ? null : placeOf(path, agent.attempt.dir, options.userHome)
+    const verdict = judge(rules, ask, place)
     // What leads nobody knows where is for a person.
-    if (path !== null && place === null) return null
-    return judge(rules, ask, place)
+    return path !== null && place === null && verdict?.effect === 'allow' ? null : verdict
   }
 
   async function recordComes(agent: RunningAgent, ask: Ask): Promise<void> {
