@@ -77,7 +77,7 @@ export function createApiDeps(of: Parts): AppDeps {
       meters.requests.add({ route, method, status: `${Math.floor(status / 100)}xx` })
       meters.requestTime.observe({ route }, tookMs / 1000)
     },
-    names: { port: () => of.port, public: config.http.names },
+    names: { port: () => of.port, public: config.http.names, behindTls: config.http.behindTls },
     rate: config.http.rate,
     clock,
     logger,

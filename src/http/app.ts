@@ -8,7 +8,7 @@ import {
   credentialRequired,
   eachParameterOnce,
   inTime,
-  isFromHere,
+  isSurelyFromHere,
   jsonBody,
   knownNames,
   notForwarded,
@@ -118,7 +118,7 @@ export function createApp(deps: AppDeps): App {
   const credentialOf = (access: Scope | 'loopback'): Guard => {
     if (access !== 'loopback') return credentialRequired(deps.authenticate, access, failures, deps.names)
     const required = credentialRequired(deps.authenticate, 'read', failures, deps.names)
-    return (context, next) => (isFromHere(context) ? next() : required(context, next))
+    return (context, next) => (isSurelyFromHere(deps.names, context) ? next() : required(context, next))
   }
   for (const route of routes) {
     const { method, path, access, checkCaller, maxBytes, timeoutMs, handle } = route

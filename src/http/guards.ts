@@ -8,8 +8,11 @@ import type { Bindings, HttpContext, Variables } from './routes/route.ts'
 
 const LOOPBACK_NAMES = ['127.0.0.1', 'localhost', '[::1]']
 
-/** What names the daemon answers to: loopback ones with its port, and those of a proxy that ends TLS. */
-export type Names = { port: () => number; public: readonly string[] }
+/**
+ * What names the daemon answers to: loopback ones with its port, and those of a proxy that ends TLS. `behindTls`: there
+ * is such a proxy.
+ */
+export type Names = { port: () => number; public: readonly string[]; behindTls?: boolean }
 
 /** What of a request says whom it is for and who sent it there; `unix`: it came through the socket in the home. */
 type Asked = {
@@ -89,6 +92,17 @@ export function isFromHere(
   const remote = context.env?.incoming?.socket.remoteAddress
   const isLocal = remote === undefined || /^(127\.|::1$|::ffff:127\.)/.test(remote)
   return isLocal && !FORWARDING.some((name) => context.req.header(name) !== undefined)
+}
+
+/**
+ * The same for what needs no credential then. A proxy that neither keeps the Host nor says for whom it asks looks like
+ * a program of this machine, so where one stands in front only the socket in the home tells.
+ */
+export function isSurelyFromHere(
+  { behindTls = false }: Names,
+  context: Pick<HttpContext, 'env'> & { req: Pick<HttpContext['req'], 'header'> },
+): boolean {
+  return isFromHere(context) && (!behindTls || context.env?.unix === true)
 }
 
 /** Only for programs on this machine that speak to the daemon itself. */

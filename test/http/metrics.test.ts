@@ -5,8 +5,11 @@ import { createFakeDaemon, PORT } from './fake-daemon.ts'
 const host = `127.0.0.1:${PORT}`
 const here = { incoming: { socket: { remoteAddress: '127.0.0.1' } } }
 
-function serve() {
-  const daemon = createFakeDaemon({ scrape: async () => ({ type: 'text/plain', text: 'up 1\n' }) })
+function serve(behindTls = false) {
+  const daemon = createFakeDaemon({
+    names: { port: () => PORT, public: ['ccm.example'], behindTls },
+    scrape: async () => ({ type: 'text/plain', text: 'up 1\n' }),
+  })
   const app = createApp(daemon.deps)
   return (headers: Record<string, string>, env: object = here) =>
     app.request('/metrics', { headers: { host, ...headers } }, env)
@@ -29,6 +32,13 @@ test('through a proxy or from elsewhere they take the scope read, for all projec
   // Its projects are some.
   expect((await ask({ ...proxied, authorization: 'Bearer read-key' })).status).toBe(403)
   expect((await ask({ ...proxied, authorization: 'Bearer right-token' })).status).toBe(200)
+})
+
+test('with http.behind_tls they take it over TCP always: the proxy may look like a program of this machine', async () => {
+  const ask = serve(true)
+  expect((await ask({})).status).toBe(401)
+  expect((await ask({ authorization: 'Bearer right-token' })).status).toBe(200)
+  expect((await ask({}, { unix: true, incoming: { socket: {} } })).status).toBe(200)
 })
 
 test('each answer is counted under the pattern of its route, whatever was asked', async () => {
