@@ -13,7 +13,12 @@ function createBench(leaseMs: number, heartbeat: (deadline: { isOver: boolean })
   const deadline = { isOver: false }
   const agents = new Map([['t', { task: { id: 't', attempt: 1 }, attempt: LEASE }]])
   const end: Runner['end'] = (_, { kind }) => ends.push(kind) > 0
+  let answered: () => Promise<unknown> = async () => null
   const keeper = createLeaseKeeper({
+    pulse: (_, running) => {
+      answered = running
+      return { close: () => undefined }
+    },
     queue: {
       async heartbeat() {
         await heartbeat(deadline)
@@ -25,7 +30,7 @@ function createBench(leaseMs: number, heartbeat: (deadline: { isOver: boolean })
     logger: pino({ level: 'silent' }),
     fence: { leaseMs, now: () => 0, move: () => undefined, isOver: () => deadline.isOver },
   })
-  return { ends, deadline, [Symbol.dispose]: keeper.close }
+  return { ends, deadline, renew: keeper.renew, answered: () => answered(), [Symbol.dispose]: keeper.close }
 }
 
 test('an agent whose deadline passed in a sleep lives on while the answer to a last renewal may come', async () => {
@@ -49,4 +54,11 @@ test('what was asked before the sleep is waited for and asked anew; without an a
   expect([calls, bench.ends]).toEqual([2, []])
   await sleep(600)
   expect(bench.ends).toContain('lost_lease')
+})
+
+test('of a renewal that is over nothing is kept', async () => {
+  using bench = createBench(600_000, async () => undefined)
+  await bench.renew()
+  await bench.renew()
+  expect(await bench.answered()).toBeUndefined()
 })
