@@ -14,6 +14,7 @@ import { tmuxState } from './fitness.ts'
 import { createTemplates } from './templates.ts'
 import type { AppDeps, TaskView } from '../http/deps.ts'
 import { toIso } from '../protocol/time.ts'
+import { countsOfShared, createQueueCounts } from '../queue/counts.ts'
 import type { Outside } from './outside.ts'
 import type { ChosenQueue } from './chosen-queue.ts'
 import type { AuditLog } from '../store/audit.ts'
@@ -62,6 +63,10 @@ export function createApiDeps(of: Parts): AppDeps {
   const { indexer, meters, tmux, clock, logger } = of
   const { projects, rules, attempts, hookEvents, search } = stores
   const { queue, worker } = chosen
+  const counts =
+    chosen.shared === null
+      ? createQueueCounts(db, chosen.system)
+      : countsOfShared({ count: queue.count, list: chosen.seen })
   const timelineOf = createTimelines(db)
   const startedAt = clock()
   const viewOf = async (task: Task): Promise<TaskView> => ({ task, agent: await supervisor.factsOf(task) })
@@ -101,6 +106,7 @@ export function createApiDeps(of: Parts): AppDeps {
           return agent === undefined ? [] : [{ task, agent }]
         })
       },
+      countsOf: (some) => counts.ofProjects(some),
       cancel: (id, reason) => supervisor.cancel(id, reason),
       cancelWaits: (id) => chosen.shared?.cancelWaits(id) === true,
       retry: (id) => supervisor.retry(id),

@@ -6,7 +6,7 @@ import type { ProjectSettings } from '../core/task/project.ts'
 import type { GithubRule } from '../core/outside/github-event.ts'
 import type { InboxEntry, NewInboxEntry, Origin } from '../core/outside/inbox.ts'
 import type { CancelReply, RetryReply } from '../core/task/queue.ts'
-import type { TaskQuery } from '../core/task/task-list.ts'
+import type { ProjectCounts, TaskQuery } from '../core/task/task-list.ts'
 import type { Schedule, ScheduleRun } from '../core/task/schedule.ts'
 import type { Rights } from '../core/task/rights.ts'
 import type { ListedTask, NewTask, PermissionMode, Task } from '../core/task/task.ts'
@@ -103,6 +103,7 @@ export type AppDeps = {
     /** At most 2 ids that start with the prefix, of tasks of these projects; null: of all. */
     idsByPrefix: (prefix: string, projects: readonly string[] | null) => Promise<string[]>
     list: (query: TaskQuery) => Promise<ListedView[]>
+    countsOf: (projects: readonly string[]) => Promise<ProjectCounts>
     /** Idempotent. `requested` also where the queue hears of it later: `cancelWaits`. */
     cancel: (id: string, reason: string) => Promise<CancelReply>
     cancelWaits: (id: string) => boolean

@@ -143,6 +143,7 @@ export async function serveDaemon(
           .map(({ task }) => task.id)
           .slice(0, 2),
       list: async (query) => listedOf([...tasks.values()], query),
+      countsOf: async () => ({ queued: 0, running: 0, byWorker: new Map() }),
       async cancel(id, reason) {
         calls.push(['cancel', id, reason])
         if (tasks.get(id)?.task.status === 'succeeded') return 'already_final'

@@ -77,6 +77,16 @@ export function createFakeDaemon(overrides: Partial<AppDeps> = {}) {
           .map(({ task }) => task.id)
           .slice(0, 2),
       list: async (query) => listedOf([...tasks.values()], query),
+      async countsOf(projects) {
+        const own = [...tasks.values()].filter(({ task }) => projects.includes(task.project))
+        const running = own.filter(({ task }) => task.status === 'running')
+        const byWorker = Map.groupBy(running, ({ task }) => task.worker ?? '')
+        return {
+          queued: own.filter(({ task }) => task.status === 'queued').length,
+          running: running.length,
+          byWorker: new Map([...byWorker].map(([worker, { length }]) => [worker, length])),
+        }
+      },
       cancel: note('cancel', 'cancelled'),
       retry: note('retry', 'queued'),
       approve: note('approve', 'done'),

@@ -125,13 +125,6 @@ test('a key of some projects is told what is of them, and nothing of the machine
   expect(await of('/api/workers', 'read-key')).toMatchObject([{ running: 1 }])
 })
 
-test('what is counted for a key of some projects is counted to the end', async () => {
-  const { ask, addTask } = start()
-  for (let count = 0; count < 2001; count++) addTask(`t${count}`, { project: count === 7 ? 'other' : 'app' })
-  const { body } = await ask('GET', '/api/systems', undefined, 'read-key')
-  expect(body).toEqual([{ id: 'local', queued: 2000, running: 0 }])
-})
-
 test('a text goes to every agent that the key may enter; of each it is told whether it got it and why not', async () => {
   const { deps } = createFakeDaemon()
   await deps.projects.add({ dir: '/other', name: 'other', trust: true })

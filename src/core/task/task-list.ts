@@ -30,6 +30,9 @@ export type TaskQuery = {
   limit: number
 }
 
+/** How many tasks of some projects there are that are not over. `byWorker`: those that run. */
+export type ProjectCounts = { queued: number; running: number; byWorker: ReadonlyMap<string, number> }
+
 /** The place of a task in an order that it is in. */
 export function placeOf(
   { id, priority, finishedAt }: Pick<Task, 'id' | 'priority' | 'finishedAt'>,

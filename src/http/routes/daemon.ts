@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { mayEnter } from '../../core/principal.ts'
 import { ShutdownBody, HealthJson, OwnStatusJson, ShutdownJson, StatusJson } from '../../protocol/daemon.ts'
 import type { AppDeps } from '../deps.ts'
-import { countOwn } from '../own-counts.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
 import type { Route } from './route.ts'
@@ -33,7 +32,7 @@ export function daemonRoutes(deps: AppDeps): Route[] {
         const status = await deps.status()
         if (principal.projects === null) return context.json(status satisfies StatusJson)
         const { version, worker, uptime_s, tmux } = status
-        const { queued, running } = await countOwn(deps, principal.projects)
+        const { queued, running } = await deps.tasks.countsOf(principal.projects)
         const own = (await deps.agents()).filter(({ task }) => mayEnter(principal, task.project))
         return context.json({
           version,

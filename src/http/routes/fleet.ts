@@ -19,7 +19,6 @@ import { NewTaskBody } from '../../protocol/new-task.ts'
 import type { Worker } from '../../core/task/worker.ts'
 import { CcmError, messageOf } from '../../core/errors.ts'
 import type { AppDeps, TaskView } from '../deps.ts'
-import { countOwn } from '../own-counts.ts'
 import { pageOf, type Ranks } from '../page.ts'
 import { parseInput } from '../problem.ts'
 import { readBody } from './body.ts'
@@ -98,7 +97,7 @@ export function fleetRoutes(deps: AppDeps): Route[] {
         const { projects } = context.get('principal')
         const page = pageOf(context, await deps.systems(), asked, {}, ({ id }) => id)
         if (projects === null) return context.json(page satisfies SystemJson[])
-        const { queued, running } = await countOwn(deps, projects)
+        const { queued, running } = await deps.tasks.countsOf(projects)
         return context.json(page.map(({ id }) => ({ id, queued, running })) satisfies SystemJson[])
       },
     },
@@ -113,7 +112,7 @@ export function fleetRoutes(deps: AppDeps): Route[] {
         const asked = parseInput(WorkerFilter, context.req.query())
         const principal = context.get('principal')
         const page = pageOf(context, await deps.workers(), asked, WORKER_RANKS, ({ id }) => id)
-        const own = principal.projects === null ? null : await countOwn(deps, principal.projects)
+        const own = principal.projects === null ? null : await deps.tasks.countsOf(principal.projects)
         const workers = page.map(({ id, seenAt, silentMs, ...worker }) => ({
           ...worker,
           worker: id,
