@@ -11,6 +11,7 @@ import type { Attempts } from '../store/attempts.ts'
 import { listPanes, type Pane } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 import { killWindow } from '../tmux/window.ts'
+import { mayHoldEvents } from './ingest/spool.ts'
 import type { Deadly } from './incidents/deadly.ts'
 import { isPaneOf, rootOf } from './attempts/pane-of.ts'
 import type { Runner } from './attempts/runner.ts'
@@ -71,7 +72,9 @@ export async function adoptAll(options: {
       const ended = `Task ${attempt.taskId}: its attempt ${attempt.attempt} was out of date and was ended.`
       const left = await endThen(null, attempt, pane, () => {
         attempts.settle(released(attempt, 'The queue has gone on without it.', null), clock())
-        rmSync(attemptFiles(attempt.folder).spool, { recursive: true, force: true })
+        const { spool } = attemptFiles(attempt.folder)
+        // What could not be stored now is stored by the next daemon.
+        if (!mayHoldEvents(spool)) rmSync(spool, { recursive: true, force: true })
       })
       found.push(left === null ? ended : notOver(attempt, left))
       continue

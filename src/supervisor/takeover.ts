@@ -1,10 +1,11 @@
 import { join } from 'node:path'
+import { attemptFiles } from '../agent/launch.ts'
 import type { Lease } from '../core/task/queue.ts'
 import type { AgentFacts } from '../core/incident/alerts.ts'
 import { adoptAll, adoptProvisionally } from './adopt.ts'
 import { createDeadly } from './incidents/deadly.ts'
 import type { Ingest } from './ingest/ingest.ts'
-import { spoolsIn } from './ingest/spool.ts'
+import { mayHoldEvents, spoolsIn } from './ingest/spool.ts'
 import { createJoin } from './join.ts'
 import { createLeftovers } from './leftovers.ts'
 import type { ProjectDesk } from './project-desk.ts'
@@ -61,12 +62,12 @@ export function createTakeover(
     recovery.adopted(sentences)
   }
 
-  /** What an attempt left in its spool, also one that nobody knows. Only before it is watched. */
-  async function readLeftover(spool: Lease & { folder: string }): Promise<void> {
+  /** What an attempt left in its spool, also one that nobody knows. Only before it is watched, or when it is over. */
+  async function readLeftover(spool: Lease & { folder: string }, isOver: boolean): Promise<void> {
     if (!deadly.is(spool.taskId)) {
       const attempt = attempts.get(spool)
       const known = attempt === null ? {} : spoolOf(attempt)
-      return deps.blackBox.meanwhile(spool, (gotOn) => ingest.leftover({ ...known, ...spool }, gotOn))
+      return deps.blackBox.meanwhile(spool, (gotOn) => ingest.leftover({ ...known, ...spool }, gotOn, isOver))
     }
     deadly.setAside(spool.folder)
     if (attempts.openOnes().some(({ taskId }) => taskId === spool.taskId)) return
@@ -75,10 +76,16 @@ export function createTakeover(
     deadly.over(spool.taskId)
   }
 
-  async function readLeftovers(isIt: (lease: Lease) => boolean): Promise<number> {
-    const left = spoolsIn(join(settings.home, 'attempts')).filter(isIt)
-    for (const spool of left) await readLeftover(spool)
+  async function readLeftovers(): Promise<number> {
+    const left = spoolsIn(join(settings.home, 'attempts'))
+    for (const spool of left) await readLeftover(spool, false)
     return left.length
+  }
+
+  /** Also one without an event: what could not be written is counted beside it. */
+  async function readLast({ taskId, attempt }: Lease): Promise<void> {
+    const { spool: folder } = attemptFiles(join(settings.home, 'attempts', `${taskId}.${attempt}`))
+    if (mayHoldEvents(folder) || !deadly.is(taskId)) await readLeftover({ taskId, attempt, folder }, true)
   }
 
   const joining = createJoin({
@@ -97,9 +104,7 @@ export function createTakeover(
         elsewhereMs: (lease) =>
           shared === undefined || shared.claimed(lease) !== null ? 0 : shared.fence.leaseMs,
         // It went on writing while the others' spools were read.
-        ended: async (lease) => {
-          await readLeftovers(({ taskId, attempt }) => taskId === lease.taskId && attempt === lease.attempt)
-        },
+        ended: readLast,
         stray: (what, left) =>
           recovery.recorder.note({ kind: 'stray_ended', what, action: left ?? 'Nothing is left of it.' }),
       })
@@ -124,7 +129,7 @@ export function createTakeover(
   return {
     async begin() {
       bestEffort(() => forgiveSleep({ attempts, notes: deps.notes, sleptMs: machineSleptMs }))
-      const spools = await readLeftovers(() => true)
+      const spools = await readLeftovers()
       if (spools > 0)
         left.push(`Events were left in ${spools} ${spools === 1 ? 'spool' : 'spools'}; they are stored now.`)
       await joining.begin()

@@ -679,6 +679,19 @@ test('what an attempt left that nobody watches is stored, also of a task that no
   expect(readdirSync(left.folder)).toEqual([])
 })
 
+test('what was lost of a spool that nobody watches is counted when it is over, and not while its agent lives', async () => {
+  const { ingest, folder, stored } = prepare()
+  const lost = join(folder, '../lost')
+  writeFileSync(lost, '\n..')
+  writeFileSync(join(folder, '.part.a'), '{')
+  const left = { taskId: 't1', attempt: 7, folder, lostFiles: [lost] }
+  await ingest.leftover(left)
+  expect(existsSync(lost)).toBe(true)
+  await ingest.leftover(left, undefined, true)
+  expect(stored().map(({ payload }) => payload['lost_in_all'])).toEqual([2, 3])
+  expect(existsSync(lost)).toBe(false)
+})
+
 test('an event of a name nobody knows is kept whole, and counted', async () => {
   const { ingest, spool, folder, stored, odd } = prepare()
   put(folder, 'a', event('Tomorrow', { more: { a: 1 } }), 1)

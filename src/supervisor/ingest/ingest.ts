@@ -31,8 +31,11 @@ export type Ingest = {
   read: (spool: Lease & { folder: string }) => Promise<void>
   /** Reads everything that is there, for the last time, and stops watching. On a full disk it waits for room. */
   remove: (spool: Lease & { folder: string }) => Promise<void>
-  /** Stores what is in a spool that nobody watches; `stored` hears of each group that is in the database. */
-  leftover: (spool: Spool, stored?: () => void) => Promise<void>
+  /**
+   * Stores what is in a spool that nobody watches; `stored` hears of each group that is in the database. Where nothing
+   * writes to it any more (`isOver`) what was lost of it is counted, too.
+   */
+  leftover: (spool: Spool, stored?: () => void, isOver?: boolean) => Promise<void>
   /** Looks into every spool, for notices the kernel did not send. */
   rescan: () => void
   close: () => Promise<void>
@@ -255,11 +258,13 @@ export function createIngest(options: {
       const entry = entries.get(folder)
       if (entry !== undefined) await remove(entry)
     },
-    async leftover(spool, stored) {
+    async leftover(spool, stored, isOver = false) {
       const entry = add(spool)
       entry.stored = stored
       entry.line.unwatch()
-      await readAll(entry)
+      const err = (await readAll(entry)) ?? (isOver ? await countLast(entry) : null)
+      if (err !== null)
+        logger.error({ err, taskId: spool.taskId }, 'not all hook events of a spool could be stored')
       entry.line.close()
       entries.delete(spool.folder)
     },

@@ -195,6 +195,15 @@ export async function readLargeText(path: string): Promise<SpoolText> {
   return { text: bytes.toString('utf8'), size, sha256: hash.digest('hex') }
 }
 
+/** Whether a whole event is in a spool, or may be, as it cannot be looked at. */
+export function mayHoldEvents(folder: string): boolean {
+  try {
+    return readdirSync(folder).some((name) => name.endsWith(WHOLE))
+  } catch (err) {
+    return (err as NodeJS.ErrnoException).code !== 'ENOENT'
+  }
+}
+
 /** The spools in `attempts/TASK.N/spool` in which an event waits. */
 export function spoolsIn(attemptsFolder: string): (Lease & { folder: string })[] {
   return namesIn(attemptsFolder).flatMap((name) => {
