@@ -22,9 +22,20 @@ test.each([
     const attempts = createAttempts(db)
     const settings = {
       home: home.folder,
-      claude: { permissionMode: 'manual', env: {} },
+      claude: { permissionMode: 'manual', allowedTools: [], env: {} },
     } as unknown as Settings
-    const attempt = newAttempt({ id: 'adopted-1', attempt: 1 } as Task, null, settings, 1)
+    const attempt = newAttempt(
+      {
+        id: 'adopted-1',
+        attempt: 1,
+        source: 'api',
+        permissionMode: 'manual',
+        allowedTools: [],
+      } as unknown as Task,
+      null,
+      settings,
+      1,
+    )
     attempts.open(attempt)
     const { spool } = attemptFiles(attempt.folder)
     mkdirSync(spool, { recursive: true })
@@ -34,7 +45,7 @@ test.each([
       queue: { heartbeat: async () => [], get: async () => null, mine: async () => [] },
       attempts,
       runner: { agents: new Map() },
-      tmux: { run: async () => '' },
+      tmux: { run: async () => [{ ok: true, text: '' }] },
       home: home.folder,
       clock: () => 2,
       ended: async () => {
