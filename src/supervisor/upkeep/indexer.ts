@@ -7,7 +7,7 @@ import type { Search } from '../../store/search.ts'
 export type Indexer = {
   /** New events were stored; any number of calls are one. */
   nudge: () => void
-  /** Resolves when every event stored so far can be found. */
+  /** Resolves when every event stored so far can be found, or cannot be indexed now: on a full disk, say. */
   caughtUp: () => Promise<void>
   close: () => Promise<void>
 }
@@ -27,7 +27,11 @@ export function createIndexer(options: { search: Search; logger: Logger }): Inde
   }
 
   function caughtUp(): Promise<void> {
-    running ??= run().finally(() => (running = null))
+    running ??= run()
+      .catch((error: unknown) =>
+        options.logger.warn({ code: 'SEARCH_INDEX' }, `search is behind: ${messageOf(error)}`),
+      )
+      .finally(() => (running = null))
     return running
   }
 
@@ -36,9 +40,7 @@ export function createIndexer(options: { search: Search; logger: Logger }): Inde
       if (stop.signal.aborted || timer !== null) return
       timer = setTimeout(() => {
         timer = null
-        caughtUp().catch((error: unknown) =>
-          options.logger.warn({ code: 'SEARCH_INDEX' }, `search is behind: ${messageOf(error)}`),
-        )
+        void caughtUp()
       }, QUIET_MS)
       timer.unref()
     },
@@ -46,7 +48,7 @@ export function createIndexer(options: { search: Search; logger: Logger }): Inde
     async close() {
       stop.abort()
       if (timer !== null) clearTimeout(timer)
-      await running?.catch(() => undefined)
+      await running
     },
   }
 }
