@@ -231,6 +231,7 @@ test('a stream says how far it is also while what happens is for others only', a
   const busy = setInterval(() => served.addHook('a', 'Stop'), 10)
   onTestFinished(() => clearInterval(busy))
   await until(() => /: alive\nid: [1-9]/.test(got.text))
+  expect(got.text).not.toContain('event:')
 })
 
 test.each([
