@@ -37,7 +37,7 @@ export type TaskEventFilter = {
 export type HookEvents = {
   /** Stores all of them or none; those whose file name is known are left out. Returns the new ones as given, in order. */
   insertBatch: (events: readonly NewHookEvent[]) => HookEvent[]
-  /** Events of a task that pass the filter, oldest first. */
+  /** Events of a task that pass the filter, oldest first; fewer where they are large together: 8 MB. */
   ofTask: (taskId: string, filter: TaskEventFilter) => RecordedEvent[]
   /** Events with a greater id, oldest first; `taskId` null: of all tasks. */
   after: (id: number, taskId: string | null, limit: number) => RecordedEvent[]
@@ -130,11 +130,16 @@ export function createHookEvents(db: Database, redactor: Pick<Redactor, 'value'>
     >,
     Row
   >(
-    `SELECT ${COLUMNS} FROM hook_events
-     WHERE task_id = :taskId AND id > :id AND (:name IS NULL OR hook_event_name = :name)
-       AND (:kind IS NULL OR kind = :kind OR phase = :kind) AND (:tool IS NULL OR tool = :tool)
-       AND (:since IS NULL OR at >= :since) AND (:until IS NULL OR at < :until)
-     ORDER BY id LIMIT :limit`,
+    `SELECT ${COLUMNS} FROM hook_events WHERE id IN (
+       SELECT id FROM (
+         SELECT id, row_number() OVER in_turn AS place, sum(bytes) OVER in_turn AS bytes FROM (
+           SELECT id, octet_length(payload) AS bytes FROM hook_events
+           WHERE task_id = :taskId AND id > :id AND (:name IS NULL OR hook_event_name = :name)
+             AND (:kind IS NULL OR kind = :kind OR phase = :kind) AND (:tool IS NULL OR tool = :tool)
+             AND (:since IS NULL OR at >= :since) AND (:until IS NULL OR at < :until)
+           ORDER BY id LIMIT :limit)
+         WINDOW in_turn AS (ORDER BY id ROWS UNBOUNDED PRECEDING))
+       WHERE place = 1 OR bytes <= 8000000) ORDER BY id`,
   )
   const ofAttempt = db.prepare<{ taskId: string; attempt: number; id: number }, Row>(
     `SELECT ${COLUMNS} FROM hook_events

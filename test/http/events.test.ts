@@ -48,6 +48,7 @@ function start() {
   const ask = (path: string) => app.request(path, { headers: rightful() })
   return {
     ask,
+    hookEvents,
     /** The ids on each page of a list, along the links to the next. */
     pages: async (query: string) => {
       const pages: number[][] = []
@@ -137,4 +138,24 @@ test.each([
   const problem = (await reply.json()) as ProblemJson
   expect(problem).toMatchObject({ code: 'BAD_INPUT', field })
   expect(problem.detail).toContain(field)
+})
+
+test('a page of large events ends at some megabytes, and the link leads on', async () => {
+  const { hookEvents, ask, pages } = start()
+  const large = Array.from({ length: 300 }, (_, index) => ({
+    fileName: `large/${index}`,
+    taskId: 'a',
+    attempt: 1,
+    claudeSessionId: null,
+    hookEventName: 'Stop',
+    at: 100_000,
+    payload: { hook_event_name: 'Stop', last_assistant_message: 'x'.repeat(60_000) },
+  }))
+  hookEvents.insertBatch(large)
+  const reply = await ask('/api/tasks/a/events?limit=5000')
+  expect((await reply.text()).length).toBeLessThan(9_000_000)
+  const found = await pages('limit=5000')
+  expect(found.length).toBe(3)
+  expect(found.flat()).toHaveLength(8 + 300)
+  expect(new Set(found.flat()).size).toBe(308)
 })

@@ -100,13 +100,15 @@ export function taskRoutes(deps: AppDeps): Route[] {
       async handle(context) {
         const { cursor, sort, limit, after, ...narrowed } = parseInput(EventFilter, context.req.query())
         const { task } = await find(context)
-        const events = await deps.events({
-          ...narrowed,
-          taskId: task.id,
-          after: Math.max(after, readIdCursor({ cursor, sort }) ?? 0),
-          limit: limit + 1,
-        })
-        return context.json(firstPage(context, events, { limit, sort }, byId).map(toHookEventJson))
+        const from = Math.max(after, readIdCursor({ cursor, sort }) ?? 0)
+        const ask = (behind: number, most: number) =>
+          deps.events({ ...narrowed, taskId: task.id, after: behind, limit: most })
+        const events = await ask(from, limit + 1)
+        // Of large events it may be fewer, though there are more.
+        const last = events.length > limit ? undefined : events.at(-1)
+        const more = last === undefined ? [] : await ask(last.id, 1)
+        const page = { limit: last === undefined ? limit : events.length, sort }
+        return context.json(firstPage(context, [...events, ...more], page, byId).map(toHookEventJson))
       },
     },
     {
