@@ -27,6 +27,10 @@ export type Answers = {
   approve: (id: string | null) => Promise<Answered>
   deny: (reason: string | null, id: string | null) => Promise<Answered>
   send: (text: string, id: string | null) => Promise<Answered>
+  /** The one permission request that is open and that no hook holds, though one would by now: it came while no daemon ran. */
+  unheld: () => Ask | null
+  /** Answers that one for a rule, by key, and only while the dialog is plainly the one that asks for it. */
+  byRule: (ask: Ask, effect: 'allow' | 'deny', rule: string) => Promise<Answered>
   /** Holds a PermissionRequest hook open; resolves with Claude Code's own answer format. */
   hold: (ask: Ask, signal: AbortSignal) => Promise<AskReply>
   /** Compares what is held with what is asked; to be called whenever the view has changed. */
@@ -110,6 +114,14 @@ export function createAnswers(options: {
     return { ask: current(), waitKind: now.kind }
   }
 
+  function unheld(): Ask | null {
+    const { state, waitKind, asks, stateAt } = view()
+    const [ask, ...others] = asks
+    if (state !== 'waiting' || waitKind !== 'permission' || ask === undefined || others.length > 0)
+      return null
+    return held.of(asks) === null && options.clock() - stateAt > HELD_WITHIN_MS ? ask : null
+  }
+
   return {
     pending,
 
@@ -183,6 +195,22 @@ export function createAnswers(options: {
       return say(text)
     },
 
+    unheld,
+
+    async byRule(ask, effect, rule) {
+      if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
+      if (!isDialogOf(ask, await pane.capture())) return { refused: 'Its dialog is not that of the request.' }
+      // What was asked before the look may be answered by now.
+      if (unheld() !== ask) return 'not_waiting'
+      if (effect === 'allow') {
+        if (!(await pressYes(pane))) return { refused: 'Its dialog cannot be approved by key.' }
+        answered(ask, `Allowed by the rule ${rule}, by key: ${describeAsk(ask)}`)
+        return 'done'
+      }
+      await pane.press('Escape')
+      return say(`Denied: ${deniedBy(rule)}`)
+    },
+
     hold(ask, signal) {
       const reply = held.hold(ask, signal)
       held.follow(view().asks)
@@ -191,6 +219,11 @@ export function createAnswers(options: {
     follow: () => held.follow(view().asks),
     release: () => held.release(),
   }
+}
+
+/** What an agent is told of a request that a rule denies. */
+export function deniedBy(rules: string): string {
+  return `The rules of this project deny it (${rules}). Do not try it again in another way; go on without it or end with the error line.`
 }
 
 const SOMEBODY_IS_THERE = 'A person has its window open: answer there.'
@@ -203,6 +236,21 @@ function idOf(...parts: string[]): string {
 function optionsOf(ask: Ask): string[] {
   const questions = questionsOf(ask)
   return questions.length === 1 ? (questions[0]?.options ?? []) : []
+}
+
+/** Claude Code shows a command between two broken lines, all of it and nothing else; of a file or an address the name. */
+function isDialogOf({ tool, input }: Ask, text: string): boolean {
+  if (readScreen(text).dialog?.kind !== 'permission') return false
+  const squeeze = (part: string) => part.replaceAll(/\s/g, '')
+  const dialog = text.split(/^─{20,}$/m).at(-1) ?? ''
+  if (tool === 'Bash') {
+    const [, shown, end] = dialog.split(/^╌{20,}$/m)
+    return end !== undefined && shown !== undefined && squeeze(shown) === squeeze(String(input['command']))
+  }
+  const named = [input['file_path'], input['notebook_path'], input['url']].find(
+    (name) => typeof name === 'string',
+  )
+  return named !== undefined && squeeze(dialog).includes(squeeze(named.split('/').at(-1) || named))
 }
 
 /** Never "switch to auto mode" or "don't ask again": a person approved this one thing. */

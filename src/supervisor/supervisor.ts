@@ -190,6 +190,7 @@ export function createSupervisor(deps: SupervisorDeps): Supervisor {
     runner,
     ingest,
     recovery,
+    ruling,
     spend,
     meters,
     hold: dispatcher.hold,

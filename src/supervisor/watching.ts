@@ -2,6 +2,7 @@ import type { Meters } from '../core/incident/meters.ts'
 import type { Queue } from '../core/task/queue.ts'
 import { createLeaseKeeper } from './attempts/leases.ts'
 import { bestEffort } from './attempts/outcome.ts'
+import type { Ruling } from './attempts/ruling.ts'
 import type { Runner, RunnerDeps } from './attempts/runner.ts'
 import { createScreenSweep, type ScreenSweep } from './attempts/sweep.ts'
 import type { Hold } from './claims/dispatcher.ts'
@@ -19,6 +20,7 @@ export function createWatching(
     runner: Runner
     ingest: Ingest
     recovery: Recovery
+    ruling: Pick<Ruling, 'unheld'>
     spend: RunnerDeps['spend']
     meters: Meters
     hold: (hold: Hold) => void
@@ -26,7 +28,7 @@ export function createWatching(
   },
 ): { sweep: ScreenSweep; leases: ReturnType<typeof createLeaseKeeper> } {
   const { settings, tmux, clock, logger, pulse } = deps
-  const { loop, runner, ingest, recovery, spend, meters } = of
+  const { loop, runner, ingest, recovery, ruling, spend, meters } = of
   const noteSleep = createSleepNote({ notes: deps.notes, sleptMs: machineSleptMs })
   const sweep = createScreenSweep({
     ...(pulse === undefined ? {} : { pulse }),
@@ -41,7 +43,10 @@ export function createWatching(
     hasTakenOver: of.hasTakenOver,
     onTick: () => {
       ingest.rescan()
-      for (const agent of runner.agents.values()) void spend(agent)
+      for (const agent of runner.agents.values()) {
+        void spend(agent)
+        void ruling.unheld(agent)
+      }
       bestEffort(noteSleep)
     },
   })

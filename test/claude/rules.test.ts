@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { ModelRequest, ScriptedReply } from '../../src/demo/model.ts'
 import type { TaskJson } from '../../src/protocol/task.ts'
@@ -180,5 +181,26 @@ test(
     expect((await stage.end(id, WAIT_MS)).status).toBe('succeeded')
     expect(existsSync(join(stage.work, 'one'))).toBe(true)
     expect((await stage.chain(id)).map(({ reason }) => reason)).toContain('Approved by a person, by key.')
+  },
+)
+
+test.each([
+  ['allow', 'granted', true],
+  ['deny', 'denied', false],
+] as const)(
+  'what was asked while no daemon ran is answered by the rules of then: %s',
+  TEST,
+  async (effect, decision, ran) => {
+    await using stage = await createStageHere(turns(bash('sleep 8'), bash('touch one && touch two')))
+    await withRules(stage, `--${effect}`, 'Bash(touch:*)')
+    const { id } = await stage.add('go', '--permission-mode', 'manual', '--allow', 'Bash(sleep:*)')
+    await stage.until(id, ({ state_reason }) => state_reason?.includes('sleep 8') === true, WAIT_MS)
+    await stage.crash()
+    const window = async () => stage.tmux('capture-pane', '-p', '-t', 'agent-app-1')
+    while (!(await window()).includes('Do you want to proceed?')) await sleep(200)
+    await ccm(stage, 'start')
+    expect((await stage.end(id, WAIT_MS)).status).toBe('succeeded')
+    expect(existsSync(join(stage.work, 'two'))).toBe(ran)
+    expect(await decisions(stage, id)).toEqual([[decision, 'Bash(touch:*)', 'touch one && touch two']])
   },
 )

@@ -74,6 +74,14 @@ function isRecordOf(stored: string, live: string): boolean {
   return live.length - last.length >= from && live.endsWith(last)
 }
 
+/** Whether what it is about is all there, as it never is where something of it was not stored. */
+export function isAllThere({ input }: Ask): boolean {
+  const about = ['command', 'file_path', 'notebook_path', 'path', 'url', 'pattern', 'glob'].map(
+    (key) => input[key],
+  )
+  return !LEFT_OUT.test(JSON.stringify(about))
+}
+
 /** The request in a hook event about a tool. */
 export function askOf(payload: HookPayload): Ask {
   return { tool: payload.tool_name ?? 'a tool', input: payload.tool_input ?? {} }

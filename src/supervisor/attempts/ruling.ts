@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { placeOf } from '../../agent/place.ts'
+import { deniedBy } from '../../agent/answers.ts'
 import type { AskReply } from '../../agent/held-ask.ts'
-import { isSameAsk, waitKindOf, type Ask } from '../../core/agent/ask.ts'
+import { isAllThere, isSameAsk, waitKindOf, type Ask } from '../../core/agent/ask.ts'
 import type { Clock } from '../../core/clock.ts'
 import { PERMISSION_DECIDED, type HookEvent } from '../../core/agent/hook-event.ts'
 import type { WindowAnswer } from '../../core/permission/permission-request.ts'
@@ -36,6 +37,11 @@ export type Ruling = {
     asked: { ask: Ask; decision: 'granted' | 'denied' },
     answer: () => Promise<T>,
   ) => Promise<T>
+  /**
+   * Answers a request that nobody heard of as it was made, after a restart, by the rules as they are now; to be called again
+   * and again. Never rejects.
+   */
+  unheld: (agent: RunningAgent) => Promise<void>
   /** Stores what came of a request that nobody answered through ccm. Throws what keeps it from being stored. */
   inWindow: (agent: RunningAgent, answer: WindowAnswer) => void
 }
@@ -64,7 +70,9 @@ export function createRuling(options: {
 }): Ruling {
   const { hookEvents, logger } = options
   /** Requests that ccm answers at this moment, by keys perhaps: what comes of it is no answer of the window's. */
-  const answering = new Set<string>()
+  const answering = new Map<string, Record<string, string>>()
+  /** Requests of which no rule decides, or one did. */
+  const judged = new Set<string>()
 
   function verdictOf(agent: RunningAgent, ask: Ask): Verdict | null {
     const all = options.rulesOf(agent.task.project)
@@ -162,7 +170,7 @@ export function createRuling(options: {
     async through(agent, { ask, decision }, answer) {
       const request = requestOf(agent, ask)
       const key = keyOf(agent, request)
-      answering.add(key)
+      answering.set(key, { by: 'ccm' })
       try {
         const reply = await answer()
         if (reply === 'done') note(agent, ask, request, decision)
@@ -171,13 +179,33 @@ export function createRuling(options: {
         answering.delete(key)
       }
     },
+    async unheld(agent) {
+      const { taskId, attempt } = agent.attempt
+      const ask = agent.watcher?.answers.unheld() ?? null
+      const request = ask === null ? null : requestOf(agent, ask)
+      const key = keyOf(agent, request)
+      if (ask === null || request === null || judged.has(key) || answering.has(key)) return
+      try {
+        const verdict = isAllThere(ask) ? verdictOf(agent, ask) : null
+        if (verdict === null || verdict.effect === 'ask') return void judged.add(key)
+        const { effect } = verdict
+        const rule = verdict.rules.join(', ')
+        const decided = { decision: effect === 'allow' ? 'granted' : 'denied', by: 'rule', rule }
+        answering.set(key, decided)
+        if ((await agent.watcher?.answers.byRule(ask, effect, rule)) !== 'done') return
+        judged.add(key)
+        store(agent, ask, request, decided)
+        logger.info({ taskId, attempt, code: effect, rule }, 'a rule decided, by key')
+      } catch (err) {
+        logger.error({ err, taskId, attempt }, 'the rules of a project could not be used')
+      } finally {
+        answering.delete(key)
+      }
+    },
     inWindow(agent, { request, decision, proof }) {
-      const by = answering.has(keyOf(agent, request.id)) ? 'ccm' : 'window'
-      store(agent, request.ask, request.id, {
-        decision,
-        by,
-        ...(by === 'window' && { proof: `Answered in the window: ${proof}` }),
-      })
+      const asked = answering.get(keyOf(agent, request.id))
+      const inWindow = { by: 'window', proof: `Answered in the window: ${proof}` }
+      store(agent, request.ask, request.id, { ...(asked ?? inWindow), decision })
     },
   }
 }
@@ -192,12 +220,11 @@ function toLook(permissionDecisionReason: string): LookReply {
 }
 
 function toReply({ effect, rules }: Verdict, ask: Ask): AskReply {
-  const deny = `The rules of this project deny it (${rules.join(', ')}). Do not try it again in another way; go on without it or end with the error line.`
   // Claude Code takes an "allow" for a plan only with the input repeated (2.1.328).
   const repeated = waitKindOf(ask.tool) === 'plan' ? { updatedInput: ask.input } : {}
   const decision =
     effect === 'allow'
       ? { behavior: 'allow' as const, ...repeated }
-      : { behavior: 'deny' as const, message: deny }
+      : { behavior: 'deny' as const, message: deniedBy(rules.join(', ')) }
   return { hookSpecificOutput: { hookEventName: 'PermissionRequest', decision } }
 }
