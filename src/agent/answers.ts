@@ -13,6 +13,9 @@ import { toMessage } from './prompt.ts'
 /** What became of an answer; `refused` says in a sentence what would work instead. */
 export type Answered = 'done' | 'not_waiting' | { refused: string }
 
+/** Hears which request it is that is about to be decided: another may have come while the answer waited. */
+export type Decides = (ask: Ask) => void
+
 /** What a waiting agent wants to know; `id` is the same for the same request only. */
 export type Pending = { id: string; kind: WaitKind; tool: string | null; detail: string; options: string[] }
 
@@ -24,8 +27,8 @@ export type Pending = { id: string; kind: WaitKind; tool: string | null; detail:
  */
 export type Answers = {
   pending: () => Pending | null
-  approve: (id: string | null) => Promise<Answered>
-  deny: (reason: string | null, id: string | null) => Promise<Answered>
+  approve: (id: string | null, decides?: Decides) => Promise<Answered>
+  deny: (reason: string | null, id: string | null, decides?: Decides) => Promise<Answered>
   send: (text: string, id: string | null) => Promise<Answered>
   /** The one permission request that is open and that no hook holds, though one would by now: it came while no daemon ran. */
   unheld: () => Ask | null
@@ -125,11 +128,12 @@ export function createAnswers(options: {
   return {
     pending,
 
-    async approve(id) {
+    async approve(id, decides) {
       const found = await askFor(id)
       if (typeof found === 'string' || 'refused' in found) return found
       const { ask, waitKind } = found
       if (waitKind === 'question') return { refused: 'It asks a question: answer with `ccm send`.' }
+      if (ask !== null) decides?.(ask)
       // Claude Code takes an "allow" for a plan only with the input repeated (2.1.328); its dialog stays otherwise.
       const repeated = waitKind === 'plan' && ask !== null ? { updatedInput: ask.input } : {}
       if (held.decide(ask, { behavior: 'allow', ...repeated })) {
@@ -144,10 +148,11 @@ export function createAnswers(options: {
       return { refused: 'Its dialog cannot be approved from here: use `ccm attach`.' }
     },
 
-    async deny(reason, id) {
+    async deny(reason, id, decides) {
       const found = await askFor(id)
       if (typeof found === 'string' || 'refused' in found) return found
       const { ask, waitKind } = found
+      if (ask !== null) decides?.(ask)
       const message =
         reason ?? 'A person denied this. Do not try it again; go on without it or end with the error line.'
       if (held.decide(ask, { behavior: 'deny', message })) {

@@ -295,6 +295,26 @@ test('a turn that was interrupted in the window refused what was asked, with no 
   expect(answers).toEqual([[2, 'denied']])
 })
 
+test('an answer that waits is for what is asked then, and tells which request that is', async () => {
+  const { watcher, hear, settled } = stage()
+  const tool = (command: string) => ({ tool_name: 'Bash', tool_input: { command } })
+  const asks = (command: string) => ({ hook_event_name: 'PermissionRequest', ...tool(command) })
+  hear(PROMPT, asks('ls'))
+  await settled()
+  const decided: unknown[] = []
+  const approval = watcher.answers.approve(null, ({ input }) => decided.push(input['command']))
+  // Somebody in the window was faster, and the next request is there.
+  hear({ hook_event_name: 'PostToolUse', ...tool('ls') }, asks('make'))
+  await settled()
+  const held = watcher.answers.hold(
+    { tool: 'Bash', input: { command: 'make' } },
+    new AbortController().signal,
+  )
+  expect(await approval).toBe('done')
+  expect(decided).toEqual(['make'])
+  expect(await held).toMatchObject({ hookSpecificOutput: { decision: { behavior: 'allow' } } })
+})
+
 test('an answer in the window that could not be stored is stored with the next news, once', async () => {
   let isFull = true
   const stored: number[] = []

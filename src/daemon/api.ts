@@ -110,8 +110,10 @@ export function createApiDeps(of: Parts): AppDeps {
       cancel: (id, reason) => supervisor.cancel(id, reason),
       cancelWaits: (id) => chosen.shared?.cancelWaits(id) === true,
       retry: (id) => supervisor.retry(id),
-      approve: (id, ask) => supervisor.answer(id, (answers) => answers.approve(ask), 'granted'),
-      deny: (id, reason, ask) => supervisor.answer(id, (answers) => answers.deny(reason, ask), 'denied'),
+      approve: (id, ask) =>
+        supervisor.answer(id, (answers, decides) => answers.approve(ask, decides), 'granted'),
+      deny: (id, reason, ask) =>
+        supervisor.answer(id, (answers, decides) => answers.deny(reason, ask, decides), 'denied'),
       send: (id, text, ask) => supervisor.answer(id, (answers) => answers.send(text, ask), null),
       screen: (id) => supervisor.screen(id),
     },

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endedBy } from '../agent/agent-end.ts'
-import type { Answers } from '../agent/answers.ts'
+import type { Answers, Decides } from '../agent/answers.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ProjectSettings } from '../core/task/project.ts'
 import type { CancelReply, Queue, RetryReply } from '../core/task/queue.ts'
@@ -45,7 +45,7 @@ export type FleetApi = {
   /** `decision`: what it comes to for a permission request, for the record; null for a text. */
   answer: (
     id: string,
-    how: (answers: Answers) => Promise<AnswerReply>,
+    how: (answers: Answers, decides: Decides) => Promise<AnswerReply>,
     decision: 'granted' | 'denied' | null,
   ) => Promise<AnswerReply>
   /** A permission request of an attempt, or a tool that it is about to use; {} leaves it to the dialog. */
@@ -157,11 +157,9 @@ export function createFleetApi(of: {
     async answer(id, how, decision) {
       const agent = runner.agents.get(id)
       if (agent?.watcher) {
-        const { answers, view } = agent.watcher
-        const [ask] = view().asks
-        const answer = () => how(answers)
-        if (ask === undefined || decision === null) return answer()
-        return ruling.through(agent, { ask, decision }, answer)
+        const { answers } = agent.watcher
+        if (decision === null) return how(answers, () => undefined)
+        return ruling.through(agent, decision, (decides) => how(answers, decides))
       }
       return (await queue.get(id)) === null ? 'unknown' : 'not_waiting'
     },

@@ -59,7 +59,7 @@ test('a request has one decision, however often it is told', async () => {
   const { ruling, agent, heard, rows } = prepare()
   ruling.inWindow(agent, inWindow(7, 'granted'))
   ruling.inWindow(agent, inWindow(7, 'granted'))
-  await ruling.through(agent, { ask: ASK, decision: 'denied' }, async () => 'done')
+  await ruling.through(agent, 'denied', async (decides) => (decides(ASK), 'done'))
   expect(rows()).toEqual([['permission_granted', 'window', 7]])
   expect(heard[0]?.payload['proof']).toBe('Answered in the window: Its tool ran.')
   ruling.inWindow(agent, inWindow(8, 'denied'))
@@ -69,13 +69,14 @@ test('a request has one decision, however often it is told', async () => {
 
 test('what comes of a key that ccm presses was not answered in the window; what it could not answer may be', async () => {
   const { ruling, agent, rows } = prepare()
-  await ruling.through(agent, { ask: ASK, decision: 'denied' }, async () => {
+  await ruling.through(agent, 'denied', async (decides) => {
+    decides(ASK)
     ruling.inWindow(agent, inWindow(7, 'denied'))
     return 'done'
   })
   expect(rows()).toEqual([['permission_denied', 'ccm', 7]])
   const other = prepare()
-  await other.ruling.through(other.agent, { ask: ASK, decision: 'denied' }, async () => 'not_waiting')
+  await other.ruling.through(other.agent, 'denied', async (decides) => (decides(ASK), 'not_waiting'))
   expect(other.rows()).toEqual([])
   other.ruling.inWindow(other.agent, inWindow(7, 'granted'))
   expect(other.rows()).toEqual([['permission_granted', 'window', 7]])

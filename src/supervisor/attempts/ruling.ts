@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { placeOf } from '../../agent/place.ts'
-import { deniedBy } from '../../agent/answers.ts'
+import { deniedBy, type Decides } from '../../agent/answers.ts'
 import type { AskReply } from '../../agent/held-ask.ts'
 import { isAllThere, isSameAsk, waitKindOf, type Ask } from '../../core/agent/ask.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -29,13 +29,13 @@ export type Ruling = {
    */
   look: (agent: RunningAgent | null, ask: Ask) => LookReply
   /**
-   * Lets `answer` answer a request for a person, and stores the decision once it answered `done`; what cannot be stored
-   * is logged only, for it has happened.
+   * Lets `answer` answer a request for a person, and tell which one, and stores the decision once it answered `done`; what
+   * cannot be stored is logged only, for it has happened.
    */
   through: <T>(
     agent: RunningAgent,
-    asked: { ask: Ask; decision: 'granted' | 'denied' },
-    answer: () => Promise<T>,
+    decision: 'granted' | 'denied',
+    answer: (decides: Decides) => Promise<T>,
   ) => Promise<T>
   /**
    * Answers a request that nobody heard of as it was made, after a restart, by the rules as they are now; to be called again
@@ -167,16 +167,19 @@ export function createRuling(options: {
         return toLook('The rules of this project could not be read.')
       }
     },
-    async through(agent, { ask, decision }, answer) {
-      const request = requestOf(agent, ask)
-      const key = keyOf(agent, request)
-      answering.set(key, { by: 'ccm' })
+    async through(agent, decision, answer) {
+      const decided: { ask: Ask; request: number | null; key: string }[] = []
       try {
-        const reply = await answer()
-        if (reply === 'done') note(agent, ask, request, decision)
+        const reply = await answer((ask) => {
+          const request = requestOf(agent, ask)
+          const key = keyOf(agent, request)
+          answering.set(key, { by: 'ccm' })
+          decided.push({ ask, request, key })
+        })
+        if (reply === 'done') for (const { ask, request } of decided) note(agent, ask, request, decision)
         return reply
       } finally {
-        answering.delete(key)
+        for (const { key } of decided) answering.delete(key)
       }
     },
     async unheld(agent) {
