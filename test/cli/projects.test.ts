@@ -94,6 +94,16 @@ test('a misspelt project is told its nearest; a project with living tasks stays'
   expect(gone.stdout).toContain('These stay: /code/app')
 })
 
+test('who forbids something is told what agents that run keep; who allows or looks is not', async () => {
+  const { home } = await serveDaemon()
+  const rules = (...words: string[]) => createCommandLine(home).ccm('projects', 'rules', 'app', ...words)
+  const forbids = await rules('--deny', 'Bash(rm:*)', '--json')
+  expect(forbids.stderr).toContain('Agents that run already')
+  expect(JSON.parse(forbids.stdout)).toEqual([])
+  for (const words of [[], ['--allow', 'Bash(ls:*)']])
+    expect(await rules(...words)).toMatchObject({ stderr: '' })
+})
+
 function projectFolder(): string {
   const folder = join(realpathSync(temporaryFolder()), 'lib')
   mkdirSync(folder)
