@@ -72,7 +72,7 @@ export function createRuling(options: {
   /** Requests that ccm answers at this moment, by keys perhaps: what comes of it is no answer of the window's. */
   const answering = new Map<string, Record<string, string>>()
   /** Requests of which no rule decides, or one did. */
-  const judged = new Set<string>()
+  const judged = new WeakSet<Ask>()
 
   function verdictOf(agent: RunningAgent, ask: Ask): Verdict | null {
     const all = options.rulesOf(agent.task.project)
@@ -187,16 +187,16 @@ export function createRuling(options: {
       const ask = agent.watcher?.answers.unheld() ?? null
       const request = ask === null ? null : requestOf(agent, ask)
       const key = keyOf(agent, request)
-      if (ask === null || request === null || judged.has(key) || answering.has(key)) return
+      if (ask === null || request === null || judged.has(ask) || answering.has(key)) return
       try {
         const verdict = isAllThere(ask) ? verdictOf(agent, ask) : null
-        if (verdict === null || verdict.effect === 'ask') return void judged.add(key)
+        if (verdict === null || verdict.effect === 'ask') return void judged.add(ask)
         const { effect } = verdict
         const rule = verdict.rules.join(', ')
         const decided = { decision: effect === 'allow' ? 'granted' : 'denied', by: 'rule', rule }
         answering.set(key, decided)
         if ((await agent.watcher?.answers.byRule(ask, effect, rule)) !== 'done') return
-        judged.add(key)
+        judged.add(ask)
         store(agent, ask, request, decided)
         logger.info({ taskId, attempt, code: effect, rule }, 'a rule decided, by key')
       } catch (err) {
