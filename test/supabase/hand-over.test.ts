@@ -203,10 +203,7 @@ describeOnSupabase('tasks that come while Supabase does not answer', (supabase) 
   test('one that the queue refuses is told with the reason, and those behind it go on', TEST, async () => {
     await using fleet = await fleetOf()
     const daemon = await fleet.start()
-    const before = await insertTask(supabase(), system, 'Before')
-    await supabase()
-      .sql(`UPDATE tasks SET labels = '{nobody}' WHERE id = $1`, [before])
-      .catch(() => undefined)
+    const before = await insertTask(supabase(), system, 'Before', ['nobody'])
     await away(daemon)
     const bad = (await addTask(daemon, 'Bad', { dependsOn: [before] })).task
     const good = (await addTask(daemon, 'Good', { labels: ['nobody'] })).task

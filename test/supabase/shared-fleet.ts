@@ -122,11 +122,16 @@ export async function newSystem(supabase: TestSupabase, maxQueued = 1000): Promi
   return system
 }
 
-/** Inserts a task as the dashboard does. */
-export async function insertTask(supabase: TestSupabase, system: string, prompt = 'Do it'): Promise<string> {
+/** Inserts a task as the dashboard does; with a label that no worker has, it waits. */
+export async function insertTask(
+  supabase: TestSupabase,
+  system: string,
+  prompt = 'Do it',
+  labels: string[] = [],
+): Promise<string> {
   const [row] = await supabase.sql<{ id: string }>(
-    `INSERT INTO tasks (system_id, project, prompt) VALUES ($1, 'work', $2) RETURNING id`,
-    [system, prompt],
+    `INSERT INTO tasks (system_id, project, prompt, labels) VALUES ($1, 'work', $2, $3) RETURNING id`,
+    [system, prompt, labels],
   )
   return row?.id ?? ''
 }
