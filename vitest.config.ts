@@ -55,6 +55,8 @@ export default defineConfig({
           name: 'supabase',
           include: [SUPABASE],
           testTimeout: 60_000,
+          // PostgreSQL, its REST server and daemons on two cores: as above.
+          retry: 1,
         },
       },
     ],
