@@ -170,8 +170,7 @@ describeOnSupabase('many at once', (supabase) => {
       `INSERT INTO tasks (system_id, project, prompt) SELECT 'edited', 'app', 'p' FROM generate_series(1, 3000)`,
     )
     const over = new AbortController()
-    let edits = 0
-    let tries = 0
+    const made = { tries: 0, edits: 0 }
     const edit = async (): Promise<void> => {
       while (!over.signal.aborted) {
         // Each edit leaves its row in another place. A row that is claimed meanwhile cannot be edited any more.
@@ -181,8 +180,8 @@ describeOnSupabase('many at once', (supabase) => {
                SELECT id FROM tasks WHERE system_id = 'edited' AND status = 'queued' ORDER BY id LIMIT 5)`,
           )
           .catch(() => ({ rowCount: 0 }))
-        edits += rowCount ?? 0
-        tries += 1
+        made.edits += rowCount ?? 0
+        made.tries += 1
       }
     }
     const editors = [edit(), edit(), edit()]
@@ -194,12 +193,12 @@ describeOnSupabase('many at once', (supabase) => {
       idle = rows.length === 0 ? idle + 1 : 0
       for (const { id, prompt } of rows) claimed.set(id, prompt)
       // Claims are the faster ones: on a quick machine they were through after 70 edits.
-      const before = tries
-      while (tries === before) await sleep(1)
+      const before = made.tries
+      while (made.tries === before) await sleep(1)
     }
     over.abort()
     await Promise.all(editors)
-    expect(edits).toBeGreaterThan(1000)
+    expect(made.edits).toBeGreaterThan(1000)
     const stored = await sql<{ id: string; prompt: string }>(
       `SELECT id, prompt FROM tasks WHERE system_id = 'edited' AND status = 'running'`,
     )
