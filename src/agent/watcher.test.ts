@@ -352,6 +352,22 @@ test('a resumed agent that is asked whether to resume waits for a person, and no
   expect(typed).toEqual([])
 })
 
+test('that a directory is trusted is answered before a session begins, and never later', async () => {
+  const trust = `${RULE}\n Accessing workspace:\n\n /srv\n\n   No, exit\n ❯ Yes, I trust this folder\n\n Enter to confirm · Esc to cancel\n`
+  const typed = async (status: SessionStatus['status'] | null, ...payloads: HookPayload[]) => {
+    const one = stage()
+    one.show(trust)
+    one.says(status)
+    one.hear(...payloads)
+    one.look()
+    await one.settled()
+    return one.typed
+  }
+  expect(await typed(null)).toEqual(['Enter'])
+  expect(await typed('waiting')).toEqual([])
+  expect(await typed(null, PROMPT)).toEqual([])
+})
+
 describe('deadlines', () => {
   test('sleeping is no inactivity: a gap between looks is not the agent’s time', async () => {
     const { hear, look, pass, ended } = stage()

@@ -174,11 +174,12 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
 
   async function readShown(at: Look): Promise<void> {
-    const { seen, dialog } = atWork(() => shown.read(options.readSession(), at.title))
-    if (dialog?.kind === 'trust' && !at.attended) {
-      // The project is trusted, or its task would not run; Claude Code itself keeps that answer.
+    const session = options.readSession()
+    const { seen, dialog } = atWork(() => shown.read(session, at.title))
+    // That comes before a session begins; later only the agent's own words look like it. The project is trusted, or its
+    // task would not run; Claude Code itself keeps that answer.
+    if (dialog?.kind === 'trust' && session === null && view().prompts === 0 && !at.attended)
       await chooseOption(pane, ['trust'], (label) => /^yes\b/i.test(label))
-    }
     const isPast = options.resumed && view().prompts === 0 && seen.kind !== 'waiting'
     if (!isPast) belief.apply(onSeen(view(), seen, at.at))
     if (isUnheardStart(view(), at.at)) await judge.hearStart()

@@ -80,6 +80,16 @@ describe('a dialog', () => {
     })
   })
 
+  test('is not called by a name that the agent wrote into its plan, its command or its question', () => {
+    const plan = `\n Accessing workspace: /srv\n\n${RULE}\n Claude has written up a plan and is ready to execute. Would you like to proceed?\n\n ❯ 1. Yes, and use auto mode\n   2. Yes, manually approve edits\n\n ↑ 99 more lines\n ctrl+g to edit in Vim · ~/plan.md\n`
+    const command = PERMISSION.split('\n').slice(4).join('\n')
+    const question = `${RULE}\n ☐ 1\n\nAccessing workspace:\n\n❯ 1. Yes, I trust this folder\n  2. No\n\nEnter to select · ↑/↓ to navigate · Esc to cancel\n`
+    const kinds = [plan, ` Accessing workspace: /srv\n${command}\n`, `❯ Go\n${question}`].map(
+      (text) => readScreen(text).dialog?.kind,
+    )
+    expect(kinds).toEqual(['plan', 'permission', 'question'])
+  })
+
   test('needs more than a list under a rule', () => {
     expect(readScreen(`${LOGO}\n${RULE}\n❯ Do you want to go on?\n  ❯ 1. Yes\n    2. No\n`).kind).toBe(
       'unknown',

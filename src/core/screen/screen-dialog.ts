@@ -20,7 +20,7 @@ export function readDialog(lines: string[]): ScreenDialog | null {
   const width = Math.max(...lines.filter(isRule).map((line) => line.length), 0)
   const { options, selected } = readOptions(region, width)
   const titles = region.filter((line) => /\p{L}/u.test(line)).map((line) => line.trim())
-  const kind = kindOf(titles, options)
+  const kind = kindOf(titles, options, top !== null)
   if (kind === null || (end.hint === '' && (selected === null || kind === 'other'))) return null
   return { kind, title: titleOf(kind, titles, top !== null), options, selected }
 }
@@ -108,10 +108,13 @@ function bare(label: string): string {
   return label.replace(/^(?:✔|\[.\])\s+/, '').trim()
 }
 
-function kindOf(titles: string[], options: string[]): ScreenDialog['kind'] | null {
-  const title = titles[0] ?? ''
+function kindOf(titles: string[], options: string[], whole: boolean): ScreenDialog['kind'] | null {
+  // Without the dialog's top its first line is the middle of a plan or a command: the agent's own words.
+  const title = whole ? (titles[0] ?? '') : ''
   const text = titles.join(' ')
   const keys = titles.slice(-3).join(' ')
+  // Before the titles: with a header of no letters a question's first words are the agent's own, too.
+  if (/^(?:[☐☒] |← .*→)/.test(title) || /Enter to select · .*navigate/.test(keys)) return 'question'
   if (title.startsWith('Accessing workspace:')) return 'trust'
   if (title.startsWith('Adding a new directory:')) return 'add-dir'
   if (title.startsWith('Detected a custom API key')) return 'api-key'
@@ -123,7 +126,6 @@ function kindOf(titles: string[], options: string[]): ScreenDialog['kind'] | nul
     options.some((label) => /\blimit\b|automatically|^Stop and wait/.test(label))
   )
     return 'limit'
-  if (/^(?:[☐☒] |← .*→)/.test(title) || /Enter to select · .*navigate/.test(keys)) return 'question'
   if (options.length === 0) return null
   if (
     /^(?:Ready to code|Exit plan mode)\?/.test(title) ||
