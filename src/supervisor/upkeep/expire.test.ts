@@ -206,6 +206,16 @@ test('what a task of a shared queue is to go on with stays, however large the da
   await expirer.close()
 })
 
+test('what is older than it is kept goes also while the database is too large, however young it is', async () => {
+  using home = temporaryHome()
+  const { add, expirer, attempts } = stage(home.file, { keepMs: DAY / 24, maxBytes: 1 })
+  add('old', NOW - DAY / 12)
+  add('young', NOW - DAY / 48)
+  expect(await expirer.round()).toBe(1)
+  expect(attempts.get({ taskId: 'old', attempt: 1 })).toBeNull()
+  await expirer.close()
+})
+
 test('records that are not what makes the database large stay', async () => {
   using home = temporaryHome()
   const { db, add, expirer, count } = stage(home.file, { maxBytes: 1_000_000 })

@@ -63,7 +63,8 @@ export function createExpirer(options: {
     const isVain = createVain()
     for (;;) {
       const forSize = isTooLarge() && !isVain(removed)
-      const [next] = expiry.before(forSize ? clock() - RECENT_MS : oldest, clock(), 1)
+      const settledBefore = forSize ? Math.max(oldest, clock() - RECENT_MS) : oldest
+      const [next] = expiry.before(settledBefore, clock(), 1)
       if (next === undefined || stop.signal.aborted) break
       await remove(next)
       removed++
