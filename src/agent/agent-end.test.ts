@@ -32,3 +32,21 @@ test('what a daemon of before had decided is known by its own changes', () => {
   expect(decidedEnd([...at, change('exited', 'exited', 'drain')])).toBe(null)
   expect(decidedEnd(at)).toBe(null)
 })
+
+test('of one whose time was up a daemon of before tells whether it had begun, as the daemon itself does', () => {
+  const from = (state: AgentState, to: AgentState, cue = 'active') => ({ ...change(to, cue), from: state })
+  const opened = from('spawning', 'initializing', 'opened')
+  // Behind a screen that nobody can name.
+  const unnamed = [opened, from('initializing', 'unknown', 'unclear'), from('unknown', 'timeout', 'deadline')]
+  expect(decidedEnd(unnamed)).toMatchObject({ outcome: 'failed', kind: 'timeout' })
+  expect(decidedEnd([opened, from('initializing', 'timeout', 'deadline')])).toMatchObject({
+    outcome: 'failed',
+  })
+  const worked = [opened, from('initializing', 'working'), from('working', 'unknown', 'unclear')]
+  expect(decidedEnd([...worked, from('unknown', 'timeout', 'deadline')])).toMatchObject({
+    outcome: 'failed_permanent',
+  })
+  // Carried out by a second daemon, which was cut off, too.
+  const late = [...unnamed, from('timeout', 'exited', 'ended')]
+  expect(decidedEnd(late)).toMatchObject({ outcome: 'failed', kind: 'timeout' })
+})

@@ -1,5 +1,5 @@
 import type { StateChange } from '../core/agent/attempt.ts'
-import { isStarting } from '../core/agent/deadline.ts'
+import { neverBegan } from '../core/agent/deadline.ts'
 import { clipWords } from '../core/clip.ts'
 import { resetTimeIn } from '../core/task/limit.ts'
 import { readEnding, type Markers } from '../core/record/marker.ts'
@@ -185,9 +185,14 @@ export function endedBy(kind: (typeof FROM_OUTSIDE)[number], error: string): Age
 export function decidedEnd(
   changes: Pick<StateChange, 'from' | 'to' | 'cue' | 'reason' | 'evidence'>[],
 ): AgentEnd | null {
-  for (const { from, to, cue, reason, evidence } of changes.toReversed()) {
-    if (to === 'timeout')
-      return endOfTime(reason, { message: '', screen: '', hasBegun: !isStarting(from) }).end
+  for (const [index, { to, cue, reason, evidence }] of [...changes.entries()].toReversed()) {
+    if (to === 'timeout') {
+      // All states it was in tell that: a screen that nobody can name hides it.
+      const hasBegun = changes
+        .slice(0, index + 1)
+        .some(({ from }) => !neverBegan({ state: from, prompts: 0 }))
+      return endOfTime(reason, { message: '', screen: '', hasBegun }).end
+    }
     const kind = FROM_OUTSIDE.find((one) => cue === 'ended' && one === evidence)
     if (kind !== undefined) return endedBy(kind, reason)
   }

@@ -33,7 +33,7 @@ export function passedDeadline(
 }
 
 /** Nothing has told yet that it has its prompt. */
-export function isStarting(state: AgentState): boolean {
+function isStarting(state: AgentState): boolean {
   return state === 'spawning' || state === 'initializing'
 }
 
