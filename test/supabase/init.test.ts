@@ -85,6 +85,24 @@ describeOnSupabase('ccm supabase init', (supabase) => {
     expect((await init()).code).toBe(0)
   })
 
+  test('a trial that another one interrupted between its claim and its report leaves no task behind', async () => {
+    let reports = 0
+    gateway.faultOf = (name) => {
+      if (name !== 'task_finish_many' || ++reports > 1) return null
+      return async (_response, pass) => {
+        await supabase().sql(`SELECT worker_register('team', 'ccm-check', '{}')`)
+        await pass()
+      }
+    }
+    try {
+      expect(await init()).toMatchObject({ code: 0 })
+    } finally {
+      gateway.faultOf = () => null
+    }
+    expect(reports).toBeGreaterThan(1)
+    expect(await supabase().sql(`SELECT id, status FROM tasks WHERE system_id = 'team'`)).toEqual([])
+  })
+
   test('a file that others could read is only its owner’s afterwards, and keeps its other tables', async () => {
     const file = join(folder, 'ccm.toml')
     writeFileSync(file, '[http]\nport = 0\n', { mode: 0o644 })
