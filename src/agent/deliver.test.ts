@@ -138,6 +138,22 @@ describe('a text of several lines that stayed in the box', () => {
 })
 
 test.concurrent(
+  'a prompt that a person sends meanwhile is not taken for the text that waits for them',
+  async ({ expect }) => {
+    const { sayer, box, sent, accept, attach } = stage({ onEnter: () => accept() > -1 })
+    attach(true)
+    const delivery = sayer.deliver('the answer')
+    // It has found the person there.
+    await new Promise((resolve) => setTimeout(resolve, 0))
+    accept()
+    attach(false)
+    expect(await delivery).toBe('delivered')
+    expect({ sent, left: box.text }).toEqual({ sent: ['the answer'], left: '' })
+  },
+  LIMIT_MS,
+)
+
+test.concurrent(
   'a text that was sent behind a dialog is not pasted again',
   async ({ expect }) => {
     const { sayer, box, sent, pastes } = stage({ onEnter: () => (box.isHidden = true) })

@@ -46,10 +46,8 @@ export async function deliverText(options: {
   signal: AbortSignal
 }): Promise<Delivery> {
   const { pane, text, signal, typed } = options
-  const before = options.prompts()
-  const confirmed = () => options.prompts() > before
   // Its event came late.
-  if (typed.left?.entered === true && typed.left.prompts < before) typed.left = null
+  if (typed.left?.entered === true && typed.left.prompts < options.prompts()) typed.left = null
   const isOurs = (box: string | null) => isText(box, text) || isLeft(box, typed.left)
   let box = await boxWhenFree(pane, isOurs, signal)
   if (box === '' && typed.left?.shown === '') {
@@ -58,6 +56,9 @@ export async function deliverText(options: {
     box = await boxOf(pane)
   }
   if (signal.aborted) return { undelivered: 'it is out of date' }
+  // What was accepted while it waited is another text: that of a person who was at the window.
+  const before = options.prompts()
+  const confirmed = () => options.prompts() > before
   if (box !== '' && !isOurs(box)) {
     if (box !== null) return { undelivered: 'the input box holds other text' }
     const why = (await pane.isAttended()) ? 'a person has its window open' : 'no input box is free'
