@@ -57,6 +57,17 @@ test('in the input box a leading ! would run in a shell, so it gets a line befor
   expect(toMessage('Yes!')).toBe('Yes!')
 })
 
+test('in the input box a command is one also behind characters that Claude Code drops', () => {
+  for (const text of ['\u200b/clear', '\ufeff!touch x', '\u001b/clear', '\u200bexit', 'exit\u202e'])
+    expect(toMessage(text)).toBe(`The answer is this text:\n${text}`)
+})
+
+test('in the input box a backslash at the end would make a newline of the Enter, so it gets a blank', () => {
+  expect(toMessage('C:\\')).toBe('C:\\ ')
+  expect(toMessage('C:\\\u200b')).toBe('C:\\\u200b ')
+  expect(toMessage('C:\\ \\n')).toBe('C:\\ \\n')
+})
+
 test('100 KiB of any characters are looked at in no time', () => {
   const startedAt = performance.now()
   for (const text of ['\u200d', '\u{1f469}\u200d', '\u0628\u200c', '\u{1f3f4}\u{e0067}', '\r', '0']) {

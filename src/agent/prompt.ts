@@ -18,11 +18,15 @@ export function toArgument(prompt: string, file: string): { argument: string; in
 
 /**
  * A text as it may be pasted into the input box: what would run there as a command of Claude Code's or, after
- * `!`, of the shell's gets one line before it.
+ * `!`, of the shell's gets one line before it. Behind a backslash the Enter would be a newline: that gets a blank, which
+ * Claude Code drops (2.1.328).
  */
 export function toMessage(text: string): string {
-  const isCommand = /^\s*[/!]/.test(text) || QUITS.test(text.trim())
-  return isCommand ? `The answer is this text:\n${text}` : text
+  // As Claude Code sees it: it drops these before it looks.
+  const seen = text.replaceAll(new RegExp(INVISIBLE, 'gv'), '')
+  const isCommand = /^\s*[/!]/.test(seen) || QUITS.test(seen.trim())
+  const message = isCommand ? `The answer is this text:\n${text}` : text
+  return seen.endsWith('\\') ? `${message} ` : message
 }
 
 // Measured on 2.1.328, as the whole of a prompt: these end Claude Code. As an argument `!`, `#`, `&` and, after

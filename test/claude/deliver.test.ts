@@ -3,6 +3,7 @@ import { readScreen } from '../../src/core/screen/screen.ts'
 import { expect, test } from 'vitest'
 import { deliverText, type Typed } from '../../src/agent/deliver.ts'
 import type { Pane } from '../../src/agent/pane.ts'
+import { toMessage } from '../../src/agent/prompt.ts'
 import { says } from '../e2e/replies.ts'
 import { findClient, onStage, type Stage } from './screen-stage.ts'
 import { BOX } from './screen-scenarios.ts'
@@ -78,6 +79,32 @@ test.each([
     })
   },
 )
+
+test('a text that ends with a backslash is sent, and arrives as it is', { timeout: 60_000 }, async () => {
+  const asked: string[] = []
+  const script = ({ userBlocks }: { userBlocks: string[] }) => {
+    asked.push(userBlocks.at(-1) ?? '')
+    return says('Done.')
+  }
+  const { path } = await findClient()
+  const format = { cols: 120, rows: 40, tui: 'default' } as const
+  await onStage(path, format, { mode: 'bypassPermissions', script }, async (stage) => {
+    await stage.until(BOX)
+    await stage.untilStatus('idle')
+    // A paste into a box that was just drawn is lost.
+    await sleep(1000)
+    const text = 'It is in C:\\work\\'
+    const delivery = await deliverText({
+      pane: paneOf(stage).pane,
+      text: toMessage(text),
+      prompts: () => asked.length,
+      typed: { left: null },
+      pastes: { left: 1 },
+      signal: new AbortController().signal,
+    })
+    expect({ delivery, asked }).toEqual({ delivery: 'delivered', asked: [text] })
+  })
+})
 
 /** The stage's pane; a person who `comes` is there as soon as a text was pasted. */
 function paneOf(stage: Stage): { pane: Pane; person: { comes: boolean; isThere: boolean } } {
