@@ -4,9 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { InvalidArgumentError } from 'commander'
 import { CcmError } from '../core/errors.ts'
 import { printJson, printJsonLine, type DefineCommand } from './context.ts'
-import { readSeconds } from './duration.ts'
 import { EXIT } from './exit-code.ts'
-import { createCommand, parseLimit } from './parse.ts'
+import { createCommand, parseLimit, parsePast } from './parse.ts'
 import { oneLine } from './printable.ts'
 import { createPaint, type Paint } from './terminal.ts'
 
@@ -26,7 +25,7 @@ export const logsCommand: DefineCommand = (context, done) =>
     'ccm logs --since 1h --json',
   ])
     .option('-f, --follow', 'go on with what is written from now on')
-    .option('--since <when>', 'only lines since then: 10m, 2h or a time such as 2026-11-20T07:00', parseSince)
+    .option('--since <when>', 'only lines since then: 10m, 2h or a time such as 2026-11-20T07:00', parsePast)
     .option('--task <id>', 'only lines about this task; the beginning of its id will do', parseTask)
     .option('--limit <n>', 'the newest lines only', parseLimit, 200)
     .action(async (options: Options) => {
@@ -213,18 +212,6 @@ function lineOf({ time, level, text }: Entry, paint: Paint): string {
   const painted =
     level === 'error' || level === 'fatal' ? paint.red : level === 'warn' ? paint.yellow : paint.dim
   return `${paint.dim(oneLine(time, 30))} ${painted(oneLine(level, 10).padEnd(5))} ${words}`
-}
-
-function parseSince(text: string): number {
-  const seconds = readSeconds(text)
-  if (seconds !== null) return Date.now() - seconds * 1000
-  const at = /^\d{4}-\d\d-\d\d/.test(text) ? new Date(text).getTime() : Number.NaN
-  if (Number.isNaN(at)) {
-    throw new InvalidArgumentError(
-      'It must be a duration such as 10m or 2h, or a time such as 2026-11-20T07:00.',
-    )
-  }
-  return at
 }
 
 function parseTask(text: string): string {

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError } from 'commander'
 import { PERMISSION_MODES, type PermissionMode } from '../core/task/task.ts'
 import { nearestName } from '../protocol/faults.ts'
 import { readSeconds } from './duration.ts'
-import { readTime } from './time.ts'
+import { readPastTime, readTime } from './time.ts'
 
 /** A command with the options that all have, and an example at the end of its help. */
 export function createCommand(name: string, summary: string, examples: string[]): Command {
@@ -46,11 +46,16 @@ export function parseAt(text: string): number {
 
 /** `--since`, `--until`: a time, or how long ago as a duration; answered as ISO 8601. */
 export function parseSince(text: string): string {
-  const seconds = readSeconds(text)
-  const at = seconds === null ? Date.parse(text) : Date.now() - seconds * 1000
-  if (Number.isFinite(at) && Math.abs(at) < 8.64e15) return new Date(at).toISOString()
+  return new Date(parsePast(text)).toISOString()
+}
+
+/** As `parseSince`, as milliseconds since 1970. */
+export function parsePast(text: string): number {
+  const at = readPastTime(text.trim(), Date.now())
+  // Further off than a date can be is no time either.
+  if (at !== null && Math.abs(at) < 8.64e15) return at
   throw new InvalidArgumentError(
-    'It must be a duration such as 30m, 2h or 3d, or a time such as "2030-01-31 07:30".',
+    'It must be a duration such as 30m, 2h or 3d, or a time such as 07:30, 2026-11-20 or "2026-11-20 07:30".',
   )
 }
 

@@ -1,16 +1,14 @@
-import { InvalidArgumentError, Option } from 'commander'
+import { Option } from 'commander'
 import type { DaemonClient } from '../client/daemon-client.ts'
 import { TASK_SORTS, type TaskSort } from '../core/task/task-list.ts'
 import { TASK_STATUSES, type TaskStatus } from '../core/task/task.ts'
 import type { TaskSummaryJson } from '../protocol/task.ts'
 import { printJson, printJsonLine, type CliContext, type DefineCommand } from './context.ts'
-import { readSeconds } from './duration.ts'
 import { EXIT } from './exit-code.ts'
-import { createCommand, parseLimit } from './parse.ts'
+import { createCommand, parseLimit, parsePast } from './parse.ts'
 import { oneLine } from './printable.ts'
 import { table } from './task-view.ts'
 import { createPaint } from './terminal.ts'
-import { readTime } from './time.ts'
 
 /** The most that one request of the daemon answers. */
 const PAGE = 1000
@@ -38,7 +36,7 @@ export const tasksCommand: DefineCommand = (context, done) =>
   ])
     .addOption(new Option('--status <status>', 'only tasks with this status').choices([...TASK_STATUSES]))
     .option('--project <name>', 'only tasks of this project')
-    .option('--since <when>', 'only tasks added since: 30m, 2h, 07:30 or 2026-11-20', parseSince)
+    .option('--since <when>', 'only tasks added since: 30m, 2h, 07:30 or 2026-11-20', parsePast)
     .option('--before <id>', 'only tasks older than this one, to page on')
     .addOption(
       new Option('--sort <order>', '- before a name: the greatest first')
@@ -142,17 +140,4 @@ async function watch(context: CliContext, api: DaemonClient, options: Options): 
 
 function agentOf(task: TaskSummaryJson): string {
   return task.status === 'running' ? (task.agent_state ?? '') : ''
-}
-
-function parseSince(text: string): number {
-  const seconds = readSeconds(text)
-  if (seconds !== null) return Date.now() - seconds * 1000
-  const at = readTime(text, Date.now())
-  if (at === null) {
-    throw new InvalidArgumentError(
-      'It must be a duration such as 30m or 2h, or a time such as 07:30 or 2026-11-20.',
-    )
-  }
-  // A time of day means the last one, not the next.
-  return at > Date.now() ? at - 86_400_000 : at
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { readTime } from './time.ts'
+import { readPastTime, readTime } from './time.ts'
 
 const NOW = new Date(2026, 10, 20, 12, 0, 0).getTime()
 
@@ -31,3 +31,16 @@ test.each(['', 'soon', '24:00', '12:60', '2030-02-31', '2030-13-01', '2030-01-31
     expect(readTime(text, NOW)).toBeNull()
   },
 )
+
+test('what looks back takes a duration ago, the last time of day, and a date of this machine', () => {
+  expect(readPastTime('1h30m', NOW)).toBe(NOW - 5_400_000)
+  expect(readPastTime('11:59', NOW)).toBe(NOW - 60_000)
+  expect(readPastTime('12:00', NOW)).toBe(NOW)
+  expect(readPastTime('12:01', NOW)).toBe(new Date(2026, 10, 19, 12, 1).getTime())
+  expect(readPastTime('2026-11-20', NOW)).toBe(new Date(2026, 10, 20).getTime())
+  expect(readPastTime('2030-01-31', NOW)).toBe(new Date(2030, 0, 31).getTime())
+})
+
+test.each(['', '5', 'last 5', '2026-02-31', '30 m', 'yesterday'])('looking back, %o is no time', (text) => {
+  expect(readPastTime(text, NOW)).toBeNull()
+})

@@ -23,6 +23,11 @@ test.each([
   [['run', 'x', '--priority', '101'], 'whole number from -100 to 100', 'ccm run --help'],
   [['run', 'x', '--timeout', 'soon'], '90s, 30m or 1h30m', 'ccm run --help'],
   [['run', 'x', '--permission-mode', 'acceptedits'], 'Did you mean acceptEdits?', 'ccm run --help'],
+  // `Date.parse` takes these for a day in 2001 and for one that is not in the calendar.
+  [['audit', '--since', 'last 5'], 'such as 30m', 'ccm audit --help'],
+  [['search', 'x', '--since', '2026-02-31'], 'such as 30m', 'ccm search --help'],
+  [['events', 't1', '--until', '5'], 'such as 30m', 'ccm events --help'],
+  [['audit', '--since', '9999999999d'], 'such as 30m', 'ccm audit --help'],
 ])('%j is a usage error: one sentence and the command that helps, exit 2', async (argv, sentence, help) => {
   const { code, stdout, stderr } = await createCommandLine(temporaryFolder()).ccm(...argv)
   expect(code).toBe(2)

@@ -162,7 +162,7 @@ test('logs prints what the daemon wrote as text, also after a crash, and never a
   expect((await ccm('--limit', '1', '--json')).stdout).toContain('"taskId": "a"')
   expect(await ccm('--since', 'lately')).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('such as 10m'),
+    stderr: expect.stringContaining('such as 30m'),
   })
   expect(await createCommandLine(cleanHome()).ccm('logs')).toMatchObject({
     code: 1,
