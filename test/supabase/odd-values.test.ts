@@ -124,6 +124,8 @@ describeOnSupabase('what one side can hold and the other cannot', (supabase) => 
       ['projects', '{"app":null,"more":{"dir":"/x"}}'],
       ['roles', '{NULL}'],
       ['labels', '{gpu,NULL}'],
+      ['seen_at', 'infinity'],
+      ['seen_at', '-infinity'],
     ]) {
       await sql(`UPDATE workers SET ${column} = $2 WHERE system_id = $1 AND id = 'w'`, [system, value])
       expect(await listWorkers(call, system)).toMatchObject([
@@ -132,6 +134,22 @@ describeOnSupabase('what one side can hold and the other cannot', (supabase) => 
       ])
     }
     expect(await listWorkers(call, system)).toMatchObject([{}, { roles: [], labels: ['gpu'] }])
+  })
+
+  test('a system may have as large a bound as its column holds', async () => {
+    await supabase().sql('UPDATE systems SET max_queued = 2147483647 WHERE id = $1', [system])
+    const { task } = await queue.insert(newTask())
+    expect(await queue.claim(1, from(['app']))).toMatchObject([{ id: task.id }])
+  })
+
+  test.each([
+    ['UPDATE projects SET turn = $2 WHERE system_id = $1'],
+    [`INSERT INTO projects (system_id, name, turn) VALUES ($1, 'more', $2)`],
+  ])('the turn of a project is the queue’s, and not what %s says', async (statement) => {
+    await supabase().sql(statement, [system, '9223372036854775807'])
+    for (const project of ['app', 'other']) await queue.insert(newTask({ project }))
+    const claims = [await queue.claim(1, from(['app'])), await queue.claim(1, from(['app', 'other']))]
+    expect(claims.flat().map(({ project }) => project)).toEqual(['app', 'other'])
   })
 
   test('a wait beyond all time is a long one', async () => {
