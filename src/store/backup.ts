@@ -1,4 +1,4 @@
-import { sync } from './sync.ts'
+import { syncFolder } from './sync.ts'
 import { closeSync, existsSync, linkSync, mkdirSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import Sqlite from 'better-sqlite3'
@@ -30,9 +30,9 @@ export async function backUp(options: {
     closeSync(openSync(part, 'wx', 0o600))
     await copy(from, part, options.onProgress)
     assertSound(part)
-    sync(part)
+    // SQLite has brought the file to the disk, but not its name.
     renameSync(part, to)
-    sync(dirname(to))
+    syncFolder(dirname(to))
   } catch (error) {
     for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(part + suffix, { force: true })
     throw toDatabaseError(error, isDamage(error) ? from : to)
@@ -94,10 +94,9 @@ export async function restore(options: {
     closeSync(openSync(part, 'wx', 0o600))
     await copy(from, part)
     assertOurs(part, from, options.migrationsDir)
-    sync(part)
     const aside = setPresentAside(file, options.clock())
     renameSync(part, file)
-    sync(dirname(file))
+    syncFolder(dirname(file))
     return { aside }
   } catch (error) {
     for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(part + suffix, { force: true })

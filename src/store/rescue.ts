@@ -1,7 +1,7 @@
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type Sqlite from 'better-sqlite3'
-import { sync } from './sync.ts'
+import { syncFolder } from './sync.ts'
 
 /**
  * Puts the database that `native` has open back at `file`, from which it was deleted or replaced, and closes
@@ -15,8 +15,8 @@ export function rescue(native: Sqlite, file: string, at: number): string {
   rmSync(part, { force: true })
   // VACUUM takes an empty file as it is: private.
   closeSync(openSync(part, 'wx', 0o600))
+  // On the disk when this returns.
   native.prepare('VACUUM INTO :part').run({ part })
-  sync(part)
   // Before anything else: whoever comes after a crash finds it by this name only.
   renameSync(part, `${file}.rescue`)
   // Before the new file is open: it removes its log by name.
@@ -37,6 +37,6 @@ export function takeRescued(file: string, at: number): string | null {
   // The log of the file that is gone: it would be read into the copy.
   for (const suffix of ['-wal', '-shm']) rmSync(file + suffix, { force: true })
   renameSync(`${file}.rescue`, file)
-  sync(dirname(file))
+  syncFolder(dirname(file))
   return aside
 }

@@ -1,8 +1,8 @@
 import { closeSync, fsyncSync, openSync } from 'node:fs'
 
-/** What was written to this file, or renamed in this folder, survives a power cut from here on. */
-export function sync(path: string): void {
-  const descriptor = openSync(path, 'r')
+/** What was renamed in this folder survives a power cut from here on. */
+export function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, 'r')
   try {
     fsyncSync(descriptor)
   } finally {

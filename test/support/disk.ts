@@ -32,6 +32,8 @@ export type Disk = AsyncDisposable & {
   free: () => void
   /** Makes a folder on it read-only, for root too, until what it answers is called. */
   protect: (folder: string) => Promise<() => Promise<void>>
+  /** What would be there after a power cut now, in a folder beside it: only what was brought to the disk. */
+  cut: () => Promise<AsyncDisposable & { folder: string }>
 }
 
 /** A disk of its own at `folder`, of so many MB; null with the reason printed where this user may not mount one. */
@@ -91,6 +93,20 @@ export async function mountDisk(folder: string, megabytes = 16): Promise<Disk | 
         await execa('umount', ['-l', inside])
         await execa('umount', ['-l', spare])
         rmdirSync(spare)
+      }
+    },
+    async cut() {
+      const left = `${folder}.cut`
+      mkdirSync(left)
+      await execa('cp', ['--sparse=always', image, `${left}.img`])
+      await execa('mount', ['-o', 'loop', `${left}.img`, left])
+      return {
+        folder: left,
+        async [Symbol.asyncDispose]() {
+          await execa('umount', [left])
+          rmdirSync(left)
+          rmSync(`${left}.img`)
+        },
       }
     },
     async [Symbol.asyncDispose]() {
