@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
@@ -62,6 +62,35 @@ test('a backup never overwrites, and one without a database says so', async () =
     code: 'NOT_FOUND',
   })
   expect(readdirSync(home.folder).toSorted()).toEqual(['home', 'taken'])
+})
+
+test('a damaged database gives no backup, and nothing of one stays', async () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  put(db, 'a', 'x'.repeat(100_000))
+  db.close()
+  const bytes = readFileSync(home.file)
+  bytes.fill(0xff, 5 * 4096, 9 * 4096)
+  writeFileSync(home.file, bytes)
+  const to = join(home.folder, 'b', 'backup.db')
+  await expect(backUp({ from: home.file, to })).rejects.toMatchObject({ code: 'DATABASE_UNUSABLE' })
+  expect(readdirSync(dirname(to))).toEqual([])
+})
+
+test('while somebody reads it, too, the database of before is whole by itself, and its log no part of the new one', async () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const from = join(home.folder, 'backup.db')
+  await backUp({ from: home.file, to: from })
+  put(db, 'in the log')
+  const { aside } = await restore({ from, file: home.file, migrationsDir, clock })
+  expect(existsSync(`${home.file}-wal`)).toBe(false)
+  const alone = join(home.folder, 'alone.db')
+  cpSync(aside ?? '', alone)
+  const old = openForTest(alone)
+  expect(keysOf(old)).toEqual(['in the log'])
+  old.close()
+  db.close()
 })
 
 test.each([

@@ -14,7 +14,7 @@ const put = (db: Database, key: string) =>
   db.prepare<{ key: string }>("INSERT INTO meta VALUES (:key, '')").run({ key })
 
 function keysIn(file: string): string[] {
-  const native = new Sqlite(file, { fileMustExist: true })
+  const native = new Sqlite(file)
   try {
     const rows = native.prepare('SELECT key FROM meta ORDER BY key').all() as { key: string }[]
     return rows.map(({ key }) => key)

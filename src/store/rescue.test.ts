@@ -75,6 +75,36 @@ test('a file that was put in its place is moved aside and stays whole', () => {
   db.close()
 })
 
+test('what a crash in the middle of the copy left does not keep it from being put back', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  insertInto(db).run({ key: 'a', value: '' })
+  writeFileSync(`${home.file}.rescue-part`, 'half a copy')
+  rmSync(home.file)
+  expect(db.mend()).toBe(true)
+  expect(keysOf(db)).toEqual(['a'])
+  db.close()
+})
+
+test('a crash as soon as the open file is let go of finds the copy', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  insertInto(db).run({ key: 'a', value: '' })
+  db.close()
+  const native = new Sqlite(home.file)
+  native.pragma('user_version')
+  rmSync(home.file)
+  const letGo = native.close.bind(native)
+  native.close = () => {
+    letGo()
+    throw new Error('killed')
+  }
+  expect(() => rescue(native, home.file, 0)).toThrow('killed')
+  const again = openForTest(home.file)
+  expect(keysOf(again)).toEqual(['a'])
+  again.close()
+})
+
 test('a database that was closed is not put back into a folder that is gone', () => {
   using home = temporaryHome()
   const db = openForTest(home.file)
@@ -131,6 +161,19 @@ test('a database from before free pages were given back learns it at its next st
   older.close()
   const db = openForTest(home.file)
   expect(db.prepare('PRAGMA auto_vacuum').get({})).toEqual({ auto_vacuum: 2 })
+  db.close()
+})
+
+test('a large one from before does not hold up the start for it', () => {
+  using home = temporaryHome()
+  mkdirSync(dirname(home.file), { recursive: true })
+  const older = new Sqlite(home.file)
+  older.exec(
+    'PRAGMA synchronous = OFF; CREATE TABLE older (x); INSERT INTO older VALUES (zeroblob(68000000))',
+  )
+  older.close()
+  const db = openForTest(home.file)
+  expect(db.prepare('PRAGMA auto_vacuum').get({})).toEqual({ auto_vacuum: 0 })
   db.close()
 })
 
