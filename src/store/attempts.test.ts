@@ -261,6 +261,18 @@ test('open attempts are those whose outcome is not decided, oldest first', () =>
   db.close()
 })
 
+test('no report goes out with a secret', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const attempts = createAttempts(db, createRedactor())
+  attempts.open(attemptOf('t1', 1))
+  attempts.settle({ ...reportOf('t1', 1), error: 'It said: PASSWORD: S3cretPass' }, 50)
+  const [report] = createOutbox(db).pending(1)
+  expect(report?.error).toContain('It said: ')
+  expect(report?.error).not.toContain('S3cretPass')
+  db.close()
+})
+
 test('of a long message its end is kept, and no half of a secret', () => {
   using home = temporaryHome()
   const db = openForTest(home.file)

@@ -156,12 +156,14 @@ test('a path that cannot hold a database is an error with a remedy', () => {
 
 test('a full disk is DISK_FULL, reads go on, and so do writes once there is room', () => {
   using home = temporaryHome()
-  const db = openForTest(home.file)
+  const heard: string[] = []
+  const db = openForTest(home.file, undefined, () => heard.push('full'))
   const pages = db.prepare<Record<string, never>, { page_count: number }>('PRAGMA page_count').get({})
   db.prepare(`PRAGMA max_page_count = ${pages?.page_count}`).all({})
   const insert = db.prepare<Meta>('INSERT INTO meta VALUES (:key, :value)')
   const large = { key: 'large', value: 'x'.repeat(100_000) }
   expect(() => insert.run(large)).toThrow(expect.objectContaining({ code: 'DISK_FULL' }))
+  expect(heard).toEqual(['full'])
   expect(() => db.transaction(() => insert.run(large))).toThrow(
     expect.objectContaining({ code: 'DISK_FULL' }),
   )

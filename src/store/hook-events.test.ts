@@ -34,6 +34,17 @@ test('an event is stored once, however often its file is read', () => {
   db.close()
 })
 
+test('one that is larger than an answer may be is an answer by itself, and hides none behind it', () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file)
+  const events = createHookEvents(db)
+  const large = { hook_event_name: 'Stop', last_assistant_message: 'x'.repeat(8_100_000) }
+  const [first, second] = events.insertBatch([eventOf('a', { payload: large }), eventOf('b')])
+  expect(events.ofTask('t1', { limit: 9 }).map(({ id }) => id)).toEqual([first?.id])
+  expect(events.ofTask('t1', { afterId: first?.id ?? 0, limit: 9 }).map(({ id }) => id)).toEqual([second?.id])
+  db.close()
+})
+
 test('a batch is stored whole or not at all', () => {
   using home = temporaryHome()
   const db = openForTest(home.file)

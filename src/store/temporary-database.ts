@@ -16,7 +16,11 @@ export function temporaryHome(): { file: string; folder: string; [Symbol.dispose
 }
 
 /** For tests: opens `file` with the migrations of this checkout. */
-export function openForTest(file: string, clock: Clock = () => 1_000): Database {
+export function openForTest(
+  file: string,
+  clock: Clock = () => 1_000,
+  onFull: () => void = () => undefined,
+): Database {
   const migrationsDir = fileURLToPath(new URL('../../migrations/sqlite', import.meta.url))
-  return openDatabase({ file, migrationsDir, clock })
+  return openDatabase({ file, migrationsDir, clock, onFull })
 }
