@@ -106,7 +106,6 @@ function setUp(native: Sqlite): void {
   if (native.pragma('page_count', { simple: true }) === 0) native.pragma('auto_vacuum = INCREMENTAL')
   native.pragma('journal_mode = WAL')
   native.pragma('synchronous = FULL')
-  native.pragma('foreign_keys = ON')
 }
 
 function becomeShrinkable(native: Sqlite): void {

@@ -22,8 +22,6 @@ export function migrate(native: Sqlite, folder: string, file: string): void {
     const sql = readFileSync(join(folder, name), 'utf8')
     native
       .transaction(() => {
-        // Read again under the write lock: another process may have been faster.
-        if (versionOf(native) >= number) return
         native.exec(sql)
         native.pragma(`user_version = ${number}`)
       })

@@ -26,7 +26,7 @@ export function createOutbox(db: Database): Outbox {
   )
   const reported = db.prepare<Lease>(
     `UPDATE attempts SET phase = 'reported'
-     WHERE task_id = :taskId AND attempt = :attempt AND phase = 'settled'`,
+     WHERE task_id = :taskId AND attempt = :attempt`,
   )
   const waiting = db.prepare<Record<string, never>, { depth: number; oldestAt: number | null }>(
     'SELECT count(*) AS depth, min(created_at) AS oldestAt FROM outbox WHERE delivered_at IS NULL',
