@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { Client, Pool } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { NEWEST_MIGRATION } from '../../src/queue/supabase/check.ts'
@@ -126,7 +128,37 @@ describe.skipIf(whyNot !== null)(`ccm supabase migrate${reason}`, () => {
   test('two at once apply each migration once', async () => {
     const { url } = await fresh('at_once')
     const reports = await Promise.all([migratePostgres(url, migrations), migratePostgres(url, migrations)])
-    expect(reports.flatMap(({ applied }) => applied)).toEqual(names)
+    expect(reports.flatMap(({ applied }) => applied).toSorted()).toEqual(names.toSorted())
+  })
+
+  test('where a pooler keeps the connection it keeps no lock, for which the next migration would wait for ever', async () => {
+    const { url, sql } = await fresh('pooled')
+    const kept: Socket[] = []
+    const pooler = createServer((client) => {
+      const server = connect(postgres.port, '127.0.0.1')
+      kept.push(server)
+      server.pipe(client)
+      client.on('data', (data) => {
+        // The server is not told that the client has ended.
+        if (data.toString('latin1') === 'X\0\0\0\u0004') client.end()
+        else server.write(data)
+      })
+    }).listen(0, '127.0.0.1')
+    try {
+      await once(pooler, 'listening')
+      const { port } = pooler.address() as AddressInfo
+      expect(await migratePostgres(url.replace(`:${postgres.port}/`, `:${port}/`), migrations)).toMatchObject(
+        { applied: names },
+      )
+      expect(
+        await sql(`SELECT state, mode FROM pg_stat_activity
+          LEFT JOIN pg_locks ON pg_locks.pid = pg_stat_activity.pid AND locktype = 'advisory'
+          WHERE application_name = 'ccm supabase migrate'`),
+      ).toEqual([{ state: 'idle', mode: null }])
+    } finally {
+      for (const server of kept) server.destroy()
+      pooler.close()
+    }
   })
 
   test('it goes on after what the Supabase CLI has applied, beside migrations of the project itself', async () => {

@@ -62,13 +62,15 @@ export async function migratePostgres(
 ): Promise<MigrationReport> {
   const client = await connect(connectionString)
   try {
-    await client.query('SELECT pg_advisory_lock($1)', [LOCK])
-    await client.query(HISTORY)
-    const before = await refuseNewer(client, migrations)
+    const before = await alone(client, async () => {
+      await client.query(HISTORY)
+      return refuseNewer(client, migrations)
+    })
     const missing = migrations.filter(({ version }) => !before.some((known) => known.version === version))
-    for (const migration of missing) await apply(client, migration)
-    if (missing.length > 0) await client.query(RELOAD)
-    return { applied: missing.map(({ name }) => name), before: before.map(({ name }) => name) }
+    const applied: string[] = []
+    for (const migration of missing) if (await apply(client, migration)) applied.push(migration.name)
+    if (applied.length > 0) await client.query(RELOAD)
+    return { applied, before: before.map(({ name }) => name) }
   } catch (error) {
     if (error instanceof CcmError) throw error
     throw new CcmError('SUPABASE_REFUSED', `The database refused a migration: ${messageOf(error)}`, {
@@ -76,7 +78,6 @@ export async function migratePostgres(
       cause: error,
     })
   } finally {
-    // Ends the lock too.
     await client.end().catch(() => {})
   }
 }
@@ -135,17 +136,37 @@ async function refuseNewer(client: Client, migrations: PostgresMigration[]): Pro
   return rows
 }
 
-async function apply(client: Client, { version, name, sql }: PostgresMigration): Promise<void> {
+/** False: another migrator has brought it since. */
+async function apply(client: Client, { version, name, sql }: PostgresMigration): Promise<boolean> {
+  try {
+    return await alone(client, async () => {
+      const { rows } = await client.query(
+        'SELECT FROM supabase_migrations.schema_migrations WHERE version = $1',
+        [version],
+      )
+      if (rows.length > 0) return false
+      await client.query(sql)
+      await client.query(
+        'INSERT INTO supabase_migrations.schema_migrations (version, name, statements) VALUES ($1, $2, $3)',
+        [version, name, [sql]],
+      )
+      return true
+    })
+  } catch (error) {
+    throw new Error(`${version}_${name}: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+/** In a transaction that holds the lock: a pooler may keep the connection, and with it what belongs to no transaction. */
+async function alone<T>(client: Client, work: () => Promise<T>): Promise<T> {
   await client.query('BEGIN')
   try {
-    await client.query(sql)
-    await client.query(
-      'INSERT INTO supabase_migrations.schema_migrations (version, name, statements) VALUES ($1, $2, $3)',
-      [version, name, [sql]],
-    )
+    await client.query('SELECT pg_advisory_xact_lock($1)', [LOCK])
+    const answer = await work()
     await client.query('COMMIT')
+    return answer
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {})
-    throw new Error(`${version}_${name}: ${messageOf(error)}`, { cause: error })
+    throw error
   }
 }
