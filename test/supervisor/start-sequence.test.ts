@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import type { Attempt } from '../../src/core/agent/attempt.ts'
 import { acquireHomeLock } from '../../src/store/lock.ts'
 import { newAttempt } from '../../src/supervisor/attempts/start-window.ts'
@@ -116,6 +116,25 @@ test('5b: an attempt that never started is released; one whose agent is gone cos
   expect(fleet.deps.attempts.get(gone)?.endKind).toBe('lost')
   expect(await fleet.queue.get(gone.taskId)).toMatchObject({ failures: 1, lostLeases: 0 })
   expect(await fleet.queue.get(never.taskId)).toMatchObject({ failures: 0, lostLeases: 0 })
+  await stop(supervisor)
+})
+
+test('5g: in a copied home nothing of the agents of the original is touched; their tasks begin here anew', async () => {
+  await using fleet = await createFleet()
+  await fleet.add('Do it')
+  const [task] = await fleet.queue.claim(1, { projects: ['work'], roles: null, labels: [] })
+  if (task === undefined) throw new Error('nothing was claimed')
+  const { attempts, projects, settings } = fleet.deps
+  const original = { ...settings, home: join(fleet.folder, 'original') }
+  attempts.open(newAttempt(task, projects.byName('work'), original, Date.now()))
+  const env = { ...process.env, CCM_TASK_ID: task.id, CCM_ATTEMPT: '1' }
+  const agent = spawn('sleep', ['1000'], { env })
+  onTestFinished(() => void agent.kill())
+  const supervisor = createSupervisor(fleet.deps)
+  await supervisor.begin()
+  expect(supervisor.foundAtStart()).toEqual([expect.stringContaining('copied from')])
+  await fleet.agentOf(task.id, 2)
+  expect(isAlive(agent.pid ?? 0)).toBe(true)
   await stop(supervisor)
 })
 
