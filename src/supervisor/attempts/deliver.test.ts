@@ -121,15 +121,30 @@ test('a hundred that cannot be taken do not hide those behind them for longer th
   expect(delivered).toEqual(waiting.map(({ taskId }) => taskId).filter((id) => id.startsWith('t')))
 })
 
-test('a queue that is away is not asked again for each report', async () => {
-  const finish = vi.fn<Queue['finish']>()
+test.each(['SUPABASE_UNREACHABLE', 'SUPABASE_KEY', 'STALE_LEASE', 'DISK_FULL'] as const)(
+  'where every report would be answered %s the queue is not asked again for each',
+  async (code) => {
+    const finish = vi.fn<Queue['finish']>()
+    const finishMany = vi.fn<Queue['finishMany']>().mockRejectedValue(new CcmError(code, 'No.'))
+    const { delivery, delivered } = prepare(finish, ['a', 'b'].map(report), finishMany)
+    delivery.nudge()
+    await delivery.close()
+    expect(finishMany).toHaveBeenCalledTimes(1)
+    expect(finish).not.toHaveBeenCalled()
+    expect(delivered).toEqual([])
+  },
+)
+
+test('a queue that goes away while reports go one by one is asked for none behind', async () => {
+  const away = new CcmError('SUPABASE_UNREACHABLE', 'Away.')
+  const finish = vi.fn<Queue['finish']>().mockResolvedValueOnce('succeeded').mockRejectedValue(away)
   const finishMany = vi
     .fn<Queue['finishMany']>()
-    .mockRejectedValue(new CcmError('SUPABASE_UNREACHABLE', 'Away.'))
-  const { delivery, delivered } = prepare(finish, ['a', 'b'].map(report), finishMany)
+    .mockRejectedValueOnce(new Error('one is too odd'))
+    .mockRejectedValue(away)
+  const { delivery, delivered } = prepare(finish, ['a', 'b', 'c', 'd'].map(report), finishMany)
   delivery.nudge()
   await delivery.close()
-  expect(finishMany).toHaveBeenCalledTimes(1)
-  expect(finish).not.toHaveBeenCalled()
-  expect(delivered).toEqual([])
+  expect(delivered).toEqual(['a'])
+  expect(finish).toHaveBeenCalledTimes(2)
 })

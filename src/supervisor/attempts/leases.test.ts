@@ -62,3 +62,22 @@ test('of a renewal that is over nothing is kept', async () => {
   await bench.renew()
   expect(await bench.answered()).toBeUndefined()
 })
+
+test('what is said of an attempt that is over by then does not end the next one of its task', async () => {
+  const ends: string[] = []
+  const agents = new Map([['t', { task: { id: 't', attempt: 1 }, attempt: LEASE }]])
+  const keeper = createLeaseKeeper({
+    queue: {
+      async heartbeat() {
+        agents.set('t', { task: { id: 't', attempt: 2 }, attempt: { taskId: 't', attempt: 2 } })
+        return [{ ...LEASE, ok: false, cancel: false, expiresAt: null }]
+      },
+    } as unknown as Queue,
+    runner: { agents, end: (id: string) => ends.push(id) } as unknown as Runner,
+    everyMs: 60_000,
+    logger: pino({ level: 'silent' }),
+  })
+  await keeper.renew()
+  keeper.close()
+  expect(ends).toEqual([])
+})

@@ -74,12 +74,10 @@ export function createLeaseKeeper(options: {
     return renewing
   }
 
-  let isLooking = false
   async function look(): Promise<void> {
-    if (fence === undefined || isLooking) return
+    if (fence === undefined) return
     const over = () => [...runner.agents.values()].filter(({ attempt }) => fence.isOver(attempt))
     if (over().length === 0) return
-    isLooking = true
     // After a sleep of the machine its leases may still be ours; what was asked before the sleep does not tell.
     const renewed = async () => {
       await renewing
@@ -87,7 +85,6 @@ export function createLeaseKeeper(options: {
     }
     const late = AbortSignal.timeout(Math.min(ANSWER_MS, fence.leaseMs * ANSWER_SHARE))
     await Promise.race([renewed(), once(late, 'abort')])
-    isLooking = false
     for (const { task } of over())
       runner.end(
         task.id,
