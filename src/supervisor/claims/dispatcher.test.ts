@@ -190,6 +190,55 @@ test('a hold keeps everything queued until it is lifted', async () => {
   expect(started).toEqual(['a'])
 })
 
+test('before a start is over no lease is taken back: those of agents that live are not renewed yet', async () => {
+  const { dispatcher, order, look } = prepare(['a'])
+  dispatcher.hold({ kind: 'starting', sentence: 'The daemon is starting.', until: null })
+  await look()
+  expect(order).toEqual([])
+  dispatcher.lift('starting')
+  await look()
+  expect(order.slice(0, 3)).toEqual(['renew', 'reap', 'claim'])
+})
+
+test('of two holds of a kind the one that ends later counts, and one without an end before all', () => {
+  const { dispatcher } = prepare([], { sweepMs: 1000 })
+  const until = () => dispatcher.holds().map((hold) => hold.until)
+  for (const end of [500, 900, 700]) dispatcher.hold({ kind: 'limit', sentence: '', until: end })
+  expect(until()).toEqual([900])
+  dispatcher.hold({ kind: 'limit', sentence: '', until: null })
+  expect(until()).toEqual([null])
+})
+
+test.each([
+  { gate: { allow: 'none', free: ['app'], probes: ['odd'] }, claims: [] },
+  { gate: { allow: 'probe', free: ['app'], probes: ['odd'] }, claims: ['1 of app, odd'] },
+  { gate: { allow: 'all', free: ['app'], probes: ['odd'] }, claims: ['1 of odd', '2 of app'] },
+] as const)('where $gate.allow may be begun it is claimed: $claims', async ({ gate, claims }) => {
+  const asked: string[] = []
+  const queue = {
+    reap: async () => [],
+    count: async () => 9,
+    claim: async (limit: number, { projects }: ClaimFilter) => {
+      asked.push(`${limit} of ${projects.join(', ')}`)
+      return asked.length === 1 ? [{ id: 'probe' } as Task] : []
+    },
+  } as Partial<Queue> as Queue
+  const { look } = prepare([], {
+    queue,
+    gate: () => ({ ...gate, free: [...gate.free], probes: [...gate.probes] }),
+  })
+  await look()
+  expect(asked).toEqual(claims)
+})
+
+test('where each claim changes what may be claimed next they are claimed one by one', async () => {
+  const filter = async () => ({ projects: ['app'], roles: null, labels: [], oneByOne: true })
+  const { asked, started, look } = prepare(['a', 'b'], { filter })
+  await look()
+  expect(started).toEqual(['a', 'b'])
+  expect(asked).toEqual([1, 1])
+})
+
 test('a store that fails for a moment costs one look', async () => {
   let fails = true
   const { started, look } = prepare(['a'], {
