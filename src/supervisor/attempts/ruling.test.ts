@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
+import type { Answered } from '../../agent/answers.ts'
 import type { Watcher } from '../../agent/watcher.ts'
 import type { Ask } from '../../core/agent/ask.ts'
 import type { HookEvent } from '../../core/agent/hook-event.ts'
@@ -105,4 +106,59 @@ test('before a tool runs it is asked for what a rule forbids, and for what canno
   expect(reading.ruling.look(reading.agent, lost).hookSpecificOutput?.permissionDecision).toBe('ask')
   const broken = { ...agent, task: { id: 't1' } } as unknown as RunningAgent
   expect(of('ls', broken)).toBe('ask')
+})
+
+test('what nobody heard of as it was asked is decided by the rules once', async () => {
+  const pressed: [string, string][] = []
+  const { ruling, agent, rows, heard } = prepare([
+    { effect: 'deny', rule: 'Bash(rm:*)' },
+    { effect: 'allow', rule: 'Bash(make:*)' },
+  ])
+  let answer: Answered = { refused: 'Its dialog is not that of the request.' }
+  const asks = (ask: Ask | null) =>
+    Object.assign(agent.watcher as object, {
+      answers: {
+        unheld: () => ask,
+        byRule: async ({ input }: Ask, effect: string) => {
+          pressed.push([String(input['command']), effect])
+          return answer
+        },
+      },
+    })
+  const bash = (command: string): Ask => ({ tool: 'Bash', input: { command } })
+  for (const ask of [null, bash('ls')]) {
+    asks(ask)
+    await ruling.unheld(agent)
+  }
+  expect(pressed).toEqual([])
+  asks(bash('make all'))
+  await ruling.unheld(agent)
+  expect(rows()).toEqual([])
+  answer = 'done'
+  // Its record says that it was decided only later.
+  for (const _ of [1, 2]) await ruling.unheld(agent)
+  expect(pressed).toEqual([
+    ['make all', 'allow'],
+    ['make all', 'allow'],
+  ])
+  expect(rows()).toEqual([['permission_granted', 'rule', 7]])
+  expect(heard[0]?.payload['rule']).toBe('Bash(make:*)')
+  asks(bash('rm x'))
+  await ruling.unheld(agent)
+  expect(pressed.at(-1)).toEqual(['rm x', 'deny'])
+})
+
+test('no rule allows what nobody heard of where something of it was not stored', async () => {
+  const { ruling, agent } = prepare([{ effect: 'allow', rule: 'Bash' }])
+  const pressed: string[] = []
+  for (const command of ['make *** all', 'make … (9 bytes) … all', 'make']) {
+    Object.assign(agent.watcher as object, {
+      answers: {
+        unheld: (): Ask => ({ tool: 'Bash', input: { command } }),
+        byRule: async () => (pressed.push(command), 'done'),
+      },
+    })
+    await ruling.unheld(agent)
+  }
+  expect(pressed).toEqual(['make'])
 })
