@@ -46,6 +46,9 @@ test('of one whose time was up a daemon of before tells whether it had begun, as
   expect(decidedEnd([...worked, from('unknown', 'timeout', 'deadline')])).toMatchObject({
     outcome: 'failed_permanent',
   })
+  // It may have worked and not been heard.
+  const whole = { ...from('unknown', 'timeout', 'deadline'), reason: 'It took longer than 2 h.' }
+  expect(decidedEnd([opened, whole])).toMatchObject({ outcome: 'failed_permanent' })
   // Carried out by a second daemon, which was cut off, too.
   const late = [...unnamed, from('timeout', 'exited', 'ended')]
   expect(decidedEnd(late)).toMatchObject({ outcome: 'failed', kind: 'timeout' })

@@ -1,5 +1,5 @@
 import type { StateChange } from '../core/agent/attempt.ts'
-import { neverBegan } from '../core/agent/deadline.ts'
+import { hadWholeTime, neverBegan } from '../core/agent/deadline.ts'
 import { clipWords } from '../core/clip.ts'
 import { resetTimeIn } from '../core/task/limit.ts'
 import { readEnding, type Markers } from '../core/record/marker.ts'
@@ -85,13 +85,13 @@ function failedFor(kind: string, error: string, message: string): ReadEnd<'faile
 
 /**
  * The end of an agent whose time is up; `error` says which. One that never began is tried again: the machine may have
- * been too busy, or its disk full.
+ * been too busy, or its disk full. One that had its whole time may have worked and not been heard.
  */
 export function endOfTime(
   error: string,
   { message, screen, hasBegun }: { message: string; screen: string; hasBegun: boolean },
 ): ReadEnd<'deadline'> {
-  const outcome = hasBegun ? ('failed_permanent' as const) : ('failed' as const)
+  const outcome = hasBegun || hadWholeTime(error) ? ('failed_permanent' as const) : ('failed' as const)
   const end = { outcome, kind: 'timeout', error, message, retryAfterMs: null }
   return { cue: 'deadline', reason: error, evidence: screen, end }
 }

@@ -537,6 +537,16 @@ describe('deadlines', () => {
     expect(changes.at(-1)?.from).toBe('unknown')
   })
 
+  test('one that had its whole time is not tried again, though nobody heard that it began', async () => {
+    const { look, pass, changes, ended } = stage()
+    for (let tick = 0; tick < 190; tick++) {
+      look({ screen: `${'x'.repeat(tick)} is being read.` })
+      pass(10_000)
+    }
+    expect(await ended()).toMatchObject({ outcome: 'failed_permanent', kind: 'timeout' })
+    expect(changes.at(-1)).toMatchObject({ from: 'unknown', reason: 'It took longer than 30 min.' })
+  })
+
   test('five minutes of looks without anything new are', async () => {
     const { hear, look, pass, ended } = stage()
     hear(PROMPT)

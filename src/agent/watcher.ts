@@ -213,8 +213,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
       // It said it is done and only a background process, a development server say, is left.
       return conclude(endOfDone(turnEnd.message), judge.told())
     }
-    // One that had its whole time may have worked and not been heard.
-    const hasBegun = busyMs > options.deadlines.totalMs || !neverBegan(view())
+    const hasBegun = !neverBegan(view())
     const late = endOfTime(sentence, { message: judge.lastMessage(), screen: shown.screen(), hasBegun })
     try {
       conclude(late, 'supervisor')

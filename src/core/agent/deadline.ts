@@ -21,7 +21,7 @@ export function passedDeadline(
     return waited > limits.waitingMs ? `Nobody answered for ${inWords(limits.waitingMs)}.` : null
   }
   if (view.state === 'limited') return null
-  if (busyMs > limits.totalMs) return `It took longer than ${inWords(limits.totalMs)}.`
+  if (busyMs > limits.totalMs) return `${WHOLE_TIME} ${inWords(limits.totalMs)}.`
   const quietMs = at - view.activeAt
   if (quietMs > limits.noActivityMs && view.openTools.length === 0 && !waitsForOwn) {
     return `It showed no activity for ${inWords(limits.noActivityMs)}.`
@@ -30,6 +30,13 @@ export function passedDeadline(
     return `It did not confirm its prompt within ${inWords(limits.startMs)}.`
   }
   return null
+}
+
+const WHOLE_TIME = 'It took longer than'
+
+/** Whether it is the time for all of its work that has passed, by the sentence of `passedDeadline`. */
+export function hadWholeTime(sentence: string): boolean {
+  return sentence.startsWith(WHOLE_TIME)
 }
 
 /** Nothing has told yet that it has its prompt. */
