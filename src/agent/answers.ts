@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../core/clock.ts'
-import { describeAsk, questionsOf, type Ask } from '../core/agent/ask.ts'
+import { describeAsk, questionsOf, waitKindOf, type Ask } from '../core/agent/ask.ts'
 import type { View } from '../core/agent/view.ts'
 import { readScreen } from '../core/screen/screen.ts'
 import type { WaitKind } from '../core/agent/agent-state.ts'
@@ -125,6 +125,15 @@ export function createAnswers(options: {
     return held.of(asks) === null && options.clock() - stateAt > HELD_WITHIN_MS ? ask : null
   }
 
+  /** While an agent asks for one thing its dialog is the one of that kind; of several it has to be plain which. */
+  async function mayBeDialogOf(ask: Ask | null): Promise<boolean> {
+    if (ask === null) return true
+    const text = await pane.capture()
+    return view().asks.length > 1
+      ? isDialogOf(ask, text)
+      : readScreen(text).dialog?.kind === waitKindOf(ask.tool)
+  }
+
   return {
     pending,
 
@@ -141,6 +150,7 @@ export function createAnswers(options: {
         return 'done'
       }
       if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
+      if (!(await mayBeDialogOf(ask))) return { refused: SHOWS_ANOTHER }
       if (await pressYes(pane)) {
         answered(ask, 'Approved by a person, by key.')
         return 'done'
@@ -164,6 +174,7 @@ export function createAnswers(options: {
       if (dialog === null || !['permission', 'plan', 'question'].includes(dialog.kind)) {
         return { refused: 'It shows no dialog that can be denied from here: use `ccm attach`.' }
       }
+      if (!(await mayBeDialogOf(ask))) return { refused: SHOWS_ANOTHER }
       // Escape refuses and ends the turn; the reason starts the next one.
       await pane.press('Escape')
       return say(`Denied: ${message}`)
@@ -182,8 +193,10 @@ export function createAnswers(options: {
           return 'done'
         }
         if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
-        const wanted = Object.values(reply.answers)[0] ?? ''
-        if (await pressOption(pane, ['question'], (label) => label === wanted)) {
+        const [wanted, ...others] = Object.values(reply.answers)
+        // A digit answers the first of several, and only marks a choice where several may be chosen.
+        const isOneKey = others.length === 0 && questionsOf(ask)[0]?.multiSelect === false
+        if (isOneKey && (await pressOption(pane, ['question'], (label) => label === wanted))) {
           answered(ask, 'Answered by a person, by key.')
           return 'done'
         }
@@ -232,6 +245,7 @@ export function deniedBy(rules: string): string {
 }
 
 const SOMEBODY_IS_THERE = 'A person has its window open: answer there.'
+const SHOWS_ANOTHER = 'Its window does not plainly show the dialog of this request: use `ccm attach`.'
 
 function idOf(...parts: string[]): string {
   return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 12)
@@ -248,7 +262,9 @@ function optionsOf(ask: Ask): string[] {
  * prompt; the path of a file stands above such lines, between which is what the agent writes.
  */
 function isDialogOf({ tool, input }: Ask, text: string): boolean {
-  if (readScreen(text).dialog?.kind !== 'permission') return false
+  const kind = waitKindOf(tool)
+  if (readScreen(text).dialog?.kind !== kind) return false
+  if (kind !== 'permission') return true
   const squeeze = (part: string) => part.replaceAll(/\s/g, '')
   const dialog = text.split(/^─{20,}$/m).at(-1) ?? ''
   const [head = '', shown = '', end] = dialog.split(/^╌{20,}$|^ *Do you want to /m)
