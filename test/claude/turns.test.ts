@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { ModelRequest } from '../../src/demo/model.ts'
-import { calls, inTurn, runs, says } from '../e2e/replies.ts'
+import { calls, inTurn, refuses, runs, says } from '../e2e/replies.ts'
 import { createStage, createStageHere, isAlive, type Stage } from '../e2e/stage.ts'
 
 const BYPASS = ['--permission-mode', 'bypassPermissions']
@@ -148,6 +148,27 @@ test('an agent that waits for a subagent is working until that ends', { timeout:
   expect(result?.tools.map(({ tool }) => tool)).toEqual(['Agent', 'Bash'])
   const input = Object.values(result?.usage ?? {}).reduce((sum, used) => sum + used.input_tokens, 0)
   expect(input).toBe(1200 * stage.model.requests.length)
+})
+
+test('an API error of a subagent is for its agent to deal with', { timeout: LIMIT_MS }, async () => {
+  const own = inTurn(
+    calls('Agent', { description: 'Count', prompt: 'Count the files.', subagent_type: 'general-purpose' }),
+    says('The subagent counts; I wait for it.'),
+    says('It failed, so I counted: one file.\n[DONE]'),
+  )
+  await using stage = await createStageHere((request) =>
+    request.userBlocks.some((block) => block.includes('Ask somebody'))
+      ? own(request)
+      : refuses(400, 'invalid_request_error', 'No such thing.'),
+  )
+  const { id } = await stage.add('Ask somebody to count the files', ...BYPASS)
+  const { status, result } = await stage.end(id)
+  expect({ status, text: result?.text }).toEqual({
+    status: 'succeeded',
+    text: 'It failed, so I counted: one file.',
+  })
+  const failures = (await stage.events(id)).filter((event) => event.hook_event_name === 'StopFailure')
+  expect(failures.map((event) => typeof event.agent_id)).toEqual(['string'])
 })
 
 test(

@@ -101,10 +101,13 @@ describe('hook events', () => {
     })
   })
 
-  test("a subagent's Stop ends nothing", () => {
+  test("a subagent's Stop ends nothing, and neither does its API error", () => {
     expect(
       after(prompt, { hook_event_name: 'Stop', agent_id: 'a1', last_assistant_message: '[DONE]' }).turnEnd,
     ).toBe(null)
+    const failure = { hook_event_name: 'StopFailure', error: 'server_error', last_assistant_message: 'Down.' }
+    expect(after(prompt, { ...failure, agent_id: 'a1' })).toMatchObject({ state: 'working', turnEnd: null })
+    expect(after(prompt, failure).turnEnd).toMatchObject({ kind: 'failure' })
   })
 
   test('an event without fields, or one nobody knows, is only a sign of life', () => {

@@ -80,6 +80,8 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
       return active(next, `It waits for its background work: ${clipWords(background.join(', '), 120)}.`)
     }
     case 'StopFailure': {
+      // A subagent's API call failed: what comes of that is the agent's to say.
+      if (payload.agent_id !== undefined) return { view, change: null }
       const message = payload.last_assistant_message ?? ''
       const turnEnd: TurnEnd = { kind: 'failure', error: payload.error ?? 'unknown', message }
       return endOfTurn({ ...view, asks: [], openTools: [], turnEnd }, active)
