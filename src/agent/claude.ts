@@ -47,14 +47,25 @@ export async function findClaude(options: {
   })
 }
 
-/** Finds it as `findClaude` does, and asks it for its version again only when its file is another: after an update. */
+/**
+ * Finds it as `findClaude` does, and asks it for its version again only when its file is another: after an update.
+ * Who asks while it is being asked waits for that answer: of one that hangs there is one process.
+ */
 export function createClaudeFinder(where: { command: string; path: string }): () => Promise<Claude> {
   let known: { claude: Claude; print: string } | null = null
+  let asking: Promise<Claude> | null = null
+  const ask = async () => {
+    try {
+      const claude = await findClaude(where)
+      known = { claude, print: printOf(claude.path) }
+      return claude
+    } finally {
+      asking = null
+    }
+  }
   return async () => {
     if (known !== null && printOf(known.claude.path) === known.print) return known.claude
-    const claude = await findClaude(where)
-    known = { claude, print: printOf(claude.path) }
-    return claude
+    return (asking ??= ask())
   }
 }
 

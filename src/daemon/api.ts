@@ -4,13 +4,12 @@ import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import type { Audit } from '../core/audit.ts'
 import type { Clock } from '../core/clock.ts'
-import { messageOf } from '../core/errors.ts'
 import type { Meters } from '../core/incident/meters.ts'
 import type { Lease } from '../core/task/queue.ts'
 import type { Task } from '../core/task/task.ts'
 import type { SharedState } from '../core/task/worker.ts'
 import { limitOf } from './daemon-settings.ts'
-import { tmuxState } from './fitness.ts'
+import { claudeState, tmuxState } from './fitness.ts'
 import { createTemplates } from './templates.ts'
 import type { AppDeps, TaskView } from '../http/deps.ts'
 import { toIso } from '../protocol/time.ts'
@@ -210,7 +209,7 @@ export function createApiDeps(of: Parts): AppDeps {
       holds: supervisor.holds().map(({ kind, sentence }) => `${kind}: ${sentence}`),
       tmux: await tmuxState(tmux),
       tmux_socket: tmux.socketPath,
-      claude: await supervisor.claude().catch((error: unknown) => ({ problem: messageOf(error) })),
+      claude: await claudeState(supervisor.claude),
       kept_by: of.keptBy,
       events: hookEvents.oddOnes(),
       shared: sharedJson(chosen.state()),

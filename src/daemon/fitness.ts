@@ -1,3 +1,4 @@
+import type { Claude } from '../agent/claude.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { Database } from '../store/database.ts'
 import type { Beats } from '../supervisor/loops/beats.ts'
@@ -5,6 +6,8 @@ import { listPanes } from '../tmux/pane.ts'
 import type { TmuxServer } from '../tmux/server.ts'
 
 const TMUX_ANSWERS_MS = 500
+/** Less than the 2 s after which a command takes the daemon for dead; `--version` takes some 11 ms. */
+const CLAUDE_ANSWERS_MS = 1000
 
 /** A tmux that hangs must not hold up whoever asks how the daemon is. */
 export async function tmuxState(tmux: TmuxServer): Promise<'ok' | 'down'> {
@@ -15,6 +18,14 @@ export async function tmuxState(tmux: TmuxServer): Promise<'ok' | 'down'> {
   )
   const late = new Promise<boolean>((resolve) => setTimeout(resolve, TMUX_ANSWERS_MS, false))
   return (await Promise.race([answered, late])) ? 'ok' : 'down'
+}
+
+/** Nor must a Claude Code that hangs, on a network folder that is away say. */
+export async function claudeState(find: () => Promise<Claude>): Promise<Claude | { problem: string }> {
+  const asked = find().catch((error: unknown) => ({ problem: messageOf(error) }))
+  const slow = { problem: `Claude Code has not told its version within ${CLAUDE_ANSWERS_MS / 1000} s.` }
+  const late = new Promise<typeof slow>((resolve) => setTimeout(resolve, CLAUDE_ANSWERS_MS, slow))
+  return Promise.race([asked, late])
 }
 
 /** Leaves the server to its agents or ends both; after a start that failed (null) it ends where it has no agents. */
