@@ -126,6 +126,7 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
   const interrupt = () => listeners.forEach((listener) => listener())
   const launcher = [process.execPath, join(findPackageRoot(import.meta.url).folder, 'bin', 'ccm.js')]
   const access = createDaemonAccess(
+    async () => (await import('./config/sources.ts')).readHome(env, cwd, [], {}),
     async () => {
       const { home, file, daemon } = await loadConfig()
       const onWait = () => {

@@ -10,13 +10,17 @@ import {
   type DaemonStart,
 } from './daemon-process.ts'
 
-/** How commands reach the daemon of one home; it is looked up once and then kept. */
+/**
+ * How commands reach the daemon of one home; it is looked up once and then kept. `readHome` does not need the
+ * configuration: whoever broke it can still see and end what runs. A daemon is only started by `readStart`.
+ */
 export function createDaemonAccess(
+  readHome: () => Promise<string>,
   readStart: () => Promise<DaemonStart>,
   options: { autostart: boolean },
 ): Pick<CliContext, 'daemon' | 'findDaemon' | 'keeper' | 'mayStart'> {
   let known: DaemonAddress | null = null
-  const find = async () => (known ??= await findDaemon((await readStart()).home))
+  const find = async () => (known ??= await findDaemon(await readHome()))
   const toDaemon = (address: DaemonAddress) => ({ pid: address.pid, api: clientOf(address) })
   return {
     async findDaemon() {
@@ -24,7 +28,7 @@ export function createDaemonAccess(
       return address === null ? null : toDaemon(address)
     },
     mayStart: async () => refuseAgents(await readStart()),
-    keeper: async () => findKeeper((await readStart()).home),
+    keeper: async () => findKeeper(await readHome()),
     async daemon({ start, asked, fresh }) {
       if (fresh === true) known = null
       const found = await find()

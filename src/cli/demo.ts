@@ -42,6 +42,7 @@ async function demo(context: CliContext, json: boolean): Promise<number> {
   const configFile = join(folder, 'ccm.toml')
   const onSpawn = (pid: number) => void spawned.push(pid)
   const access = createDaemonAccess(
+    async () => home,
     async () => ({ home, configFile, launcher: context.launcher, env, onSpawn }),
     { autostart: true },
   )

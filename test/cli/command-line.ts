@@ -311,6 +311,7 @@ export function createCommandLine(
     findClaude: async () => ({ path: '/bin/claude', version: '2.1.328' }),
     claudeCommand: async () => null,
     ...createDaemonAccess(
+      async () => home,
       async () => ({ home, configFile: null, launcher: ['false'], env: given.env ?? {} }),
       {
         autostart: false,

@@ -96,14 +96,22 @@ test('without words for people, the errors of its log tell what happened', async
 
 test('an agent starts no daemon, which would end with it; one that a service manager starts may come', async () => {
   const { home, start } = prepare({ CCM_TASK_ID: 't1', CCM_ATTEMPT: '1' })
-  const inAgent = createDaemonAccess(async () => start, { autostart: true })
+  const inAgent = createDaemonAccess(
+    async () => home,
+    async () => start,
+    { autostart: true },
+  )
   await expect(inAgent.daemon({ start: true, asked: true })).rejects.toMatchObject({
     code: 'DAEMON_UNREACHABLE',
     message: expect.stringContaining(`agent of task t1 cannot start the daemon of ${home}`),
     remedy: expect.stringContaining('ccm start'),
   })
   const served = { ...start, service: async () => start.launcher }
-  const { pid } = await createDaemonAccess(async () => served, { autostart: true }).daemon({ start: true })
+  const { pid } = await createDaemonAccess(
+    async () => home,
+    async () => served,
+    { autostart: true },
+  ).daemon({ start: true })
   expect(isAlive(pid)).toBe(true)
 })
 

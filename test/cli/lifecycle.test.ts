@@ -116,6 +116,22 @@ test.concurrent(
 )
 
 test.concurrent(
+  'a configuration that was broken meanwhile keeps nobody from the daemon that runs, but starts none',
+  async (context) => {
+    const { write, ccm, json } = place(context)
+    const { pid } = await json<StatusJson>('start')
+    write('[htp]\nport = 0\n')
+    expect((await json<StatusJson>('status')).pid).toBe(pid)
+    expect(await json('tasks')).toEqual([])
+    // It would not come up again.
+    expect(await ccm('restart')).toMatchObject({ exitCode: 78, stderr: expect.stringContaining('http') })
+    expect((await json<StatusJson>('status')).pid).toBe(pid)
+    expect(await json('stop')).toEqual({ stopped: true, pid })
+    expect(await ccm('tasks')).toMatchObject({ exitCode: 78, stderr: expect.stringContaining('http') })
+  },
+)
+
+test.concurrent(
   '`ccm stop` between two starts ends the shell that would start the daemon again',
   async (context) => {
     const { home, ccm, json } = place(context)
