@@ -16,7 +16,7 @@ export type Expiry = {
   before: (settledBefore: number, now: number, limit: number) => Expired[]
   /** Removes at most so many rows of it in one commit, last of all the attempt itself; true when nothing is left. */
   removeSome: (lease: Lease, rows: number) => boolean
-  /** True while any attempt of the task is recorded, or the task lives. */
+  /** True while any attempt of the task is recorded. */
   isKnown: (taskId: string) => boolean
   /**
    * Looks at so many events before that time, from a place on, and removes those that belong to no attempt. Answers the
@@ -32,7 +32,7 @@ export function createExpiry(db: Database): Expiry {
     { task_id: string; attempt: number; folder: string; config_dir: string | null }
   >(
     `SELECT task_id, attempt, folder, config_dir FROM attempts a
-     WHERE settled_at < :before AND phase IN ('settled', 'reported')
+     WHERE settled_at < :before
        AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = a.task_id AND t.status IN ('queued', 'running'))
        AND NOT EXISTS (SELECT 1 FROM outbox o
          WHERE o.task_id = a.task_id AND o.attempt = a.attempt
@@ -49,8 +49,7 @@ export function createExpiry(db: Database): Expiry {
   )
   const attempt = db.prepare<Lease>('DELETE FROM attempts WHERE task_id = :taskId AND attempt = :attempt')
   const known = db.prepare<{ taskId: string }, { known: number }>(
-    `SELECT 1 AS known FROM attempts WHERE task_id = :taskId
-     UNION ALL SELECT 1 FROM tasks WHERE id = :taskId AND status IN ('queued', 'running') LIMIT 1`,
+    'SELECT 1 AS known FROM attempts WHERE task_id = :taskId LIMIT 1',
   )
   const strays = db.prepare<Place & { before: number; rows: number }, Place & { known: number }>(
     `SELECT e.at, e.id,

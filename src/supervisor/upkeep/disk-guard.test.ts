@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import { mountSmall } from '../../../test/support/disk.ts'
@@ -56,6 +57,35 @@ test('claims stop on a disk that becomes full, the reserve makes room, and both 
   expect([guard.state(), existsSync(ballast), held.has('disk')]).toEqual(['full', false, true])
   await becomes('ok')
   expect(turns).toEqual(['ok', 'low', 'full', 'ok', 'full', 'ok'])
+  await guard.close()
+})
+
+test('after an alarm it takes twice the room to begin again, so that a disk at its edge does not go to and fro', async ({
+  skip,
+}) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-disk-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const home = join(folder, 'home')
+  await using mounted = await mountSmall(home, '16m')
+  if (mounted === null) return skip('nothing may be mounted here')
+  const other = join(home, 'other')
+  writeFileSync(other, Buffer.alloc(7 * MB))
+  const guard = createDiskGuard({
+    home,
+    ballastBytes: 4 * MB,
+    hold: () => undefined,
+    lift: () => undefined,
+    logger: pino({ level: 'silent' }),
+    lookMs: 5,
+  })
+  const ballast = join(home, 'ballast')
+  await expect.poll(() => existsSync(ballast)).toBe(true)
+  guard.full()
+  // 9 MB are free: without the reserve, that is 5.
+  await sleep(200)
+  expect([guard.state(), existsSync(ballast)]).toEqual(['full', false])
+  rmSync(other)
+  await expect.poll(() => guard.state()).toBe('ok')
   await guard.close()
 })
 

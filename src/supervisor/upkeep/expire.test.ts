@@ -14,7 +14,7 @@ import { createExpirer } from './expire.ts'
 const DAY = 86_400_000
 const NOW = 100 * DAY
 
-function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {}) {
+function stage(file: string, options: Partial<Parameters<typeof createExpirer>[0]> = {}) {
   const db = openForTest(file)
   const home = dirname(file)
   const attempts = createAttempts(db)
@@ -30,15 +30,24 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
   const add = (
     taskId: string,
     settledAt: number | null,
-    more: { events?: number; delivered?: boolean; resumeMs?: number; text?: (event: number) => string } = {},
+    more: {
+      events?: number
+      delivered?: boolean
+      resumeMs?: number
+      text?: (event: number) => string
+      /** Where its folders are, if not in the home. */
+      of?: string
+      attempt?: number
+    } = {},
   ) => {
-    const folder = join(home, 'attempts', `${taskId}.1`)
-    const configDir = join(home, 'claude', taskId)
+    const number = more.attempt ?? 1
+    const folder = join(more.of ?? home, 'attempts', `${taskId}.${number}`)
+    const configDir = join(more.of ?? home, 'claude', taskId)
     for (const made of [folder, configDir]) mkdirSync(made, { recursive: true })
     writeFileSync(join(folder, 'screen.txt'), 'x')
     const attempt: Attempt = {
       taskId,
-      attempt: 1,
+      attempt: number,
       phase: 'claimed',
       dir: '/',
       folder,
@@ -65,7 +74,7 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
       Array.from({ length: more.events ?? 3 }, (_, event) => ({
         fileName: `f${++serial}`,
         taskId,
-        attempt: 1,
+        attempt: number,
         claudeSessionId: null,
         hookEventName: 'Stop',
         at: settledAt ?? NOW,
@@ -74,7 +83,7 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
     )
     attempts.recordState({
       taskId,
-      attempt: 1,
+      attempt: number,
       at: 2,
       from: 'spawning',
       to: 'working',
@@ -89,7 +98,7 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
       attempts.settle(
         {
           taskId,
-          attempt: 1,
+          attempt: number,
           outcome: 'succeeded',
           result: null,
           error: null,
@@ -136,10 +145,11 @@ function stage(file: string, options: { keepMs?: number; maxBytes?: number } = {
     tidy: timed(search.tidy),
     attempts,
     home,
-    keepMs: options.keepMs ?? 30 * DAY,
-    maxBytes: options.maxBytes ?? 0,
+    keepMs: 30 * DAY,
+    maxBytes: 0,
     clock: () => NOW,
     logger: pino({ level: 'silent' }),
+    ...options,
   })
   const count = (table: string) =>
     db.prepare<Record<string, never>, { n: number }>(`SELECT count(*) AS n FROM ${table}`).get({})?.n
@@ -158,17 +168,63 @@ test('what is older goes with its folders; what is younger, alive or not yet rep
   add('open', null)
   add('retried', NOW - 60 * DAY)
   addTask('retried', 'queued')
-  add('unreported', NOW - 60 * DAY, { delivered: false })
+  const unreported = add('unreported', NOW - 60 * DAY, { delivered: false })
+  utimesSync(unreported.folder, 0, 0)
   expect(await expirer.round()).toBe(1)
   expect(attempts.get({ taskId: 'old', attempt: 1 })).toBeNull()
   expect(hookEvents.ofTask('old', { limit: 9 })).toEqual([])
   expect([existsSync(old.folder), existsSync(old.configDir)]).toEqual([false, false])
   expect([existsSync(young.folder), existsSync(young.configDir)]).toEqual([true, true])
+  expect(existsSync(unreported.folder)).toBe(true)
   for (const taskId of ['young', 'open', 'retried', 'unreported']) {
     expect(attempts.get({ taskId, attempt: 1 })).not.toBeNull()
     expect(hookEvents.ofTask(taskId, { limit: 9 })).toHaveLength(3)
   }
   expect(count('state_changes')).toBe(4)
+  await expirer.close()
+})
+
+test("of folders outside the home none goes: another home's that this one was copied from, a user's own", async () => {
+  using home = temporaryHome()
+  const { add, expirer, attempts } = stage(home.file)
+  const { folder, configDir } = add('old', NOW - 31 * DAY, { of: join(home.folder, 'original') })
+  expect(await expirer.round()).toBe(1)
+  expect(attempts.get({ taskId: 'old', attempt: 1 })).toBeNull()
+  expect([existsSync(folder), existsSync(configDir)]).toEqual([true, true])
+  await expirer.close()
+})
+
+test('what a task has its sessions in stays as long as one of its attempts', async () => {
+  using home = temporaryHome()
+  const { add, expirer } = stage(home.file)
+  const old = add('tried', NOW - 31 * DAY)
+  add('tried', NOW - 29 * DAY, { attempt: 2 })
+  expect(await expirer.round()).toBe(1)
+  expect([existsSync(old.folder), existsSync(old.configDir)]).toEqual([false, true])
+  await expirer.close()
+})
+
+test('one that is closed in the middle of a round ends there', async () => {
+  using home = temporaryHome()
+  const { add, expirer, count } = stage(home.file)
+  for (let index = 0; index < 20; index++) add(`t${index}`, NOW - 31 * DAY)
+  const round = expirer.round()
+  await expirer.close()
+  expect(await round).toBeLessThan(20)
+  expect(count('attempts')).toBeGreaterThan(0)
+})
+
+test('a round that fails is told, and ends nothing else', async () => {
+  using home = temporaryHome()
+  const logged: string[] = []
+  const { expirer } = stage(home.file, {
+    firstMs: 0,
+    pruneAudit: () => {
+      throw new Error('disk full')
+    },
+    logger: pino({}, { write: (line: string) => void logged.push(line) }),
+  })
+  await expect.poll(() => logged.join()).toContain('old records could not be removed')
   await expirer.close()
 })
 

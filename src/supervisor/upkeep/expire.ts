@@ -43,6 +43,7 @@ export function createExpirer(options: {
   maxBytes: number
   clock: Clock
   logger: Logger
+  firstMs?: number
 }): Expirer {
   const { db, expiry, home, clock, logger } = options
   const stop = new AbortController()
@@ -50,7 +51,7 @@ export function createExpirer(options: {
   const work = loop()
 
   async function loop(): Promise<void> {
-    for (let waitMs = FIRST_MS; !stop.signal.aborted; waitMs = EVERY_MS) {
+    for (let waitMs = options.firstMs ?? FIRST_MS; !stop.signal.aborted; waitMs = EVERY_MS) {
       await sleep(waitMs, undefined, { signal: stop.signal, ref: false }).catch(() => undefined)
       if (stop.signal.aborted) return
       await round().catch((err: unknown) => logger.warn({ err }, 'old records could not be removed'))
