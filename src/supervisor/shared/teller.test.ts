@@ -79,3 +79,52 @@ test('a minute is told as it was at the last look, with all of what was only beg
   await expect.poll(() => told).toMatchObject([{ minute: NOON, running: 1, queued: 2, outputTokens: 100 }])
   await teller.close()
 })
+
+test('what the queue did not take is told again, also by the next daemon, and what it took is not', async () => {
+  using home = temporaryHome()
+  const db = openForTest(home.file, Date.now)
+  const told: string[] = []
+  let minutes = [{ minute: 1 }]
+  const put = async (names: unknown[]) => void told.push(...names.map(String))
+  const log = {
+    statesAfter: (id: number) => ({ events: id < 1 ? ['state'] : [], last: 1 }),
+    summariesAfter: (id: number) => ({ events: id < 1 ? ['summary'] : [], last: 1 }),
+    incidentsAfter: ({ incident }: { incident: number }) => ({
+      incidents: incident < 1 ? ['incident'] : [],
+      told: { incident: 1, open: [] },
+    }),
+    newest: () => ({ state: 0, summary: 0, incident: 0 }),
+    noteMinute: () => undefined,
+    minutes: () => minutes,
+    forgetMinutes: () => void (minutes = []),
+  }
+  const remote = {
+    putEvents: put,
+    putIncidents: put,
+    putMetrics: (some: unknown[]) => put(some.map(() => 'minute')),
+    prune: async () => undefined,
+  }
+  const next = () =>
+    createTeller({
+      log,
+      notes: createNotes(db),
+      remote,
+      running: () => 0,
+      queued: async () => 0,
+      keepMs: 1,
+      everyMs: 60_000,
+      clock: () => NOON,
+      logger: pino({ level: 'silent' }),
+    } as unknown as Parameters<typeof createTeller>[0])
+  for (const part of ['putEvents', 'putIncidents', 'putMetrics'] as const) {
+    const works = remote[part]
+    remote[part] = async () => {
+      throw new Error('away')
+    }
+    await next().close()
+    remote[part] = works
+  }
+  for (let time = 0; time < 2; time++) await next().close()
+  expect(told.toSorted()).toEqual(['incident', 'minute', 'state', 'summary'])
+  db.close()
+})
