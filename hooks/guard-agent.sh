@@ -23,7 +23,7 @@ seconds() {
 }
 
 # One that cannot be read leaves the last one valid: a deadline that is lost must not let the agent live for ever.
-# It counts when it is read twice alike: on a full disk it is written in place, and a look may find half of each.
+# It counts when it is read twice alike: it is written in place, and a look may find half of each.
 look() {
   found= seen=none
   while [ "$found" != "$seen" ]; do

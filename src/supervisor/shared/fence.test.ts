@@ -37,3 +37,30 @@ test('a deadline moves for whoever outlives the daemon also on a full disk', asy
   fence.move([LEASE], 800_000)
   expect(written()).toBe('1250000\n')
 })
+
+test('of two answers in the wrong order the later question counts', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-fence-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const file = join(folder, 'deadline')
+  const logger = pino({ level: 'silent' })
+  const fence = createFence({ leaseMs: LEASE_MS, uptimeMs: () => 0, fileOf: () => file, logger })
+  fence.move([LEASE], 1000)
+  fence.move([LEASE], 500)
+  expect(readFileSync(file, 'utf8')).toBe('451000\n')
+})
+
+test('a deadline that cannot be written counts in this daemon, and one that was cut off is none', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ccm-fence-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const logger = pino({ level: 'silent' })
+  const fenceAt = (file: string, now: number) =>
+    createFence({ leaseMs: LEASE_MS, uptimeMs: () => now, fileOf: () => join(folder, file), logger })
+  writeFileSync(join(folder, 'plain'), '')
+  const late = fenceAt('plain/deadline', LEASE_MS)
+  late.move([LEASE], 0)
+  expect(late.isOver(LEASE)).toBe(true)
+  for (const text of ['', '45', 'x\n']) {
+    writeFileSync(join(folder, 'cut'), text)
+    expect(fenceAt('cut', LEASE_MS).isOver(LEASE)).toBe(false)
+  }
+})

@@ -1,14 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Logger } from 'pino'
 import type { Lease } from '../../core/task/queue.ts'
@@ -31,8 +21,7 @@ export type Fence = {
 
 /**
  * Each deadline is kept in memory and in a file of its own, for whoever outlives this daemon: one line, milliseconds
- * since the machine was started. The file is replaced as a whole; on a full disk, where there is no room for a second one,
- * it is written in place, and the guard reads it until it reads the same twice.
+ * since the machine was started.
  */
 export function createFence(options: {
   leaseMs: number
@@ -73,21 +62,11 @@ export function createFence(options: {
   }
 }
 
+/** In place: the block it stands in is there also when the disk is full. The guard reads until it reads it twice alike. */
 function writeDeadline(file: string, deadline: number): void {
   const line = `${deadline}\n`
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  try {
-    writeFileSync(`${file}.part`, line, { mode: 0o600 })
-    renameSync(`${file}.part`, file)
-  } catch (error) {
-    if (!existsSync(file)) throw error
-    writeInPlace(file, line)
-  }
-}
-
-/** The block it stands in is there also when the disk is full. */
-function writeInPlace(file: string, line: string): void {
-  const opened = openSync(file, 'r+')
+  const opened = openSync(file, constants.O_WRONLY | constants.O_CREAT, 0o600)
   try {
     writeSync(opened, line, 0)
     ftruncateSync(opened, line.length)
