@@ -116,3 +116,16 @@ test('an end on purpose, or an unreadable file, is no death; a death counts once
   writeFileSync(file, Buffer.from([0, 255, 10]))
   expect(next().isDeadly('long')).toBe(false)
 })
+
+test('a full disk keeps no daemon from its start', () => {
+  const { file, next } = daemons()
+  void next().meanwhile(lease('bad'), pending)
+  const notes = {
+    read: () => undefined,
+    write: () => {
+      throw new Error('disk full')
+    },
+  }
+  const box = createBlackBox({ file, notes, logger: pino({ level: 'silent' }) })
+  expect(box.isDeadly('bad')).toBe(false)
+})

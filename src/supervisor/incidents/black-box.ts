@@ -28,8 +28,6 @@ export type BlackBox = {
 /** As many deaths as a task may lose leases. A kill from outside hits one task three times in a row only by bad luck. */
 export const DEATHS_MOST = 3
 const NOTE = 'deaths'
-/** Tasks of which nobody heard the end. */
-const KEPT = 200
 
 /** `counted` is the last daemon whose death was counted, so that a death while counting counts once. */
 type Deaths = { counted: string; tasks: Record<string, number> }
@@ -68,7 +66,7 @@ export function createBlackBox(options: { file: string; notes: Notes; logger: Lo
 
   function store(known: Map<string, number>, counted: string): void {
     try {
-      notes.write(NOTE, { counted, tasks: Object.fromEntries([...known].slice(-KEPT)) } satisfies Deaths)
+      notes.write(NOTE, { counted, tasks: Object.fromEntries(known) } satisfies Deaths)
     } catch (err) {
       logger.warn({ err }, 'the deaths of daemons cannot be counted')
     }
