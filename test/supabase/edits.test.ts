@@ -180,6 +180,33 @@ describeOnSupabase(
       },
     )
 
+    test('two cancels that share dependents wait for each other, and neither is refused', async () => {
+      const [one, two] = [await insert('app'), await insert('app')]
+      const third = await insert('app', { depends_on: [one] })
+      const fourth = await insert('app', { depends_on: [third, two] })
+      const last = await insert('app', { depends_on: [one, fourth] })
+      await person.query('BEGIN')
+      await person.query(`SELECT FROM tasks WHERE id = $1 FOR UPDATE`, [last])
+      const waiting = () => supabase().sql(`SELECT pid FROM pg_locks WHERE NOT granted`)
+      const cancelling: Promise<unknown>[] = []
+      for (const id of [one, two]) {
+        const cancel = `SELECT task_cancel($1, $2, 'Not needed.') AS reply`
+        cancelling.push(
+          supabase()
+            .sql<{ reply: string }>(cancel, [system, id])
+            .then(([row]) => row?.reply, String),
+        )
+        await expect.poll(waiting).toHaveLength(cancelling.length)
+      }
+      await person.query('COMMIT')
+      expect(await Promise.all(cancelling)).toEqual(['cancelled', 'cancelled'])
+      const stored = await supabase().sql<{ status: string }>(
+        `SELECT status FROM tasks WHERE system_id = $1 AND id = ANY($2)`,
+        [system, [one, two, third, fourth, last]],
+      )
+      expect(stored.map(({ status }) => status)).toEqual(Array.from({ length: 5 }, () => 'cancelled'))
+    })
+
     test('a cancel that is answered while a lost lease is taken back counts', async () => {
       const id = await insert('app')
       const after = await insert('app', { depends_on: [id] })

@@ -11,7 +11,7 @@ import { subscribe } from './trial.ts'
 export type SupabaseCheck = { name: string; state: 'ok' | 'failed'; detail: string; remedy: string | null }
 
 /** Of migrations/postgres; what a database answers that has them all. */
-export const NEWEST_MIGRATION = '20261120000023'
+export const NEWEST_MIGRATION = '20261120000024'
 
 const ANSWER_MS = 5000
 /** The API reads the schema anew some seconds after it was changed. */
