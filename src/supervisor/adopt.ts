@@ -24,10 +24,10 @@ import type { Leftovers } from './leftovers.ts'
  *
  * An open attempt whose window lives is watched again. One whose window is gone, or never was, is settled
  * by what it left: its events, its exit status. A running task without an attempt was claimed an instant
- * before the crash and is given back; one that another home claimed under our name is tried again when its agent
- * there has ended at the latest. A window without an open attempt is ended with all its processes. An attempt
- * that has killed too many daemons is ended unread. None is settled before its processes are gone; those that do not
- * die hold up no other.
+ * before the crash and is given back; one that this home knows nothing of (another one has our name, or the crash came
+ * before the answer) is tried again when no agent of it can live any more. A window without an open attempt is ended
+ * with all its processes. An attempt that has killed too many daemons is ended unread. None is settled before its
+ * processes are gone; those that do not die hold up no other.
  */
 export async function adoptAll(options: {
   queue: Queue
@@ -120,12 +120,12 @@ export async function adoptAll(options: {
     const why =
       waitMs === 0
         ? 'The daemon ended right after it claimed the task.'
-        : 'It was claimed by a daemon of the same name with another home, whose agent may live on.'
+        : 'It was claimed under the name of this worker, and its home knows nothing of it: the agent of another home may live on.'
     await queue.finish({ ...released(lease, why, waitMs), resume: resumeAgain(task, waitMs) })
     found.push(
       waitMs === 0
         ? `Task ${task.id}: claimed but not begun; it is queued again.`
-        : `Task ${task.id}: claimed under the name of this worker by another home, whose agent may live on; it is queued again, and starts in ${Math.ceil(waitMs / 1000)} s at the earliest.`,
+        : `Task ${task.id}: claimed under the name of this worker, and this home knows nothing of it; by another home perhaps, whose agent may live on: it is queued again, and starts in ${Math.ceil(waitMs / 1000)} s at the earliest.`,
     )
   }
 

@@ -192,7 +192,9 @@ describeOnSupabase('an outage of Supabase', (supabase) => {
       const from = performance.now()
       const other = await second.start()
       expect(other.supervisor.foundAtStart()).toContainEqual(
-        expect.stringMatching(/by another home, whose agent may live on.* in 6 s at the earliest/),
+        expect.stringMatching(
+          /knows nothing of it; by another home perhaps, whose agent may live on.* in 6 s at the earliest/,
+        ),
       )
       await second.agentOf(id, 2)
       expect(performance.now() - from).toBeGreaterThan(5500)
