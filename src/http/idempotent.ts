@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { Logger } from 'pino'
 import type { Clock } from '../core/clock.ts'
 import type { Idempotency, KeptReply } from '../store/idempotency.ts'
 import { Problem } from './problem.ts'
@@ -23,15 +24,30 @@ const DONE: Record<number, { message: string; remedy: string }> = {
 /**
  * Lets a handler do a request with an `Idempotency-Key` once: its repetition gets the first reply again, with
  * `idempotency-replayed: true`; also where the caller was told that it took too long. Errors of ours and refusals for
- * being too many are not kept. Between the act and the kept reply a crash may fall: the handlers' own keys (a task's
- * dedupe key) hold there. `shownOnce`: the repetition is told only that it was done.
+ * being too many are not kept. Between the act and the kept reply a crash may fall, and a full disk keeps none: the
+ * handlers' own keys (a task's dedupe key) hold there. `shownOnce`: the repetition is told only that it was done.
  */
 export function doneOnce(deps: {
   idempotency: Idempotency
   clock: Clock
+  logger: Logger
 }): (route: Pick<Route, 'handle' | 'shownOnce'>) => Route['handle'] {
-  const { idempotency, clock } = deps
+  const { idempotency, clock, logger } = deps
   const underWay = new Set<string>()
+
+  /** Never rejects: it is done, and an error would have it done again. */
+  async function keep(
+    reply: Response,
+    shownOnce: boolean,
+    { caller, key, print }: { caller: string; key: string; print: string },
+  ): Promise<void> {
+    try {
+      idempotency.keep(caller, key, print, await keptOf(reply, shownOnce), clock())
+    } catch (err) {
+      logger.error({ err }, 'the answer to a request with an Idempotency-Key could not be kept')
+    }
+  }
+
   return ({ handle, shownOnce = false }) =>
     async (context) => {
       const key = context.req.header('idempotency-key')
@@ -74,7 +90,7 @@ export function doneOnce(deps: {
       context.set('idempotencyKey', `${caller} ${key}`)
       try {
         const reply = await handle(context)
-        if (reply.status < 400) idempotency.keep(caller, key, print, await keptOf(reply, shownOnce), clock())
+        if (reply.status < 400) await keep(reply, shownOnce, { caller, key, print })
         return reply
       } finally {
         underWay.delete(name)

@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { createApp } from './checked-app.ts'
+import { CcmError } from '../../src/core/errors.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
 import { createIdempotency } from '../../src/store/idempotency.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
@@ -60,6 +61,18 @@ test('a refusal is not kept: the request may be mended and sent again', async ()
   const { post } = start()
   expect((await post('k1', { prompt: '' })).status).toBe(400)
   expect((await post('k1')).status).toBe(201)
+})
+
+test('what was done is answered as done also where that cannot be kept, on a full disk say', async () => {
+  const full: AppDeps['idempotency'] = {
+    find: () => 'new',
+    keep: () => {
+      throw new CcmError('DISK_FULL', 'The disk is full.')
+    },
+  }
+  const { post, inserts } = start({ idempotency: full })
+  expect(await post('k1')).toMatchObject({ status: 201, id: 'task-1' })
+  expect(inserts()).toHaveLength(1)
 })
 
 test('a new API key is kept nowhere: a repetition makes none, and is told so', async () => {
