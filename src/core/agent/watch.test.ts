@@ -101,6 +101,23 @@ describe('hook events', () => {
     })
   })
 
+  test('news of its background work is no prompt that somebody sent, and answers nothing', () => {
+    const news = { hook_event_name: 'UserPromptSubmit', prompt: '<task-notification>\n<task-id>b1</task-id>' }
+    const stop = { hook_event_name: 'Stop', last_assistant_message: 'I wait for it.', background_tasks: [{}] }
+    expect(after(prompt, stop, news)).toMatchObject({ state: 'working', prompts: 1, turnEnd: null })
+    const asked = { hook_event_name: 'PermissionRequest', ...bash }
+    expect(after(prompt, stop, asked, news)).toMatchObject({ state: 'waiting', asks: [{ tool: 'Bash' }] })
+    expect(after(prompt, stop, asked, prompt)).toMatchObject({ state: 'working', prompts: 2, asks: [] })
+    expect(after(news)).toMatchObject({ state: 'working', prompts: 1 })
+  })
+
+  test('a call that was denied is over with its batch, and one that runs is not', () => {
+    const call = (id: string) => ({ hook_event_name: 'PreToolUse', ...bash, tool_use_id: id })
+    const batch = { hook_event_name: 'PostToolBatch', tool_calls: [{ tool_use_id: 't1' }, null] }
+    expect(after(prompt, call('t1'), call('t2'), batch).openTools).toEqual(['t2'])
+    expect(after(prompt, call('t1'), { hook_event_name: 'PostToolBatch' }).openTools).toEqual(['t1'])
+  })
+
   test("a subagent's Stop ends nothing, and neither does its API error", () => {
     expect(
       after(prompt, { hook_event_name: 'Stop', agent_id: 'a1', last_assistant_message: '[DONE]' }).turnEnd,

@@ -15,6 +15,9 @@ const OF_A_TURN = new Set([
   'StopFailure',
 ])
 
+/** How the prompt begins by which Claude Code itself tells an agent that its background work ended (2.1.328). */
+const OWN_NEWS = '<task-notification>'
+
 /** Takes one hook event in. Total: an unknown or incomplete event only counts as activity. */
 export function onHook(before: View, payload: HookPayload, at: number): Step {
   if (isOver(before.state)) return { view: before, change: null }
@@ -30,11 +33,18 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
   const active = (next: View, reason: string) =>
     move(next, at, 'active', { reason, source: 'hook', evidence })
   switch (name) {
-    case 'UserPromptSubmit':
-      return active(
-        { ...view, prompts: view.prompts + 1, turnEnd: null, asks: [], decided: [] },
-        'It works on the prompt.',
-      )
+    case 'UserPromptSubmit': {
+      if (payload.prompt?.startsWith(OWN_NEWS) !== true)
+        return active(
+          { ...view, prompts: view.prompts + 1, turnEnd: null, asks: [], decided: [] },
+          'It works on the prompt.',
+        )
+      // Nobody sent that: a text that was sent meanwhile is not confirmed by it, and what is asked stays asked.
+      const next = { ...view, prompts: Math.max(view.prompts, 1), turnEnd: null }
+      return view.asks.length > 0
+        ? { view: next, change: null }
+        : active(next, 'Its background work has news.')
+    }
     case 'PreToolUse': {
       const next = { ...view, turnEnd: null, openTools: [...view.openTools, payload.tool_use_id ?? ''] }
       // A second tool may start while the first waits for permission: only an answer ends the wait.
@@ -58,6 +68,11 @@ export function onHook(before: View, payload: HookPayload, at: number): Step {
           ? `Answered in the window: ${describeAsk(askOf(payload))}`
           : `${payload.tool_name ?? 'A tool'} ended.`,
       )
+    }
+    case 'PostToolBatch': {
+      // Of a call that was denied no other event tells that it is over.
+      const over = new Set(callsIn(payload))
+      return { view: { ...view, openTools: view.openTools.filter((id) => !over.has(id)) }, change: null }
     }
     case 'PermissionRequest': {
       const decided = withoutAsk(view.decided, askOf(payload))
@@ -181,6 +196,11 @@ function sessionIn(
     transcripts: isNew ? [...transcripts.filter((known) => known !== path), path] : transcripts,
     claudeSessionId: session ?? claudeSessionId,
   }
+}
+
+/** Ids of the calls of a batch that is over. */
+function callsIn({ tool_calls: calls }: HookPayload): unknown[] {
+  return Array.isArray(calls) ? calls.map((call: { tool_use_id?: unknown } | null) => call?.tool_use_id) : []
 }
 
 function toolOf(payload: HookPayload): string {
