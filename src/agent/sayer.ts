@@ -9,8 +9,8 @@ export type Sayer = {
   deliver: (text: string) => Promise<Delivery>
   /** This text is due from now on, instead of any before. */
   owe: (text: string) => void
-  /** Nothing is due any more, also where it is half typed. */
-  forget: () => void
+  /** Nothing is due any more, also where it is half typed; false: nothing was. */
+  forget: () => boolean
   /** A text is due or on its way. */
   isBusy: () => boolean
   /** Types what is due, unless that is being done. What could not be delivered stays due; it is pasted three times at most. */
@@ -62,8 +62,10 @@ export function createSayer(of: {
       due = { text, moot: new AbortController(), pastes: { left: PASTES } }
     },
     forget() {
-      due?.moot.abort()
+      const was = due
+      was?.moot.abort()
       due = null
+      return was !== null
     },
     isBusy: () => delivering || due !== null,
     say() {

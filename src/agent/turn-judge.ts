@@ -3,6 +3,7 @@ import { clipWords } from '../core/clip.ts'
 import type { EvidenceSource } from '../core/agent/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { readEnding, type Markers } from '../core/record/marker.ts'
+import type { HookPayload } from '../core/agent/hook-event.ts'
 import type { TurnEnd } from '../core/agent/view.ts'
 import { endOfFailure, LIMITED, meaningOf, type ReadEnd, type TranscriptEnd } from './agent-end.ts'
 import type { Belief } from './belief.ts'
@@ -12,8 +13,11 @@ import { isIdleSoon, type SessionStatus } from './session-file.ts'
 
 /** Decides what the end of a turn means: the end of the attempt, a question to people, or one to the agent. */
 export type TurnJudge = {
-  /** What is believed comes from hook events again, whatever a transcript said before. */
-  heard: () => void
+  /**
+   * What is believed comes from hook events again, whatever a transcript said before. Where this is a prompt, what was
+   * due to be said was about the turn before.
+   */
+  heard: (payload: HookPayload) => void
   /** To be called after every piece of news. */
   decide: () => Promise<void>
   /** Idle, and no hook said why: Escape was pressed in the window, or a Stop was lost. */
@@ -159,8 +163,10 @@ export function createTurnJudge(
   }
 
   return {
-    heard() {
+    heard({ hook_event_name: name, prompt }) {
       told = 'hook'
+      // A question that was dropped was not asked.
+      if (name === 'UserPromptSubmit' && sayer.forget() && prompt !== neutralQuestion(markers)) nudges--
     },
     decide,
     decideQuietEnd,

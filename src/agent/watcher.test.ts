@@ -190,6 +190,24 @@ describe('the neutral question', () => {
   })
 })
 
+describe('a question that was dropped', () => {
+  test('was not asked: the turn that came instead is asked about', async () => {
+    const { hear, look, show, typed, ended, settled } = stage()
+    show(idle('a person types'))
+    hear(PROMPT, stop('I did it.'))
+    await settled()
+    hear({ hook_event_name: 'UserPromptSubmit', prompt: 'go on' })
+    await settled()
+    show(idle())
+    hear(stop('I went on.'))
+    expect(await ended()).toBe(null)
+    await expect.poll(() => (look(), typed)).toEqual([neutralQuestion(MARKERS), 'Enter'])
+    // That one was.
+    hear({ hook_event_name: 'UserPromptSubmit', prompt: neutralQuestion(MARKERS) }, stop('Well.'))
+    await expect.poll(() => (look(), ended())).toMatchObject({ kind: 'unmarked' })
+  })
+})
+
 describe('where no event tells that a prompt was accepted', () => {
   const QUESTION = neutralQuestion(MARKERS)
   /** Looks once in every tenth of a second, which the clock takes for a whole one. */

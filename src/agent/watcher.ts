@@ -122,9 +122,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
 
   function applyNews(): void {
     for (let event = news[0]; event !== undefined; event = news[0]) {
-      judge.heard()
-      // Whatever was due to be said was about the turn before.
-      if (event.payload.hook_event_name === 'UserPromptSubmit') sayer.forget()
+      judge.heard(event.payload)
       belief.apply(atWork(() => hear(view(), event, logger)))
       inWindow.hear(event)
       news.shift()
