@@ -37,7 +37,13 @@ test('of the daemon’s environment only what is on the list reaches agents: no 
 test('[claude.env] wins over what is inherited, a caller’s extra over both, and the marks over everything', () => {
   const made = agentEnvironment({
     inherited: { PATH: '/bin', A: 'inherited', CCM_TASK_ID: 'x' },
-    claudeEnv: { A: 'config', B: 'config', CCM_ATTEMPT: '99', CLAUDE_CONFIG_DIR: '/theirs' },
+    claudeEnv: {
+      A: 'config',
+      B: 'config',
+      CCM_ATTEMPT: '99',
+      CLAUDE_CONFIG_DIR: '/theirs',
+      CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION: '1',
+    },
     extra: { B: 'extra', CCM_TASK_ID: 'y' },
     configDir: '/ours',
     taskId: 't1',
@@ -48,6 +54,7 @@ test('[claude.env] wins over what is inherited, a caller’s extra over both, an
     A: 'config',
     B: 'extra',
     CLAUDE_CONFIG_DIR: '/ours',
+    CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION: '0',
     CCM_TASK_ID: 't1',
     CCM_ATTEMPT: '2',
   })
@@ -55,7 +62,8 @@ test('[claude.env] wins over what is inherited, a caller’s extra over both, an
 
 test('with the user’s own login nothing names a config folder', () => {
   const made = agentEnvironment({ inherited: {}, claudeEnv: {}, configDir: null, taskId: 't', attempt: 1 })
-  expect(made).toEqual({ CCM_TASK_ID: 't', CCM_ATTEMPT: '1' })
+  expect(made).toMatchObject({ CCM_TASK_ID: 't', CCM_ATTEMPT: '1' })
+  expect(made).not.toHaveProperty('CLAUDE_CONFIG_DIR')
 })
 
 test('a key or token makes a login of its own, an empty one does not', () => {

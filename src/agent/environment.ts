@@ -147,6 +147,8 @@ export function agentEnvironment(options: {
     // Else each new folder clones a repository of plugins from the network at its first start (2.1.328).
     ...(configDir === null ? {} : { CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL: '1' }),
     ...options.claudeEnv,
+    // A prompt that it suggests stands in the input box like one that a person typed, and nothing is typed over that.
+    CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION: '0',
     ...options.extra,
     ...(configDir === null ? {} : { CLAUDE_CONFIG_DIR: configDir }),
     CCM_TASK_ID: options.taskId,

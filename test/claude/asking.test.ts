@@ -357,6 +357,21 @@ test(
   },
 )
 
+test('no next prompt is suggested in the input box, where a text would wait for it to go', TEST, async () => {
+  // Where it is switched on, Claude Code suggests from the second turn of a session on.
+  await using stage = await createStageHere(
+    ({ userText }) => say(userText.includes('the last') ? '[DONE]' : 'Which one?'),
+    { claudeEnv: { CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION: '1' } },
+  )
+  const { id } = await stage.add('go')
+  for (const [index, text] of ['the first', 'the second', 'the last'].entries()) {
+    await stage.until(id, (task) => isWaiting(task) && stage.model.requests.length === index + 1, WAIT_MS)
+    await ccm(stage, 'send', id, text)
+  }
+  expect((await stage.end(id, WAIT_MS)).status).toBe('succeeded')
+  expect(stage.model.requests).toHaveLength(4)
+})
+
 test(
   'after a crash of the daemon the next command takes the agent back and answers by the keys of its dialog',
   TEST,
