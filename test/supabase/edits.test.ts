@@ -1,6 +1,9 @@
-import { Client } from 'pg'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { Client, Pool } from 'pg'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { createSupabaseQueue } from '../../src/queue/supabase/queue.ts'
+import { from, reportOf } from '../queue/bench.ts'
 import { describeOnSupabase } from '../support/on-supabase.ts'
+import { createPostgresCall } from '../support/postgres-call.ts'
 
 /** Whoever has this lock holds every look at dependencies: a statement waits there that has taken its snapshot. */
 const GATE = 20261130
@@ -27,6 +30,11 @@ describeOnSupabase(
       await worker.query(`SET statement_timeout = '20s'`)
     })
     afterEach(async () => Promise.all([person.end(), worker.end()]))
+    let pool: Pool
+    beforeAll(() => {
+      pool = new Pool({ connectionString: supabase().databaseUrl, max: 2 })
+    })
+    afterAll(async () => pool.end())
 
     const insert = async (project: string, columns = {}): Promise<string> => {
       const row = { system_id: system, project, prompt: 'Fix it.', ...columns }
@@ -179,6 +187,29 @@ describeOnSupabase(
         expect(await rowOf(after)).toMatchObject([{ status: 'cancelled' }])
       },
     )
+
+    test('a heartbeat and reports that meet wait for each other, whatever order they are given in', async () => {
+      const call = createPostgresCall(pool)
+      const queue = createSupabaseQueue({ call, system, worker: 'w', newKey: () => crypto.randomUUID() })
+      await queue.register()
+      for (let count = 0; count < 3; count += 1) await insert('app')
+      const [first, second, third] = await queue.claim(3, from(['app']))
+      if (first === undefined || second === undefined || third === undefined) throw new Error('too few')
+      const leases = [third, second, first].map(({ id, attempt }) => ({ taskId: id, attempt }))
+      await person.query('BEGIN')
+      await person.query(`SELECT FROM task_attempts WHERE task_id = $1 FOR UPDATE`, [second.id])
+      const waiting = () => supabase().sql(`SELECT pid FROM pg_locks WHERE NOT granted`)
+      const beating = queue.heartbeat(leases).then((replies) => replies.map(({ ok }) => ok), String)
+      await expect.poll(waiting).toHaveLength(1)
+      const reports = [reportOf(first, 'failed_permanent'), reportOf(third, 'succeeded')]
+      const finishing = queue.finishMany(reports).catch(String)
+      await expect.poll(waiting).toHaveLength(2)
+      await person.query('COMMIT')
+      expect(await Promise.all([beating, finishing])).toEqual([
+        [true, true, true],
+        ['failed', 'succeeded'],
+      ])
+    })
 
     test('two cancels that share dependents wait for each other, and neither is refused', async () => {
       const [one, two] = [await insert('app'), await insert('app')]

@@ -72,19 +72,22 @@ export function createSupabaseQueue(options: SupabaseQueueOptions): SupabaseQueu
 
   const finishMany: Queue['finishMany'] = async (reports) => {
     if (reports.length === 0) return []
+    const sent = inOrder(reports)
     const replies = await asWorker(
       'task_finish_many',
-      reportParameters(reports),
+      reportParameters(sent),
       read.parseList(read.parseFinishReply),
     )
     for (const report of reports) told.delete(keyOf(report))
-    return replies
+    const replyTo = new Map(replies.map((reply, index) => [sent[index], reply]))
+    return reports.flatMap((report) => replyTo.get(report) ?? [])
   }
 
   const heartbeat: Queue['heartbeat'] = async (leases) => {
+    const sent = inOrder(leases)
     const parameters = {
-      p_tasks: leases.map(({ taskId }) => taskId),
-      p_attempts: leases.map(({ attempt }) => attempt),
+      p_tasks: sent.map(({ taskId }) => taskId),
+      p_attempts: sent.map(({ attempt }) => attempt),
       p_lease_ms: leaseMs,
     }
     const replies = await asWorker('tasks_heartbeat', parameters, read.parseList(read.parseLeaseReply))
@@ -216,6 +219,11 @@ function keyOf({ taskId, attempt }: Lease): string {
 
 function leaseOf({ id, attempt }: Task): Lease {
   return { taskId: id, attempt }
+}
+
+/** The database locks their rows as they come: two calls that meet then wait for each other, and not both for ever. */
+function inOrder<T extends Lease>(leases: readonly T[]): T[] {
+  return leases.toSorted((a, b) => Number(a.taskId > b.taskId) - Number(a.taskId < b.taskId))
 }
 
 function released(task: Task): Report {
