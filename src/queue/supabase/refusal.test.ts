@@ -34,3 +34,12 @@ test('where the key is not a secret one it is the key', () => {
   expect(error.message).toMatch(/publishable key/)
   expect(error.remedy).not.toMatch(/grant|migrate/)
 })
+
+test('a database that takes no changes for now is one that is away, and its tables are not blamed', () => {
+  const message = 'cannot execute INSERT in a read-only transaction'
+  const error = refused({ message, code: '25006', status: 405 })
+  expect(error.code).toBe('SUPABASE_UNREACHABLE')
+  expect(error.message).toBe(`The Supabase database takes no tasks_claim now: ${message}`)
+  expect(error.remedy).toMatch(/read-only when its disk is nearly full/)
+  expect(error.remedy).not.toMatch(/migrate/)
+})

@@ -44,6 +44,11 @@ export function refusalOf(fault: SupabaseFault, secretKey: string): CcmError {
             'Run `ccm supabase migrate`; if it has nothing to do, reload the schema cache in the dashboard.',
         },
       )
+    case '25006':
+      return new CcmError('SUPABASE_UNREACHABLE', `The Supabase database takes no ${call} now: ${message}`, {
+        remedy:
+          'Supabase makes a project read-only when its disk is nearly full; the dashboard tells. Agents go on; what waits is sent when it takes changes again.',
+      })
     case '42501':
       return rightRefused(call, message, fault.hint ?? '', secretKey)
     default:
