@@ -13,14 +13,14 @@ const LIMIT_MS = 40_000
  * else happens then; an Enter sends what is in the box, unless `onEnter` answers false.
  */
 function stage(happens: { onPaste?: () => void; onEnter?: () => boolean } = {}) {
-  const box = { text: '', isHidden: false }
+  const box = { text: '', isHidden: false, mode: '❯' }
   const keys: string[] = []
   const sent: string[] = []
   let pastes = 0
   let attached = false
   const pane: Pane = {
     capture: async () =>
-      box.isHidden ? 'A dialog' : `● So.\n\n${RULE}\n❯ ${box.text}\n${RULE}\n  ⏵⏵ accept edits on`,
+      box.isHidden ? 'A dialog' : `● So.\n\n${RULE}\n${box.mode} ${box.text}\n${RULE}\n  ⏵⏵ accept edits on`,
     paste: async (text) => {
       pastes++
       const newlines = text.split('\n').length - 1
@@ -136,6 +136,19 @@ describe('a text of several lines that stayed in the box', () => {
     LIMIT_MS,
   )
 })
+
+test.concurrent(
+  'nothing is typed into a box that a person left in shell mode',
+  async () => {
+    const { sayer, box, pastes, keys } = stage()
+    box.mode = '!'
+    expect(await sayer.deliver('rm of the old files is fine')).toEqual({
+      undelivered: 'the input box holds other text',
+    })
+    expect({ keys, pastes: pastes() }).toEqual({ keys: [], pastes: 0 })
+  },
+  LIMIT_MS,
+)
 
 test.concurrent(
   'a prompt that a person sends meanwhile is not taken for the text that waits for them',

@@ -4,7 +4,10 @@
  * for here: prose, tool output and the further lines of a prompt are always indented.
  */
 export type ScreenBox = {
-  /** What was typed; '' for an empty box or one that only shows the client's own hint. */
+  /**
+   * What was typed; '' for an empty box or one that only shows the client's own hint. Begins with `!` where it would run in
+   * a shell: such a box is never empty.
+   */
   text: string
   /** The client's own hint in the empty box, '' without one. */
   hint: string
@@ -68,11 +71,12 @@ function toBox(lines: string[], top: number, bottom: number): ScreenBox {
     .map((line) => line.slice(2))
     .join('\n')
     .trim()
-  const hint = HINTS.some((pattern) => pattern.test(typed)) ? typed : ''
+  const isShell = lines[top + 1]?.startsWith('!') === true
+  const hint = !isShell && HINTS.some((pattern) => pattern.test(typed)) ? typed : ''
   let end = top
   while (end > 0 && (lines[end - 1] === '' || EFFORT.test(lines[end - 1] ?? ''))) end--
   return {
-    text: hint === '' ? typed : '',
+    text: hint === '' ? `${isShell ? '!' : ''}${typed}` : '',
     hint,
     above: lines.slice(0, end),
     below: lines.slice(bottom + 1).filter((line) => line !== '' && !EFFORT.test(line)),

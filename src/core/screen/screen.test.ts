@@ -154,6 +154,15 @@ describe('the input box', () => {
     expect(readScreen(screen('', { typed: 'Try "edit app.ts to ..."' })).composer).toBe('')
   })
 
+  test('whose text would run in a shell is not empty, whatever stands in it', () => {
+    const shell = (typed: string) =>
+      readScreen(screen('', { footer: '  ! for shell mode' }).replace(/^❯ $/m, `! ${typed}`))
+    expect([shell(''), shell('ls')]).toMatchObject([
+      { kind: 'ready', composer: '!' },
+      { kind: 'ready', composer: '!ls' },
+    ])
+  })
+
   test('in the middle of a turn does not prove that the turn is over', () => {
     const running = `❯ Go\n\n${message('Part one.')}`
     expect(readScreen(screen(running, { typed: 'wait' })).kind).toBe('unknown')
