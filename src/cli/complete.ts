@@ -144,7 +144,10 @@ async function argumentsOf(
 type Api = NonNullable<Awaited<ReturnType<CliContext['findDaemon']>>>['api']
 
 async function live<T>(context: CliContext, ask: (api: Api) => Promise<T[]>): Promise<T[]> {
-  const asked = context.findDaemon().then((daemon) => (daemon === null ? [] : ask(daemon.api)))
+  const asked = context
+    .findDaemon()
+    .catch(() => null)
+    .then((daemon) => (daemon === null ? [] : ask(daemon.api)))
   const late = new Promise<T[]>((resolve) => setTimeout(resolve, LIVE_MS, []).unref())
   return Promise.race([asked, late])
 }

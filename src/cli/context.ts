@@ -1,3 +1,4 @@
+import type { CcmError } from '../core/errors.ts'
 import type { Readable } from 'node:stream'
 import type { Command } from 'commander'
 import type { DaemonClient } from '../client/daemon-client.ts'
@@ -52,6 +53,8 @@ export type CliContext = {
   daemon: (options: { start: boolean; asked?: boolean; fresh?: boolean }) => Promise<Daemon>
   /** The daemon of this home, or null when none answers. */
   findDaemon: () => Promise<Daemon | null>
+  /** Where none answers: what to say of one that lives all the same; null when none does. */
+  silentDaemon: () => Promise<CcmError | null>
   /** Throws DAEMON_UNREACHABLE where the daemon of this home cannot be started from: inside an agent. */
   mayStart: () => Promise<void>
   /** Pid of the shell that starts the daemon of this home again when it died; null when none runs. */

@@ -3,6 +3,7 @@ import {
   clientOf,
   findDaemon,
   findKeeper,
+  findSilent,
   notRunning,
   refuseAgents,
   startDaemon,
@@ -18,7 +19,7 @@ export function createDaemonAccess(
   readHome: () => Promise<string>,
   readStart: () => Promise<DaemonStart>,
   options: { autostart: boolean },
-): Pick<CliContext, 'daemon' | 'findDaemon' | 'keeper' | 'mayStart'> {
+): Pick<CliContext, 'daemon' | 'findDaemon' | 'silentDaemon' | 'keeper' | 'mayStart'> {
   let known: DaemonAddress | null = null
   const find = async () => (known ??= await findDaemon(await readHome()))
   const toDaemon = (address: DaemonAddress) => ({ pid: address.pid, api: clientOf(address) })
@@ -26,6 +27,10 @@ export function createDaemonAccess(
     async findDaemon() {
       const address = await find()
       return address === null ? null : toDaemon(address)
+    },
+    async silentDaemon() {
+      const home = await readHome()
+      return findSilent(home) === null ? null : notRunning(home)
     },
     mayStart: async () => refuseAgents(await readStart()),
     keeper: async () => findKeeper(await readHome()),

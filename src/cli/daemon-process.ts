@@ -79,14 +79,31 @@ export function findKeeper(home: string): number | null {
   try {
     const { keeper } = JSON.parse(readFileSync(join(home, 'daemon.json'), 'utf8')) as { keeper?: unknown }
     if (typeof keeper !== 'number') return null
-    const command =
-      process.platform === 'linux'
-        ? readFileSync(`/proc/${keeper}/cmdline`, 'utf8').replaceAll('\0', ' ')
-        : execFileSync('ps', ['-o', 'args=', '-p', String(keeper)], { encoding: 'utf8' })
-    return command.includes(`keep-daemon.sh ${home} `) ? keeper : null
+    return commandOf(keeper).includes(`keep-daemon.sh ${home} `) ? keeper : null
   } catch {
     return null
   }
+}
+
+/**
+ * Pid of the daemon that wrote itself down in this home and lives; null when none does. Where `findDaemon` finds
+ * none it hangs, or is too busy to answer.
+ */
+export function findSilent(home: string): number | null {
+  const pid = readAddress(home)?.pid
+  if (pid === undefined) return null
+  try {
+    return /ccm(\.js)? daemon( |$)/.test(commandOf(pid)) ? pid : null
+  } catch {
+    return null
+  }
+}
+
+/** Throws when there is no such process. */
+function commandOf(pid: number): string {
+  return process.platform === 'linux'
+    ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+    : execFileSync('ps', ['-o', 'args=', '-p', String(pid)], { encoding: 'utf8' })
 }
 
 /**
@@ -146,8 +163,13 @@ export async function refuseAgents({
   )
 }
 
-/** What a command says when no daemon runs and none may be started. */
+/** What a command says when no daemon answers and none may be started. */
 export function notRunning(home: string): CcmError {
+  const silent = findSilent(home)
+  if (silent !== null)
+    return new CcmError('DAEMON_UNREACHABLE', `The daemon (pid ${silent}) runs, but it does not answer.`, {
+      remedy: `It may be busy: try again, and look into its log: ccm logs. To end it by hand: kill ${silent}`,
+    })
   return new CcmError('DAEMON_UNREACHABLE', `No daemon runs for ${home}.`, {
     remedy: 'Start it with: ccm start',
   })
@@ -200,8 +222,14 @@ function readAddress(home: string): DaemonAddress | null {
       version: String(version),
       socket: typeof socket === 'string' ? socket : null,
     }
-  } catch {
-    return null
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    // Nothing there, or half a document; whatever else keeps it from being read may hide a daemon that runs.
+    if (code === undefined || code === 'ENOENT' || code === 'ENOTDIR') return null
+    throw new CcmError('DAEMON_UNREACHABLE', `The folder of ccm cannot be read: ${messageOf(error)}`, {
+      remedy: 'Run ccm as the user whose folder it is, or set CCM_HOME to one of yours.',
+      cause: error,
+    })
   }
 }
 

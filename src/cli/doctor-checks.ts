@@ -32,7 +32,8 @@ export async function checkAll(context: CliContext): Promise<Check[]> {
       failed('config', detail, 'Mend the file or variable that is named, then: ccm config check'),
     ]
   }
-  const daemon = await context.findDaemon()
+  // A home that cannot be read is told by its own check.
+  const daemon = await context.findDaemon().catch(() => null)
   return [
     ...checks,
     ok('config', config.file ?? 'no file: defaults and variables'),

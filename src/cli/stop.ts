@@ -18,6 +18,8 @@ export const stopCommand: DefineCommand = (context, done) =>
       const daemon = await context.findDaemon()
       const keeper = await context.keeper()
       if (daemon === null) {
+        const silent = await context.silentDaemon()
+        if (silent !== null) throw silent
         // It died, and the shell that starts it again waits for that.
         if (keeper !== null) {
           process.kill(keeper, 'SIGTERM')

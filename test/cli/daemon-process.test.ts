@@ -1,4 +1,6 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { NODE_FLAGS, startDaemon } from '../../src/cli/daemon-process.ts'
@@ -124,6 +126,39 @@ test('inside an agent `ccm restart` ends nothing, and `ccm daemon` begins nothin
     expect(code).toBe(69)
   }
   expect(daemon.calls).toEqual([])
+})
+
+test('a daemon that lives and does not answer is no missing one, and `ccm stop` does not call it stopped', async () => {
+  const home = temporaryFolder()
+  const program = join(home, 'ccm.js')
+  writeFileSync(program, 'setInterval(() => {}, 1000)')
+  const child = spawn(process.execPath, [program, 'daemon', '--background'], { stdio: 'ignore' })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  await once(child, 'spawn')
+  const { pid } = child
+  writeFileSync(join(home, 'token'), 'secret')
+  const address = { pid, host: '127.0.0.1', port: 1, version: '1', socket: join(home, 'no.sock') }
+  writeFileSync(join(home, 'daemon.json'), JSON.stringify(address))
+  for (const command of ['status', 'stop']) {
+    const { code, stdout, stderr } = await createCommandLine(home).ccm(command)
+    expect(stderr).toContain(`The daemon (pid ${pid}) runs, but it does not answer.`)
+    expect(stderr).toContain(`kill ${pid}`)
+    expect([code, stdout]).toEqual([69, ''])
+  }
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  expect(await createCommandLine(home).ccm('stop')).toMatchObject({ code: 0, stdout: 'No daemon runs.\n' })
+})
+
+test('a home that cannot be read is not one without a daemon', async () => {
+  const home = temporaryFolder()
+  // As good as the folder of another user, and that also for root.
+  mkdirSync(join(home, 'daemon.json'))
+  for (const command of ['status', 'stop', 'tasks']) {
+    const { code, stdout, stderr } = await createCommandLine(home).ccm(command)
+    expect(stderr).toContain('The folder of ccm cannot be read: EISDIR')
+    expect([code, stdout]).toEqual([69, ''])
+  }
 })
 
 test('a home that cannot be made is said plainly', async () => {
