@@ -8,16 +8,30 @@ import { reportError, usageError } from './cli/report.ts'
 import { EXIT } from './cli/exit-code.ts'
 import { findPackageRoot } from './cli/package-root.ts'
 import type { Config } from './config/config.ts'
+import { CcmError } from './core/errors.ts'
 import { nearestName } from './protocol/faults.ts'
 
 const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Runs one command line (without `node` and the script) and answers the exit code; never throws. */
 export async function main(argv: string[]): Promise<number> {
-  const context = createContext()
+  const context = createContext(readCwd() ?? '')
   process.stdout.on('error', context.outputGone)
   process.stderr.on('error', context.outputGone)
-  return runCommandLine(argv, context)
+  if (context.cwd !== '') return runCommandLine(argv, context)
+  // The worktree of a task that is over, say. Another folder in its place could be worked in.
+  const gone = new CcmError('DIR_UNUSABLE', 'The current folder does not exist any more.', {
+    remedy: 'Go to one that does: cd',
+  })
+  return reportError(context, gone, argv.slice(0, endOfOptions(argv)).includes('--json'))
+}
+
+function readCwd(): string | null {
+  try {
+    return process.cwd()
+  } catch {
+    return null
+  }
 }
 
 /** As `main`, in a context of the caller's choice. */
@@ -116,9 +130,8 @@ function endOfOptions(argv: string[]): number {
   return end === -1 ? argv.length : end
 }
 
-function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoException) => void } {
+function createContext(cwd: string): CliContext & { outputGone: (error: NodeJS.ErrnoException) => void } {
   const { env, stdin, stdout, stderr } = process
-  const cwd = process.cwd()
   let config: Promise<Config> | null = null
   const loadConfig = () =>
     (config ??= import('./config/load.ts').then((module) => module.loadConfig(env, cwd)))
@@ -194,7 +207,10 @@ function createContext(): CliContext & { outputGone: (error: NodeJS.ErrnoExcepti
     },
     // A reader that went away, as in `ccm events ID | head -1`, or a closed terminal: end as after Ctrl-C.
     outputGone(error) {
-      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
+      if (error.code !== 'EPIPE' && error.code !== 'EIO') {
+        stderr.write(`ccm: The output cannot be written: ${error.message}\n`)
+        process.exit(EXIT.failed)
+      }
       if (listeners.size === 0) process.exit(EXIT.ok)
       interrupt()
     },

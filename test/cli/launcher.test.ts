@@ -1,6 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { chmodSync, copyFileSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { execa } from 'execa'
 import { describe, expect, test } from 'vitest'
 import { temporaryFolder } from './command-line.ts'
 
@@ -119,3 +120,29 @@ function majorOf(node: string): number {
     return 0
   }
 }
+
+const CCM = resolve('bin/ccm.js')
+const inShell = (line: string) =>
+  execa('sh', ['-c', line], {
+    cwd: temporaryFolder(),
+    env: { PATH: process.env['PATH'] ?? '', NODE: process.execPath, CCM },
+    extendEnv: false,
+    reject: false,
+  })
+
+test('a current folder that is gone is told in a sentence, with --json in a document', async () => {
+  const line = 'mkdir gone && cd gone && rmdir ../gone && HOME=/nonexistent exec "$NODE" "$CCM" tasks'
+  expect(await inShell(line)).toMatchObject({
+    exitCode: 2,
+    stdout: '',
+    stderr: 'ccm: The current folder does not exist any more.\n     Go to one that does: cd',
+  })
+  expect(JSON.parse((await inShell(`${line} --json`)).stdout)).toMatchObject({ code: 'DIR_UNUSABLE' })
+})
+
+test.runIf(process.platform === 'linux')('output for a disk that is full is told in a sentence', async () => {
+  expect(await inShell('"$NODE" "$CCM" --help >/dev/full')).toMatchObject({
+    exitCode: 1,
+    stderr: expect.stringMatching(/^ccm: The output cannot be written: ENOSPC[^\n]*$/),
+  })
+})
