@@ -39,6 +39,7 @@ export async function runCommandLine(given: string[], outer: CliContext): Promis
   const { argv, context } = withColor(given, outer)
   const wantsJson = argv.slice(0, endOfOptions(argv)).includes('--json')
   let code: number = EXIT.ok
+  let program: Command | null = null
   try {
     // Asked by the script of `ccm completion`, with the words typed so far behind `--`.
     if (argv[0] === 'complete') {
@@ -49,9 +50,9 @@ export async function runCommandLine(given: string[], outer: CliContext): Promis
       })
       return EXIT.ok
     }
-    const words = argv[0] === 'help' ? [...argv.slice(1, 2), '--help'] : argv
+    const words = argv[0] === 'help' ? [...argv.slice(1), '--help'] : argv
     const name = words.find((word) => !word.startsWith('-')) ?? null
-    const program = await createProgram(name, context, (end) => (code = end))
+    program = await createProgram(name, context, (end) => (code = end))
     if (words.length === 0) {
       program.outputHelp()
       return EXIT.ok
@@ -60,9 +61,21 @@ export async function runCommandLine(given: string[], outer: CliContext): Promis
     return code
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok
-    const known = error instanceof CommanderError ? usageError(error, argv) : error
+    const known = error instanceof CommanderError ? usageError(error, commandOf(program, argv)) : error
     return reportError(context, known, wantsJson)
   }
+}
+
+/** The words of a command line that name its command: `run`, or `keys create`; [] where they name none. */
+function commandOf(program: Command | null, argv: string[]): string[] {
+  const path: string[] = []
+  let at = program
+  for (const word of argv.filter((word) => !word.startsWith('-'))) {
+    at = at?.commands.find((command) => command.name() === word) ?? null
+    if (at === null) break
+    path.push(word)
+  }
+  return path
 }
 
 async function createProgram(

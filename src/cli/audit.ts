@@ -26,11 +26,13 @@ export const auditCommand: DefineCommand = (context, done) =>
         ...(who !== undefined && { who }),
       })
       if (json) printJson(context, entries)
-      else if (entries.length === 0) context.stdout.write('Nobody changed anything.\n')
-      else {
+      else if (entries.length === 0) {
+        const filtered = since ?? who
+        context.stdout.write(filtered === undefined ? 'Nobody changed anything.\n' : 'No such changes.\n')
+      } else {
         const paint = createPaint(context.stdout, context.env)
         const rows = entries.toReversed().map(toRow)
-        const header = ['AT', 'WHO', 'FROM', 'ACTION', 'ABOUT', 'RESULT']
+        const header = ['AT (UTC)', 'WHO', 'FROM', 'ACTION', 'ABOUT', 'RESULT']
         context.stdout.write(`${table(header, rows, paint).join('\n')}\n`)
       }
       done(EXIT.ok)

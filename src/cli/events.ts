@@ -42,7 +42,10 @@ export const eventsCommand: DefineCommand = (context, done) =>
       if (options.follow) return done(await followEvents(context, task.id, filter, print))
       const events = await eventsOf(api, task.id, filter)
       if (options.json) printJson(context, events)
-      else events.forEach(print)
+      else if (events.length === 0) {
+        const narrowed = Object.keys(filter).length > 0
+        context.stdout.write(narrowed ? 'No such hook events.\n' : 'No hook events yet.\n')
+      } else events.forEach(print)
       done(EXIT.ok)
     })
 

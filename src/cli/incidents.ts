@@ -29,7 +29,10 @@ export const incidentsCommand: DefineCommand = (context, done) =>
         return done(await follow(context, incidents, () => api.incidents({ limit: 1000 }), print))
       }
       if (options.json) printJson(context, incidents)
-      else if (incidents.length === 0) context.stdout.write('Nothing went wrong.\n')
+      else if (incidents.length === 0)
+        context.stdout.write(
+          options.open ? 'Nothing lasts. What is over: ccm incidents\n' : 'Nothing went wrong.\n',
+        )
       else incidents.forEach(print)
       done(EXIT.ok)
     })

@@ -22,7 +22,7 @@ export const keysCommand: DefineCommand = (context, done) => {
     if (options.json) printJson(context, keys)
     else if (keys.length === 0) context.stdout.write('No keys. Make one: ccm keys create NAME --scope read\n')
     else {
-      const header = ['ID', 'NAME', 'SCOPES', 'PROJECTS', 'STATE', 'LAST USED']
+      const header = ['ID', 'NAME', 'SCOPES', 'PROJECTS', 'STATE', 'LAST USED (UTC)']
       const paint = createPaint(context.stdout, context.env)
       context.stdout.write(`${table(header, keys.map(toRow), paint).join('\n')}\n`)
     }

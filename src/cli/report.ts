@@ -4,21 +4,21 @@ import { printJson, type CliContext } from './context.ts'
 import { EXIT, exitCodeOfError } from './exit-code.ts'
 import { printable } from './printable.ts'
 
-/** A mistake on the command line, in one sentence, with the command that helps. */
-export function usageError(error: CommanderError, argv: string[]): CcmError {
+/** A mistake on the command line, in one sentence, with the help of the command that these words name. */
+export function usageError(error: CommanderError, command: string[]): CcmError {
   const sentence = error.message
     .replace(/^error: /, '')
     .replace(/\s*\(Did you mean (.+?)\?\)/s, '; did you mean $1?')
     .replace(/\s*\n\s*/g, ' ')
     .trim()
-  const words = argv.filter((word) => !word.startsWith('-'))
-  const command = error.code === 'ccm.unknownCommand' ? undefined : words[0]
-  const help = command === undefined ? 'ccm --help' : `ccm ${command} --help`
-  return new CcmError('BAD_INPUT', asSentence(sentence), { remedy: `${hintFor(error, command)}See: ${help}` })
+  const help = ['ccm', ...command, '--help'].join(' ')
+  return new CcmError('BAD_INPUT', asSentence(sentence), {
+    remedy: `${hintFor(error, command.join(' '))}See: ${help}`,
+  })
 }
 
 // What looks like an option or like many arguments was often meant as one text.
-function hintFor(error: CommanderError, command: string | undefined): string {
+function hintFor(error: CommanderError, command: string): string {
   if (command !== 'run' && command !== 'send') return ''
   const before = command === 'run' ? 'ccm run' : 'ccm send ID'
   if (error.code === 'commander.excessArguments') return `Put the text into quotes: ${before} "TEXT". `

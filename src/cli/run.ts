@@ -97,10 +97,12 @@ export async function run(
   options: RunOptions,
 ): Promise<number> {
   const prompt = promptArgument === '-' ? await readAll(context.stdin) : promptArgument
-  if ((prompt === undefined) === (options.template === undefined))
-    throw new CcmError('BAD_INPUT', 'It needs a prompt or a --template, not both.', {
+  if ((prompt === undefined) === (options.template === undefined)) {
+    const both = prompt === undefined ? '' : ', not both'
+    throw new CcmError('BAD_INPUT', `It needs a prompt or a --template${both}.`, {
       remedy: 'See: ccm run --help',
     })
+  }
   const fault = prompt === undefined ? null : promptFault(prompt)
   if (fault !== null) throw new CcmError('BAD_INPUT', fault, { remedy: 'See: ccm run --help' })
 

@@ -178,7 +178,7 @@ export async function serveDaemon(
     ],
     systems: async () => [{ id: 'local', queued: 0, running: 0 }],
     usage: async () => [],
-    incidents: async () => [INCIDENT],
+    incidents: async ({ open }) => [INCIDENT].filter(({ closedAt }) => !open || closedAt === null),
     work: {
       diff: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),
       apply: async (id) => Promise.reject(new CcmError('CONFLICT', `Task ${id} worked in place.`)),

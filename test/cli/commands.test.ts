@@ -23,6 +23,9 @@ test.each([
   [['run', 'x', '--priority', '101'], 'whole number from -100 to 100', 'ccm run --help'],
   [['run', 'x', '--timeout', 'soon'], '90s, 30m or 1h30m', 'ccm run --help'],
   [['run', 'x', '--permission-mode', 'acceptedits'], 'Did you mean acceptEdits?', 'ccm run --help'],
+  [['keys', 'create', 'x', '--scope', 'root'], 'one of read, write', 'See: ccm keys create --help'],
+  [['run'], 'It needs a prompt or a --template.', 'ccm run --help'],
+  [['run', 'x', '--template', 'y'], 'a prompt or a --template, not both.', 'ccm run --help'],
   // `Date.parse` takes these for a day in 2001 and for one that is not in the calendar.
   [['audit', '--since', 'last 5'], 'such as 30m', 'ccm audit --help'],
   [['search', 'x', '--since', '2026-02-31'], 'such as 30m', 'ccm search --help'],
@@ -167,6 +170,27 @@ test.each([{ follow: [] as string[] }, { follow: ['--follow'] }])(
     expect(await Promise.all(asked)).toEqual([[2], [1, 3, 5], [5, 6], [3, 4]])
   },
 )
+
+test('an empty list says whether that is all there is', async () => {
+  const daemon = await serveDaemon()
+  daemon.move('t1', {})
+  const said = async (...argv: string[]) => (await createCommandLine(daemon.home).ccm(...argv)).stdout
+  expect(await said('events', 't1')).toBe('No hook events yet.\n')
+  daemon.hook('t1', 'Stop')
+  expect(await said('events', 't1', '--kind', 'bash_ouput')).toBe('No such hook events.\n')
+  expect(await said('events', 't1', '--kind', 'bash_ouput', '--json')).toBe('[]\n')
+  expect(await said('incidents', '--open')).toBe('Nothing lasts. What is over: ccm incidents\n')
+  expect(await said('audit')).toBe('Nobody changed anything.\n')
+  expect(await said('audit', '--who', 'telegrm')).toBe('No such changes.\n')
+})
+
+test('the help of a subcommand is found in either way', async () => {
+  const daemon = await serveDaemon()
+  const printed = async (...argv: string[]) => (await createCommandLine(daemon.home).ccm(...argv)).stdout
+  expect(await printed('help', 'projects', 'add')).toMatch(/^Usage: ccm projects add /)
+  expect(await printed('help', 'projects', 'add')).toBe(await printed('projects', 'add', '--help'))
+  expect(await printed('help', 'tasks')).toMatch(/^Usage: ccm tasks /)
+})
 
 test('explain prints the chain with its proofs, and in JSON the task and the chain', async () => {
   const daemon = await serveDaemon()

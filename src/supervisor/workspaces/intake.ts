@@ -99,5 +99,5 @@ function realHome(): string {
 }
 
 function unusable(message: string): CcmError {
-  return new CcmError('DIR_UNUSABLE', message, { remedy: 'Name a project directory with --dir.' })
+  return new CcmError('DIR_UNUSABLE', message, { remedy: 'Name the directory of a project.' })
 }
