@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import { CcmError } from '../core/errors.ts'
-import { DEPENDENCIES_MAX, newTaskFaults } from '../core/task/new-task.ts'
+import { newTaskFaults } from '../core/task/new-task.ts'
 import type { ProjectLimits, Queue } from '../core/task/queue.ts'
 import type { NewTask, Task, TaskStatus } from '../core/task/task.ts'
 import { claimOrder, type Line } from './claim-order.ts'
@@ -72,7 +72,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue {
 
   /** Why a new task cannot wait for these, a sentence for each. */
   const dependencyFaults = (task: NewTask): string[] =>
-    task.dependsOn.slice(0, DEPENDENCIES_MAX).flatMap((id) => {
+    [...new Set(task.dependsOn)].flatMap((id) => {
       const status = rowOf(id)?.status
       if (status === undefined) return [`It depends on task ${id}, which does not exist.`]
       const ended = ENDED[status]

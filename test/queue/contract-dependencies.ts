@@ -151,6 +151,10 @@ export function dependencyContract(bench: BenchRunner): void {
           await expect(queue.insert(newTask({ dependsOn: [id] }))).rejects.toMatchObject(refusal)
         }
         expect(await queue.count('queued')).toBe(0)
+        // However often another one is named before it.
+        const good = (await add(queue)).id
+        const dependsOn = [...Array.from({ length: 50 }, () => good), failed.id]
+        await expect(queue.insert(newTask({ dependsOn }))).rejects.toMatchObject({ code: 'BAD_INPUT' })
       }),
     )
   })
