@@ -6,9 +6,8 @@ import { createRedactor, type Redactor } from '../core/redact.ts'
  */
 export function createGrowingRedactor(
   first: string[],
-  sources: string[],
+  patterns: string[],
 ): Redactor & { add: (values: string[]) => void } {
-  const patterns = sources.map((source) => new RegExp(source))
   let values = first
   let current = createRedactor({ values, patterns })
   return {

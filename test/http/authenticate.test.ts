@@ -2,7 +2,7 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import type { Principal } from '../../src/core/principal.ts'
 import { createApiKey } from '../../src/http/identity/api-key.ts'
 import { createAuthenticate } from '../../src/http/identity/authenticate.ts'
-import { createUserTokens } from '../../src/http/identity/user-token.ts'
+import { createUserTokens, type User } from '../../src/http/identity/user-token.ts'
 import { createApiKeys } from '../../src/store/api-keys.ts'
 import { openForTest, temporaryHome } from '../../src/store/temporary-database.ts'
 import { ISSUER, startKeyServer } from './key-server.ts'
@@ -125,6 +125,28 @@ test("revoking a user's tokens works within 5 s, and a token issued later is goo
   later(4000)
   expect(await authenticate(old)).toBe('refused')
   expect(await authenticate(await server.sign())).toMatchObject({ kind: 'user' })
+})
+
+test('a token of the very moment of a revocation is revoked', async () => {
+  const { authenticate, server, keys, now } = await start()
+  const iat = Math.floor(now() / 1000)
+  keys.revokeUser('user-1', iat * 1000)
+  expect(await authenticate(await server.sign({ iat }))).toBe('refused')
+})
+
+test('of a thousand tokens and more the newest are remembered, and no others', async () => {
+  const { keys, now } = await start()
+  const read = vi.fn<(token: string) => Promise<User>>(async (id) => ({
+    id,
+    issuedAt: now(),
+    expiresAt: now() + 60_000,
+  }))
+  const memberOf = async (): Promise<Member> => ({ scopes: ['read'], projects: null })
+  const authenticate = createAuthenticate({ token: 't', keys, users: { read }, memberOf, clock: now })
+  for (let count = 0; count <= 1000; count++) await authenticate(`token ${count}`)
+  read.mockClear()
+  for (const again of [1000, 1, 0]) await authenticate(`token ${again}`)
+  expect(read.mock.calls).toEqual([['token 0']])
 })
 
 test('a verified token ends at its own end', async () => {

@@ -161,6 +161,16 @@ test('a body of another type than JSON is refused, and none at all is an empty o
   for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/jsonx']) {
     expect((await ask('{}', { 'content-type': type })).status).toBe(415)
   }
+  // It is sent in pieces and so has no length.
+  const chunked = rightful({ 'transfer-encoding': 'chunked' })
+  const body = new Blob(['{}']).stream()
+  const pieces = new Request('http://x/api/tasks/a/approve', {
+    method: 'POST',
+    headers: chunked,
+    body,
+    duplex: 'half',
+  })
+  expect((await app.request(pieces)).status).toBe(415)
   expect(calls).toEqual([])
   expect((await ask(undefined, {})).status).toBe(200)
   expect((await ask('{}', { 'content-type': 'application/json; charset=utf-8' })).status).toBe(200)
@@ -241,6 +251,31 @@ test.each([
   const app = createApp(createFakeDaemon().deps)
   const headers = rightful({ host: 'ccm.example', ...more })
   expect((await app.request('/api/status', { headers })).status).toBe(status)
+})
+
+test('a request without a Host is told so', async () => {
+  const { host: _, ...headers } = rightful()
+  const reply = await createApp(createFakeDaemon().deps).request('/api/status', { headers })
+  expect([reply.status, ((await reply.json()) as ProblemJson).detail]).toEqual([
+    400,
+    'The Host header is missing.',
+  ])
+})
+
+test('of very many faults the first ten are told', async () => {
+  const body = JSON.stringify({
+    project: 'app',
+    prompt: 'x',
+    allowed_tools: Array.from({ length: 150 }, () => ''),
+  })
+  const headers = rightful({ 'content-type': 'application/json' })
+  const reply = await createApp(createFakeDaemon().deps).request('/api/tasks', {
+    method: 'POST',
+    headers,
+    body,
+  })
+  const { detail } = (await reply.json()) as ProblemJson
+  expect([reply.status, detail.match(/allowed_tools/g)?.length]).toEqual([400, 10])
 })
 
 test('through the socket in the home any Host will do, and a page still will not', async () => {

@@ -200,6 +200,7 @@ export function insertContract(bench: BenchRunner): void {
         const prefix = own.slice(0, 2)
         expect(await queue.idsByPrefix(prefix, ['own'])).toEqual([own])
         expect(await queue.idsByPrefix(prefix, ['second', 'own'])).toEqual([own, second])
+        expect(await queue.idsByPrefix(prefix, ['foreign', 'second', 'own'])).toHaveLength(2)
         expect(await queue.idsByPrefix(prefix, ['none'])).toEqual([])
         expect(await queue.idsByPrefix(prefix, [])).toEqual([])
       }),

@@ -222,6 +222,7 @@ export function leaseContract(bench: BenchRunner): void {
           await expect(queue.claim(1, from(['run']))).rejects.toThrow(stale)
           await expect(queue.heartbeat([{ taskId: task.id, attempt: 1 }])).rejects.toThrow(stale)
           await expect(queue.finish(reportOf(task, 'succeeded'))).rejects.toThrow(stale)
+          await expect(queue.finishMany([reportOf(task, 'succeeded')])).rejects.toThrow(stale)
           await expect(queue.mine()).rejects.toThrow(stale)
         })
         expect(await other.claim(1, from(['run']))).toHaveLength(1)

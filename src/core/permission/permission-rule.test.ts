@@ -94,6 +94,11 @@ const TRICKS = [
   'npm test *(e:rm:)',
   'npm test =rm',
   'npm test ;; rm',
+  'npm test ;; npm test',
+  'npm test ; ; npm test',
+  'npm test;',
+  'npm test |',
+  'npm test "a\nb"',
   'npm test &&',
   '&& npm test',
   'npm test \0',
@@ -457,3 +462,47 @@ test('no path outside the project is allowed by a pattern of the project', () =>
     { numRuns: 1000 },
   )
 })
+
+test('a word that the shell expands is what a star of a rule stands for only where that stands alone', () => {
+  const rules = [allow('Bash(npm run t*)'), allow('Bash(rm *.log)'), allow('Bash(npm run ab*ba)')]
+  for (const command of ['npm run test', 'npm run abba', 'rm a.log'])
+    expect([command, effectOf(rules, command)]).toEqual([command, 'allow'])
+  for (const command of ['npm run t*', 'npm run t?', 'rm *.log', 'npm run aba'])
+    expect([command, effectOf(rules, command)]).toEqual([command, null])
+})
+
+test('a command that leaves the sandbox is allowed by no rule about its words', () => {
+  const outside = { tool: 'Bash', input: { command: 'ls', dangerouslyDisableSandbox: true } }
+  expect(judge([allow('Bash(ls)'), allow('Bash(ls:*)')], outside, null)).toBeNull()
+})
+
+test('a rule that could not be added decides nothing, nor any rule a question', () => {
+  const question = { tool: 'AskUserQuestion', input: {} }
+  expect(judge([allow('AskUserQuestion'), deny('AskUserQuestion')], question, null)).toBeNull()
+  expect(edit([allow('Edit(src/../**)'), allow('Edit(/src/..)')], '/code/app/src/..')).toBeNull()
+  expect(effectOf([allow('Bash(npm:* test:*)')], 'npm:x test')).toBeNull()
+})
+
+test('where a path or an address cannot be told, nothing is allowed and whatever is denied may be meant', () => {
+  const nowhere = { tool: 'Edit', input: {} }
+  expect(judge([allow('Edit(src/**)')], nowhere, null)).toBeNull()
+  expect(judge([allow('Edit'), deny('Edit(src/**)')], nowhere, null)?.effect).toBe('ask')
+  const odd = { tool: 'WebFetch', input: { url: 'no address' } }
+  expect(judge([allow('WebFetch(domain:good.example)')], odd, null)).toBeNull()
+  expect(judge([allow('WebFetch'), deny('WebFetch(domain:bad.example)')], odd, null)?.effect).toBe('deny')
+})
+
+test('a rule whose program has a star allows none that the shell would look for, or that is a variable', () => {
+  const rules = [allow('Bash(* --version)'), allow('Bash(*/run.sh:*)')]
+  for (const command of ['npm --version', './run.sh x'])
+    expect([command, effectOf(rules, command)]).toEqual([command, 'allow'])
+  for (const command of ['./* --version', 'X=/run.sh rm -rf x'])
+    expect([command, effectOf(rules, command)]).toEqual([command, null])
+})
+
+test.each(['', ';', 'a;', 'a;;b', 'a|', '|a', 'a && && b'])(
+  '%j, with an empty command, is not read',
+  (text) => {
+    expect(readShellCommand(text)).toBeNull()
+  },
+)

@@ -93,7 +93,6 @@ export function pathOf({ tool, input }: Ask): string | null {
  * as soon as any rule speaks of it. `place` is needed where `pathOf` gives a path.
  */
 export function judge(rules: readonly PermissionRule[], ask: Ask, place: Place | null): Verdict | null {
-  if (waitKindOf(ask.tool) === 'question') return null
   const known = rules.flatMap(({ effect, rule }) => {
     const parsed = parse(rule)
     return parsed === null || ruleFault(rule) !== null ? [] : [{ ...parsed, effect, rule }]

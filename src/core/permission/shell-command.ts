@@ -27,12 +27,10 @@ export function readShellCommand(text: string): ShellWord[][] | null {
       word = longer(word, quoted, false)
       at = end
     } else if (char === '&' || char === '|' || char === ';') {
-      const double = text.charAt(at + 1) === char
+      // `;;`, which belongs to a case, leaves an empty command, and `|&` is caught by the next round.
+      const double = char !== ';' && text.charAt(at + 1) === char
       if (char === '&' && !double) return null
-      // `;;` belongs to a case, and `|&` is caught by the next round.
-      if (char === ';' && double) return null
       word = endWord(word)
-      if (commands.at(-1)?.length === 0) return null
       if (double) at++
       commands.push([])
     } else {
@@ -43,7 +41,6 @@ export function readShellCommand(text: string): ShellWord[][] | null {
     }
   }
   endWord(word)
-  if (commands.at(-1)?.length === 0) return null
   return commands.every(isPlainCommand) ? commands : null
 }
 

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { isRestricted, restrictedSource } from './restricted.ts'
 import { narrowed, widening } from './rights.ts'
 import { PERMISSION_MODES } from './task.ts'
 
@@ -25,4 +26,12 @@ test('what is narrowed never widens, whatever was asked', () => {
   )
   expect(asked.map((rights) => widening(narrowed(rights, LIMIT), LIMIT))).toEqual(asked.map(() => null))
   expect(narrowed({ permissionMode: 'plan', allowedTools: [] }, LIMIT).permissionMode).toBe('plan')
+})
+
+test('the source of a restricted task says so, and is no longer than one may be', () => {
+  for (const source of ['api', 'x'.repeat(40)]) {
+    const restricted = restrictedSource(source)
+    expect([isRestricted({ source: restricted }), restricted.length <= 40]).toEqual([true, true])
+    expect(restrictedSource(restricted)).toBe(restricted)
+  }
 })

@@ -1,6 +1,6 @@
 import { assert, property, string } from 'fast-check'
 import { expect, test } from 'vitest'
-import { renderTemplate, templateFaults, type Template, type Variable } from './template.ts'
+import { renderTemplate, templateFaults, templateWithin, type Template, type Variable } from './template.ts'
 
 const text: Variable = { type: 'text', required: true, default: null, choices: [] }
 
@@ -81,4 +81,33 @@ test('text from outside goes to its place, or to the end, and is never read as a
   expect(renderTemplate(template('{{one}}\n', { one: text }), values, 'BLOCK')).toEqual({
     prompt: '{{outside}}\n\nBLOCK',
   })
+})
+
+test('no value is longer than a prompt takes, and no variable has the name of the text from outside', () => {
+  const one = template('{{one}}', { one: text })
+  expect(renderTemplate(one, { one: 'x'.repeat(50_000) })).toHaveProperty('prompt')
+  expect(renderTemplate(one, { one: 'x'.repeat(50_001) })).toEqual({
+    faults: ['The variable one of the template review is longer than 50000 characters.'],
+  })
+  expect(templateFaults(template('{{outside}}', { outside: text }))).toEqual([
+    'The template review has a variable outside, which is reserved.',
+  ])
+})
+
+test('a template gives the rights that whoever may write it may give', () => {
+  const limits = {
+    project: { permissionMode: 'acceptEdits', allowedTools: ['Edit', 'Bash'] },
+    outside: { permissionMode: 'plan', allowedTools: ['Edit'] },
+  } as const
+  const rights = (storedIn: 'file' | 'database' | 'supabase', isRestricted: boolean) => {
+    const wide = { permissionMode: 'bypassPermissions', allowedTools: ['Edit', 'Bash', 'WebFetch'] } as const
+    const given = { ...template('x'), ...wide, allowedTools: [...wide.allowedTools], storedIn }
+    const { permissionMode, allowedTools } = templateWithin(given, isRestricted, limits)
+    return `${permissionMode}: ${allowedTools.join()}`
+  }
+  expect(rights('file', true)).toBe('bypassPermissions: Edit,Bash,WebFetch')
+  expect(rights('database', false)).toBe('bypassPermissions: Edit,Bash,WebFetch')
+  expect(rights('database', true)).toBe('plan: Edit')
+  expect(rights('supabase', false)).toBe('acceptEdits: Edit,Bash')
+  expect(rights('supabase', true)).toBe('plan: Edit')
 })
