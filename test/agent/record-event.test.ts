@@ -229,6 +229,12 @@ describe.each(SHELLS)('run by %s %s', (...words) => {
     expect(record(SCRIPT, '{}')).toEqual(quiet)
   })
 
+  test('called with nothing, or with no stdin, it fails nobody', () => {
+    const call = (line: string, ...more: string[]) =>
+      spawnSync('/bin/sh', ['-c', line, 'sh', shell, ...args, SCRIPT, ...more]).status
+    expect([call('exec "$@"'), call('exec "$@" <&-', folder())]).toEqual([0, 0])
+  })
+
   test('a read-only or full file system disturbs nobody and leaves no half file', async ({ skip }) => {
     const spool = join(root, `mount-${shell}`)
     mkdirSync(spool)

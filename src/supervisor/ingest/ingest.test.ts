@@ -380,6 +380,17 @@ test('an event whose file cannot be removed is heard of once', async (context) =
   }
 })
 
+test('whoever waits for a spool that is held up is told when nobody reads any more', async () => {
+  const { ingest, spool, folder } = prepare()
+  writeFileSync(join(folder, '.part.a'), '')
+  ingest.add(spool)
+  const read = ingest.read(spool)
+  // Looked at, and waited for.
+  await sleep(100)
+  await ingest.close()
+  await expect(read).resolves.toBeUndefined()
+})
+
 test('an attempt whose folder is gone costs nothing', async () => {
   const { ingest, logged } = prepare()
   const spool = { taskId: 't2', attempt: 1, folder: '/nonexistent/spool' }
@@ -644,12 +655,15 @@ test('a count that an agent put into its spool hides nothing that was lost', asy
   ])
 })
 
-test('what was lost is counted also where the disk takes it only later', async () => {
+test.each([
+  new CcmError('DISK_FULL', 'full'),
+  Object.assign(new Error('no descriptors'), { code: 'EMFILE' }),
+])('what was lost is counted also where that can be stored only later ($code)', async (error) => {
   let isFull = true
   const { ingest, spool, folder, stored } = prepare((events) => ({
     ...events,
     insertBatch: (batch) => {
-      if (isFull) throw new CcmError('DISK_FULL', 'full')
+      if (isFull) throw error
       return events.insertBatch(batch)
     },
   }))
