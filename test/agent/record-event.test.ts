@@ -112,6 +112,17 @@ describe.each(SHELLS)('run by %s %s', (...words) => {
     endless.kill()
   })
 
+  test('a stdin that neither tells anything nor ends is given up, and counted as lost', async () => {
+    const spool = folder()
+    const lost = join(folder(), 'lost')
+    const silent = spawn('sleep', ['1000'])
+    onTestFinished(() => void silent.kill())
+    const child = spawn(shell, [...args, SCRIPT, spool, lost], { stdio: [silent.stdout, 'ignore', 'ignore'] })
+    await once(child, 'exit')
+    await expect.poll(() => existsSync(lost) && readFileSync(lost, 'utf8'), { timeout: 15_000 }).toBe('.')
+    expect(readdirSync(spool)).toEqual([])
+  })
+
   test('told to be early it answers when its place is fixed, and reads on', async () => {
     const spool = folder()
     const child = spawn(shell, [...args, SCRIPT, '--early', spool])
