@@ -85,6 +85,15 @@ function findGuard(taskId: string): number | null {
   return null
 }
 
+function statOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'latin1')
+  } catch {
+    // It ended while we looked.
+    return ''
+  }
+}
+
 /** 136 kB were measured where sh is dash, 160 with busybox, 376 with bash; its `sleep` has 96 more. */
 const PRIVATE_MOST_KB = 512
 
@@ -224,6 +233,21 @@ onLinux('a deadline of which a look finds half of each is looked at again', asyn
   await sleep(8000)
   expect(existsSync(fenced)).toBe(false)
   expect(guardPid()).not.toBeNull()
+})
+
+onLinux('a deadline that cannot be read leaves the one before', async (context) => {
+  const { expect } = context
+  const from = uptime()
+  const { tree, guardPid, attempt } = await start(context, 10, 'while :; do sleep 1; done')
+  // It sleeps only after a look.
+  const sleeps = () => {
+    const parent = new RegExp(`^\\d+ \\(sleep\\) \\w ${guardPid()} `)
+    return readdirSync('/proc').some((name) => /^\d+$/.test(name) && parent.test(statOf(name)))
+  }
+  await expect.poll(sleeps).toBe(true)
+  writeFileSync(guardFiles(attempt.folder).deadline, 'odd\n')
+  await expect.poll(async () => (await tree()).length, { timeout: 30_000 }).toBe(0)
+  expect(uptime() - from).toBeGreaterThan(8.9)
 })
 
 onLinux('without a deadline an agent does not live', async (context) => {
