@@ -3,8 +3,11 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pino } from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
-import { readLargeText, readSmallText } from './spool.ts'
+import { createRedactor } from '../../core/redact.ts'
+import { readEvent } from './spool-file.ts'
+import { lookAt, readLargeText, readSmallText } from './spool.ts'
 
 function spool(): string {
   const folder = mkdtempSync(join(tmpdir(), 'ccm-spool-'))
@@ -19,6 +22,19 @@ test('a link that came in place of an event is not followed', async () => {
   symlinkSync('secret', event)
   expect(() => readSmallText(event)).toThrow('ELOOP')
   await expect(readLargeText(event)).rejects.toThrow('ELOOP')
+})
+
+test('such a link holds up no event behind it: it is one that nobody can read', async () => {
+  const folder = spool()
+  writeFileSync(join(folder, 'a.json'), '{}')
+  const file = lookAt(folder, 'a.json')
+  if (file === null) throw new Error('there is no file')
+  rmSync(join(folder, 'a.json'))
+  symlinkSync('secret', join(folder, 'a.json'))
+  const logger = pino({ level: 'silent' })
+  const context = { redactor: createRedactor(), now: Date.now(), suspect: () => null, logger }
+  const event = await readEvent({ taskId: 't', attempt: 1, folder }, file, context)
+  expect(event?.hookEventName).toBe('Unreadable')
 })
 
 // In a process of its own: whoever waits for a pipe can only be killed.

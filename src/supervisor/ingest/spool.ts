@@ -79,7 +79,7 @@ export function eventOf(folder: string, stem: string, now: number): Waiting | 'i
 }
 
 function isInFlight(part: Waiting | null, now: number): part is Waiting {
-  return part !== null && part.regular && Math.abs(now - part.at) < IN_FLIGHT_MS
+  return part !== null && Math.abs(now - part.at) < IN_FLIGHT_MS
 }
 
 /**
