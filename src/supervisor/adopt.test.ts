@@ -9,6 +9,8 @@ import { newAttempt } from './attempts/start-window.ts'
 import type { Settings } from './attempts/settings.ts'
 import type { Task } from '../core/task/task.ts'
 
+const WINDOW = { serverPid: 1, serverStartedAt: 1, windowId: '@1', paneId: '%1', windowName: 'x' }
+
 type Options = Parameters<typeof adoptAll>[0]
 
 /** A home with one claimed attempt, and what looks after it. */
@@ -89,12 +91,72 @@ test('an agent that was taken back before the queue answered is not taken back a
   using bench = createBench()
   const { attempt, attempts, options, task } = bench
   attempts.setStarting(attempt)
-  const window = { serverPid: 1, serverStartedAt: 1, windowId: '@1', paneId: '%1', windowName: 'x' }
-  attempts.setStarted(attempt, window)
+  attempts.setStarted(attempt, WINDOW)
   options.queue.get = async () => task
   await bench.adopt()
   expect(bench.taken).toEqual(['adopted-1'])
   options.runner.agents.set('adopted-1', { attempt })
   expect(await bench.adopt()).toEqual([])
   expect(bench.taken).toEqual(['adopted-1'])
+})
+
+test.each([
+  { attempt: 2, status: 'running' },
+  { attempt: 1, status: 'succeeded' },
+])(
+  'an attempt that the queue has gone on without is ended and not taken back: $status, $attempt',
+  async (now) => {
+    using bench = createBench()
+    const { attempt, attempts, options, task } = bench
+    attempts.setStarting(attempt)
+    attempts.setStarted(attempt, WINDOW)
+    options.queue.get = async () => ({ ...task, ...now })
+    expect(await bench.adopt()).toEqual([expect.stringContaining('out of date')])
+    expect([attempts.get(attempt)?.phase, bench.taken]).toEqual(['settled', []])
+  },
+)
+
+test('a task at which daemons died is told of first, ended unread, and forgotten last', async () => {
+  using bench = createBench()
+  const { attempt, attempts, options, task } = bench
+  const order: string[] = []
+  const { taskId } = attempt
+  const report = { taskId, attempt: 1, outcome: 'failed_permanent', result: null, error: null }
+  const deadly = {
+    is: () => true,
+    tell: () => void order.push('tell'),
+    reportOf: () => report,
+    sentenceOf: () => '',
+    over: () => void order.push(`over ${attempts.get(attempt)?.phase}`),
+  }
+  options.queue.get = async () => task
+  await bench.adopt({ deadly })
+  expect([order, bench.taken]).toEqual([['tell', 'over settled'], []])
+  // Claimed, and no attempt begun.
+  order.length = 0
+  const queue = {
+    ...options.queue,
+    mine: async () => [{ ...task, id: 'other' }],
+    finish: async ({ outcome }: { outcome: string }) => void order.push(outcome),
+  }
+  await bench.adopt({ deadly, queue })
+  expect(order.slice(0, 2)).toEqual(['tell', 'failed_permanent'])
+  expect(order).toHaveLength(3)
+})
+
+test('a task that another home claimed under our name waits until its agent there has ended', async () => {
+  using bench = createBench()
+  const { attempt, attempts, options, task } = bench
+  attempts.settle(
+    { ...attempt, outcome: 'released', result: null, error: null, retryAfterMs: 0, resume: null },
+    3,
+  )
+  const waits: (number | null)[] = []
+  const queue = {
+    ...options.queue,
+    mine: async () => [{ ...task, id: 'other', claudeSessionId: null }],
+    finish: async (report: { retryAfterMs: number | null }) => void waits.push(report.retryAfterMs),
+  }
+  for (const ms of [0, 5000]) await bench.adopt({ queue, elsewhereMs: () => ms })
+  expect(waits).toEqual([0, 5000])
 })
