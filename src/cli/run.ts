@@ -151,7 +151,7 @@ export async function followToEnd(
 
   if (options.json) printJson(context, task)
   if (task.status !== 'queued' && task.status !== 'running') {
-    live?.print(summaryLines(options.kept ? task : withoutResume(task), paint).join('\n'))
+    live?.print(summaryLines(options.kept ? task : withoutTraces(task), paint).join('\n'))
     if (options.kept) live?.print(paint.dim(`  More: ccm show ${task.id}`))
     return exitCodeOf(task.status)
   }
@@ -167,8 +167,9 @@ export async function followToEnd(
   return EXIT.detached
 }
 
-function withoutResume(task: TaskJson): TaskJson {
-  return { ...task, result: task.result && { ...task.result, resume_command: null } }
+/** Without what leads to things that are gone in a moment: its session and its branch. */
+function withoutTraces(task: TaskJson): TaskJson {
+  return { ...task, workspace: null, result: task.result && { ...task.result, resume_command: null } }
 }
 
 /** The body of the request: an absolute real directory where there is one, else what was given. */

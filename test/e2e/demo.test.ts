@@ -7,25 +7,37 @@ import type { TaskJson } from '../../src/protocol/task.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
-test('the demo is a whole task that succeeds, and leaves nothing behind', async () => {
+function demo(folder: string, ...options: string[]) {
+  return execa(process.execPath, [join(ROOT, 'bin/ccm.js'), 'demo', ...options], {
+    env: {
+      PATH: `${join(ROOT, 'node_modules/.bin')}:/usr/local/bin:/usr/bin:/bin`,
+      HOME: folder,
+      TMPDIR: folder,
+    },
+    extendEnv: false,
+    cwd: folder,
+    stdin: 'ignore',
+    reject: false,
+    timeout: 120_000,
+  })
+}
+
+function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'ccm-e2e-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-  const { exitCode, stdout, stderr } = await execa(
-    process.execPath,
-    [join(ROOT, 'bin/ccm.js'), 'demo', '--json'],
-    {
-      env: {
-        PATH: `${join(ROOT, 'node_modules/.bin')}:/usr/local/bin:/usr/bin:/bin`,
-        HOME: folder,
-        TMPDIR: folder,
-      },
-      extendEnv: false,
-      cwd: folder,
-      stdin: 'ignore',
-      reject: false,
-      timeout: 120_000,
-    },
-  )
+  return folder
+}
+
+test('the demo for a person names no command that would look for what it removes', async () => {
+  const { exitCode, stdout } = await demo(temporaryFolder())
+  expect(exitCode).toBe(0)
+  expect(stdout).toContain('total.sh  +1 -1')
+  expect(stdout.match(/ccm (?!run)[a-z]+ \w+|claude --resume/g)).toBeNull()
+})
+
+test('the demo is a whole task that succeeds, and leaves nothing behind', async () => {
+  const folder = temporaryFolder()
+  const { exitCode, stdout, stderr } = await demo(folder, '--json')
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
   const task = JSON.parse(stdout) as TaskJson
   expect(task.status).toBe('succeeded')
