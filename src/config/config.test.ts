@@ -363,3 +363,28 @@ test('a worker has labels and roles; without roles it takes tasks of any', () =>
   expect(load({}).agents).toMatchObject({ labels: ['gpu'], roles: ['review'] })
   expect(() => place('[agents]\nroles = ["Review!"]').load({})).toThrow('letters a-z, digits and -')
 })
+
+test.each([
+  ['names of a proxy', '[http]\nhost = "0.0.0.0"\nbehind_tls = true', 'http.host'],
+  ['an issuer', '[auth]\nhs256_secret = "x"', 'auth.hs256_secret'],
+  ['one line', '[claude]\nmodel = "a\\u001bb"', 'claude.model'],
+  ['TLS for GitHub', '[github]\napi_url = "http://github.example"', 'github.api_url'],
+  ['TLS for Telegram', '[telegram]\nurl = "http://ccm.example/webhook/telegram"', 'telegram.url'],
+  ['the id of a user', '[auth.users]\n"a b" = ["read"]', 'auth.users'],
+  [
+    'an administrator of all projects',
+    '[auth.users]\nann = { scopes = ["admin"], projects = ["app"] }',
+    'auth.users.ann',
+  ],
+  ['a mode for strangers', '[outside]\npermission_mode = "bypassPermissions"', 'outside.permission_mode'],
+  ['a user that has no colon', '[alertmanager]\nuser = "a:b"', 'alertmanager.user'],
+  ['a watchdog that knows a slow disk', '[watchdog]\nevent_loop = "1s"', 'watchdog.event_loop'],
+  ['an absolute path', '[log]\nfile = "ccm.log"', 'log.file'],
+  ['the id of a chat', '[telegram]\nchats = ["x"]', 'telegram.chats.0'],
+  ['the name of a variable', '[github]\nsecret = { env = "a b" }', 'github.secret.env'],
+  ['the whole path of a secret', '[claude.env]\nA = { file = "b" }', 'claude.env.A.file'],
+  ['a token that fits into a URL', '[alerts]\ntelegram_token = "1:a/../b"', 'alerts.telegram_token'],
+])('without %s a configuration is refused: %j', (_, toml, key) => {
+  const found = place(toml).faults()
+  expect([found.length, found.join()]).toEqual([1, expect.stringContaining(`ccm.toml: ${key}`)])
+})

@@ -62,8 +62,8 @@ export const httpUrl = line.refine(
 
 /** Where a secret comes from, instead of standing here: see secrets.ts. */
 const elsewhere = [
-  z.strictObject({ env: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/) }),
-  z.strictObject({ file: line.regex(/^\//) }),
+  z.strictObject({ env: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of a variable') }),
+  z.strictObject({ file: line.regex(/^\//, 'must be an absolute path') }),
   z.strictObject({ credential: line.min(1) }),
   z.strictObject({ command: z.array(argument).min(1) }),
 ] as const
@@ -145,7 +145,7 @@ export const alertRule = z.strictObject({
 
 /** A chat of Telegram by its number. */
 export const chat = z.union(
-  [z.int().transform(String), z.string().regex(/^-?\d{1,20}$/)],
+  [z.int().transform(String), z.string().regex(/^-?\d{1,20}$/, 'must be the id of a chat')],
   'must be the id of a chat',
 )
 

@@ -205,7 +205,7 @@ export const SECTIONS = {
     webhook: secretOr(httpUrl),
     ntfy: httpUrl.default(''),
     ntfy_token: secret,
-    telegram_token: secretOr(line.regex(/^[\w:-]*$/)),
+    telegram_token: secretOr(line.regex(/^[\w:-]*$/, 'must be letters, digits, ":", "_" and "-"')),
     telegram_chat: line.max(100).default(''),
     telegram_api: httpUrl.default('https://api.telegram.org'),
   }),

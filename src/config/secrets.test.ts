@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -63,4 +64,28 @@ test('a credential cannot lead out of its folder', async () => {
   await expect(
     read({ credential: '../secret' }, { CREDENTIALS_DIRECTORY: join(folder, 'credentials') }),
   ).rejects.toMatchObject({ code: 'BAD_CONFIG' })
+})
+
+test('a credential that is hidden is none', async () => {
+  const { folder } = place()
+  writeFileSync(join(folder, '.hidden'), 's3cret', { mode: 0o600 })
+  await expect(read({ credential: '.hidden' }, { CREDENTIALS_DIRECTORY: folder })).rejects.toThrow(
+    'names no credential',
+  )
+})
+
+test('what is too large for a secret is told, and a pipe that nobody writes holds nothing up', async () => {
+  const { folder } = place()
+  const [large, pipe] = [join(folder, 'large'), join(folder, 'pipe')]
+  writeFileSync(large, 'x'.repeat(64 * 1024 + 1), { mode: 0o600 })
+  await expect(read({ file: large })).rejects.toThrow('larger than 64 KiB')
+  execFileSync('mkfifo', ['-m', '600', pipe])
+  // In a program of its own, as whoever waits for the pipe can be told nothing.
+  const module = new URL('secrets.ts', import.meta.url).href
+  const program = `import { readSecret } from '${module}'
+await readSecret('auth.key', { file: ${JSON.stringify(pipe)} }, {}).catch((error) => console.log(error.message))`
+  const node = ['--input-type=module', '--eval', program]
+  expect(execFileSync(process.execPath, node, { timeout: 15_000, encoding: 'utf8' })).toContain('is empty')
+  const endless = read({ command: ['head', '-c', '70000', '/dev/zero'] })
+  await expect(endless).rejects.toThrow('ERR_CHILD_PROCESS_STDIO_MAXBUFFER')
 })
