@@ -170,8 +170,16 @@ test('a missing, wrong or odd signature is refused, and so is one over other byt
     `${sign(body)}00`,
   ])
     expect((await post('issues', body, { 'x-hub-signature-256': signature })).status).toBe(401)
+  expect((await post('issues', '')).status).toBe(401)
   expect(store.list({ state: null, limit: 10 })).toEqual([])
   expect((await post('issues', body)).status).toBe(202)
+})
+
+test.each(['', 'a b', 'x'.repeat(101), '../x'])('a delivery with the id %j is refused', async (delivery) => {
+  const { post, store } = stage()
+  const payload = example('issues', 'opened')
+  expect((await post('issues', payload, { 'x-github-delivery': delivery })).status).toBe(400)
+  expect(store.list({ state: null, limit: 10 })).toEqual([])
 })
 
 test('bytes that are no UTF-8 are refused even where their reading is signed', async () => {

@@ -49,8 +49,14 @@ test('a repeated request is done once and answered alike, for a day', async () =
 })
 
 test('a key belongs to its caller, and to one request', async () => {
-  const { post, inserts } = start()
+  const { app, post, inserts } = start()
   await post('k1')
+  const elsewhere = await app.request('/api/templates', {
+    method: 'POST',
+    headers: rightful({ 'content-type': 'application/json', 'idempotency-key': 'k1' }),
+    body: JSON.stringify({ prompt: 'x', project: 'app' }),
+  })
+  expect(elsewhere.status).toBe(422)
   expect(await post('k1', { prompt: 'y', project: 'app' })).toMatchObject({ status: 422, code: 'CONFLICT' })
   expect(await post('k1', undefined, 'write-key')).toMatchObject({ status: 201, id: 'task-2' })
   expect(await post('k1', undefined, 'admin-key')).toMatchObject({ status: 201, id: 'task-3' })

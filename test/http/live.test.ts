@@ -4,6 +4,7 @@ import { createDaemonClient } from '../../src/client/daemon-client.ts'
 import type { LiveMessage, LiveOptions } from '../../src/client/live-events.ts'
 import { TOKEN } from './fake-daemon.ts'
 import { serveFakeDaemon, until } from './served.ts'
+import type { Principal } from '../../src/core/principal.ts'
 
 type Served = Awaited<ReturnType<typeof serveFakeDaemon>>
 
@@ -336,6 +337,8 @@ test('a credential has at most 256 streams, and one that is left makes room; HEA
   for (const { leave } of streams) leave.abort()
 })
 
+const READER: Principal = { kind: 'key', id: 'k', scopes: ['read'], projects: ['app'] }
+
 test('a stream ends a second after its credential is found revoked', { retry: 2 }, async () => {
   let good = true
   const principal = { kind: 'key', id: 'k', scopes: ['read'], projects: null } as const
@@ -349,6 +352,23 @@ test('a stream ends a second after its credential is found revoked', { retry: 2 
   // The cache of verified tokens has 4 of the 5 s.
   expect(Date.now() - revokedAt).toBeLessThan(3000)
   await until(() => served.listeners.size === 0)
+})
+
+test.each<[string, () => Promise<Principal>]>([
+  ['is for other projects now', async () => ({ ...READER, projects: ['other'] })],
+  ['may not read any more', async () => ({ ...READER, scopes: ['write'] })],
+  ['cannot be looked up', () => Promise.reject(new Error('no database'))],
+])('a stream ends whose credential %s', async (_, then) => {
+  let first = true
+  const served = await serveFakeDaemon({ authenticate: () => (first ? Promise.resolve(READER) : then()) })
+  const reply = await fetch(`${served.baseUrl}/api/events`, {
+    headers: { authorization: 'Bearer x' },
+    signal: AbortSignal.timeout(15_000),
+  })
+  const ended = reply.text()
+  await until(() => served.listeners.size === 1)
+  first = false
+  expect(await ended).toContain('id: ')
 })
 
 test.each(['', '?kind=bash_command'])(
