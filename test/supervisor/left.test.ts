@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
@@ -10,6 +11,9 @@ import { listPanes } from '../../src/tmux/pane.ts'
 import { openWindow } from '../../src/tmux/window.ts'
 import { mountDisk } from '../support/disk.ts'
 import { createFleet, eventually, type Fleet, isAlive } from './fleet.ts'
+
+/** Of its own in each run: processes are found by it. */
+const STRAY = `stray-${randomBytes(4).toString('hex')}`
 
 /** A claimed task of which nothing but its attempt is on record. */
 async function begun(fleet: Fleet, project: string) {
@@ -44,7 +48,7 @@ test(
       retryAfterMs: null,
       resume: null,
     })
-    const stray = { taskId: 'unknown-task', attempt: 1 }
+    const stray = { taskId: STRAY, attempt: 1 }
     const all = [never, deadly, old, stray]
     disk.freeze()
     const held = all.map(({ taskId, attempt }) =>
@@ -109,17 +113,17 @@ test(
     const open = () => incidents.list({ limit: 20, open: true }).filter(({ kind }) => kind === 'agent_left')
     const windows = async () =>
       (await listPanes(fleet.tmux)).flatMap(({ marks, windowName }) =>
-        marks.task === 'unknown-task' ? [windowName] : [],
+        marks.task === STRAY ? [windowName] : [],
       )
     disk.freeze()
     const held = spawn('/bin/sh', ['-c', `echo x >'${join(fleet.folder, 'other/file')}'`], {
-      env: { CCM_TASK_ID: 'unknown-task', CCM_ATTEMPT: '1' },
+      env: { CCM_TASK_ID: STRAY, CCM_ATTEMPT: '1' },
       stdio: 'ignore',
     })
     const { windowId } = await openWindow(fleet.tmux, {
       name: 'agent-work-1',
       argv: ['/bin/sh', '-c', 'exec sleep 1000'],
-      marks: { task: 'unknown-task', attempt: '1', project: 'work' },
+      marks: { task: STRAY, attempt: '1', project: 'work' },
     })
     const first = createSupervisor(fleet.deps)
     await first.begin()
@@ -132,7 +136,7 @@ test(
     expect(second.foundAtStart().join('\n')).toMatch(`These do not die: ${held.pid}.`)
     // Alerts are looked at every 10 s.
     await sleep(12_000)
-    expect(open()).toMatchObject([{ key: 'agent_left:unknown-task.1', closedAt: null }])
+    expect(open()).toMatchObject([{ key: `agent_left:${STRAY}.1`, closedAt: null }])
     disk.thaw()
     await eventually(() => held.signalCode === 'SIGKILL', 30_000)
     await eventually(async () => open().length === 0 && (await windows()).length === 0, 60_000)
