@@ -123,7 +123,7 @@ test('a program that a signal ended leaves 128 and the signal; one that is missi
 })
 
 test('a directory that cannot be entered starts nothing and says so by its status', () => {
-  const { stdout, status } = run({ dir: '/nonexistent' })
+  const { stdout, status } = run({ dir: join(folder(), 'missing') })
   expect(stdout).toBe('')
   expect(status).toBe(`${CANNOT_ENTER}\n`)
 })

@@ -165,8 +165,9 @@ export function createTurnJudge(
   return {
     heard({ hook_event_name: name, prompt }) {
       told = 'hook'
+      if (name !== 'UserPromptSubmit' || !sayer.forget()) return
       // A question that was dropped was not asked.
-      if (name === 'UserPromptSubmit' && sayer.forget() && prompt !== neutralQuestion(markers)) nudges--
+      if (prompt?.includes(neutralQuestion(markers)) !== true) nudges--
     },
     decide,
     decideQuietEnd,

@@ -125,13 +125,13 @@ const CCM = resolve('bin/ccm.js')
 const inShell = (line: string) =>
   execa('sh', ['-c', line], {
     cwd: temporaryFolder(),
-    env: { PATH: process.env['PATH'] ?? '', NODE: process.execPath, CCM },
+    env: { PATH: process.env['PATH'] ?? '', HOME: temporaryFolder(), NODE: process.execPath, CCM },
     extendEnv: false,
     reject: false,
   })
 
 test('a current folder that is gone is told in a sentence, with --json in a document', async () => {
-  const line = 'mkdir gone && cd gone && rmdir ../gone && HOME=/nonexistent exec "$NODE" "$CCM" tasks'
+  const line = 'mkdir gone && cd gone && rmdir ../gone && exec "$NODE" "$CCM" tasks'
   expect(await inShell(line)).toMatchObject({
     exitCode: 2,
     stdout: '',
