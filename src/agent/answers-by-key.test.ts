@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { Ask } from '../core/agent/ask.ts'
 import { initialView, move, type View } from '../core/agent/view.ts'
 import { onHook } from '../core/agent/watch.ts'
-import { createAnswers } from './answers.ts'
+import { createAnswers, type Answers } from './answers.ts'
 import type { Pane } from './pane.ts'
 
 const RULE = '─'.repeat(80)
@@ -27,6 +27,11 @@ function stage(screen: string, ...asks: Ask[]) {
   for (const { tool, input } of asks)
     view = onHook(view, { hook_event_name: 'PermissionRequest', tool_name: tool, tool_input: input }, 0).view
   const keys: string[] = []
+  /** What comes of a key. */
+  const show = (next: string, ask: Ask) => {
+    screen = next
+    view = { ...view, asks: [ask] }
+  }
   const pane: Pane = {
     capture: async () => screen,
     paste: async () => undefined,
@@ -44,7 +49,7 @@ function stage(screen: string, ...asks: Ask[]) {
     unanswered: () => undefined,
     clock: () => 60_000,
   })
-  return { answers, keys }
+  return { answers, keys, show }
 }
 
 const REFUSED = { refused: expect.any(String) }
@@ -81,4 +86,22 @@ test('a question is answered by key where one key answers all of it', async () =
   const two = stage(question('Which?'), asks(['Which?', false], ['And then?', false]))
   expect(await two.answers.send('axe\nsaw', null)).toEqual(REFUSED)
   expect([...marks.keys, ...two.keys]).toEqual([])
+})
+
+test('two answers at once are one key: the second would answer what is asked behind', async () => {
+  for (const both of [
+    [(one: Answers) => one.approve(null), (one: Answers) => one.approve(null)],
+    [(one: Answers) => one.deny('No.', null), (one: Answers) => one.deny('No.', null)],
+    [(one: Answers) => one.deny('No.', null), (one: Answers) => one.approve(null)],
+  ]) {
+    const first = bash('touch a')
+    const { answers, keys, show } = stage(permission('touch a'), first)
+    const ends = both.map(async (answer) => answer(answers))
+    await expect.poll(() => keys.length).toBe(1)
+    // The screen follows a moment later, with the next dialog.
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    show(permission('rm -r b'), bash('rm -r b'))
+    expect(await Promise.all(ends)).toEqual(['done', REFUSED])
+    expect(keys).toHaveLength(1)
+  }
 })

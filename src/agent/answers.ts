@@ -5,6 +5,7 @@ import { describeAsk, questionsOf, waitKindOf, type Ask } from '../core/agent/as
 import type { View } from '../core/agent/view.ts'
 import { readScreen } from '../core/screen/screen.ts'
 import type { WaitKind } from '../core/agent/agent-state.ts'
+import { isDialogOf } from './ask-dialog.ts'
 import { type Delivery, pressOption } from './deliver.ts'
 import { createHeldAsks, detailOf, toAnswers, type AskReply } from './held-ask.ts'
 import type { Pane } from './pane.ts'
@@ -43,6 +44,8 @@ export type Answers = {
 
 /** Measured: the request comes within 100 ms of its record. */
 const HELD_WITHIN_MS = 1500
+/** For a screen that does not change by a key. */
+const REDRAW_MS = 1000
 
 export function createAnswers(options: {
   pane: Pane
@@ -113,7 +116,7 @@ export function createAnswers(options: {
     if (view().asks.length > 0) await heldSoon()
     const now = pending()
     if (now === null) return 'not_waiting'
-    if (id !== null && id !== now.id) return { refused: 'It asks for something else by now: look again.' }
+    if (id !== null && id !== now.id) return { refused: ASKS_ELSE }
     return { ask: current(), waitKind: now.kind }
   }
 
@@ -134,6 +137,31 @@ export function createAnswers(options: {
       : readScreen(text).dialog?.kind === waitKindOf(ask.tool)
   }
 
+  // One answer at a time has its key pressed, once the screen tells of the one before: two that approve the same thing would
+  // answer the dialog behind it as well, and two Escapes open the history.
+  let keys = Promise.resolve()
+  let pressed = { on: '', at: -Infinity }
+  async function byKey(ask: Ask | null, press: () => Promise<Answered>): Promise<Answered> {
+    const turn = keys.then(async (): Promise<Answered> => {
+      let shown = await pane.capture()
+      while (shown === pressed.on && performance.now() < pressed.at + REDRAW_MS) {
+        await sleep(25)
+        shown = await pane.capture()
+      }
+      if (view().state !== 'waiting') return 'not_waiting'
+      if (current() !== ask) return { refused: ASKS_ELSE }
+      if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
+      const answer = await press()
+      if (answer === 'done') pressed = { on: shown, at: performance.now() }
+      return answer
+    })
+    keys = turn.then(
+      () => undefined,
+      () => undefined,
+    )
+    return turn
+  }
+
   return {
     pending,
 
@@ -149,13 +177,13 @@ export function createAnswers(options: {
         answered(ask, `Approved by a person: ${ask === null ? waitKind : describeAsk(ask)}`)
         return 'done'
       }
-      if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
-      if (!(await mayBeDialogOf(ask))) return { refused: SHOWS_ANOTHER }
-      if (await pressYes(pane)) {
+      return byKey(ask, async () => {
+        if (!(await mayBeDialogOf(ask))) return { refused: SHOWS_ANOTHER }
+        if (!(await pressYes(pane)))
+          return { refused: 'Its dialog cannot be approved from here: use `ccm attach`.' }
         answered(ask, 'Approved by a person, by key.')
         return 'done'
-      }
-      return { refused: 'Its dialog cannot be approved from here: use `ccm attach`.' }
+      })
     },
 
     async deny(reason, id, decides) {
@@ -169,15 +197,17 @@ export function createAnswers(options: {
         answered(ask, `Denied by a person: ${ask === null ? waitKind : describeAsk(ask)}`)
         return 'done'
       }
-      if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
-      const { dialog } = readScreen(await pane.capture())
-      if (dialog === null || !['permission', 'plan', 'question'].includes(dialog.kind)) {
-        return { refused: 'It shows no dialog that can be denied from here: use `ccm attach`.' }
-      }
-      if (!(await mayBeDialogOf(ask))) return { refused: SHOWS_ANOTHER }
-      // Escape refuses and ends the turn; the reason starts the next one.
-      await pane.press('Escape')
-      return say(`Denied: ${message}`)
+      const denied = await byKey(ask, async () => {
+        const { dialog } = readScreen(await pane.capture())
+        if (dialog === null || !['permission', 'plan', 'question'].includes(dialog.kind)) {
+          return { refused: 'It shows no dialog that can be denied from here: use `ccm attach`.' }
+        }
+        if (!(await mayBeDialogOf(ask))) return { refused: SHOWS_ANOTHER }
+        // Escape refuses and ends the turn; the reason starts the next one.
+        await pane.press('Escape')
+        return 'done'
+      })
+      return denied === 'done' ? say(`Denied: ${message}`) : denied
     },
 
     async send(text, id) {
@@ -192,18 +222,19 @@ export function createAnswers(options: {
           answered(ask, 'Answered by a person.')
           return 'done'
         }
-        if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
-        const [wanted, ...others] = Object.values(reply.answers)
-        // A digit answers the first of several, and only marks a choice where several may be chosen.
-        const isOneKey = others.length === 0 && questionsOf(ask)[0]?.multiSelect === false
-        if (isOneKey && (await pressOption(pane, ['question'], (label) => label === wanted))) {
-          answered(ask, 'Answered by a person, by key.')
-          return 'done'
-        }
-        return {
-          refused:
-            'Only one of its options can be chosen from here now: use `ccm attach` for another answer.',
-        }
+        return byKey(ask, async () => {
+          const [wanted, ...others] = Object.values(reply.answers)
+          // A digit answers the first of several, and only marks a choice where several may be chosen.
+          const isOneKey = others.length === 0 && questionsOf(ask)[0]?.multiSelect === false
+          if (isOneKey && (await pressOption(pane, ['question'], (label) => label === wanted))) {
+            answered(ask, 'Answered by a person, by key.')
+            return 'done'
+          }
+          return {
+            refused:
+              'Only one of its options can be chosen from here now: use `ccm attach` for another answer.',
+          }
+        })
       }
       if (waitKind === 'permission' || waitKind === 'plan') {
         return {
@@ -216,17 +247,17 @@ export function createAnswers(options: {
     unheld,
 
     async byRule(ask, effect, rule) {
-      if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
-      if (!isDialogOf(ask, await pane.capture())) return { refused: 'Its dialog is not that of the request.' }
-      // What was asked before the look may be answered by now.
-      if (unheld() !== ask) return 'not_waiting'
-      if (effect === 'allow') {
-        if (!(await pressYes(pane))) return { refused: 'Its dialog cannot be approved by key.' }
-        answered(ask, `Allowed by the rule ${rule}, by key: ${describeAsk(ask)}`)
+      const done = await byKey(ask, async () => {
+        if (!isDialogOf(ask, await pane.capture()))
+          return { refused: 'Its dialog is not that of the request.' }
+        // What was asked before the look may be answered by now.
+        if (unheld() !== ask) return 'not_waiting'
+        if (effect === 'deny') await pane.press('Escape')
+        else if (!(await pressYes(pane))) return { refused: 'Its dialog cannot be approved by key.' }
+        else answered(ask, `Allowed by the rule ${rule}, by key: ${describeAsk(ask)}`)
         return 'done'
-      }
-      await pane.press('Escape')
-      return say(`Denied: ${deniedBy(rule)}`)
+      })
+      return done === 'done' && effect === 'deny' ? say(`Denied: ${deniedBy(rule)}`) : done
     },
 
     hold(ask, signal) {
@@ -244,6 +275,7 @@ export function deniedBy(rules: string): string {
   return `The rules of this project deny it (${rules}). Do not try it again in another way; go on without it or end with the error line.`
 }
 
+const ASKS_ELSE = 'It asks for something else by now: look again.'
 const SOMEBODY_IS_THERE = 'A person has its window open: answer there.'
 const SHOWS_ANOTHER = 'Its window does not plainly show the dialog of this request: use `ccm attach`.'
 
@@ -255,36 +287,6 @@ function idOf(...parts: string[]): string {
 function optionsOf(ask: Ask): string[] {
   const questions = questionsOf(ask)
   return questions.length === 1 ? (questions[0]?.options ?? []) : []
-}
-
-/**
- * Claude Code shows a command between two broken lines, all of it and nothing else, and there an address before its
- * prompt; the path of a file stands above such lines, between which is what the agent writes.
- */
-function isDialogOf({ tool, input }: Ask, text: string): boolean {
-  const kind = waitKindOf(tool)
-  if (readScreen(text).dialog?.kind !== kind) return false
-  if (kind !== 'permission') return true
-  const squeeze = (part: string) => part.replaceAll(/\s/g, '')
-  const dialog = text.split(/^─{20,}$/m).at(-1) ?? ''
-  const [head = '', shown = '', end] = dialog.split(/^╌{20,}$|^ *Do you want to /m)
-  if (tool === 'Bash') return end !== undefined && squeeze(shown) === squeeze(String(input['command']))
-  if (typeof input['url'] === 'string')
-    return squeeze(shown).startsWith(`url:${squeeze(input['url'])}prompt:`)
-  const path = [input['file_path'], input['notebook_path']].find((name) => typeof name === 'string')
-  const [title = ''] = head.trim().split('\n')
-  return path !== undefined && /\b(?:file|notebook)$/i.test(title.trimEnd()) && namesPath(head, path)
-}
-
-/** Whether the path stands there: all of it, or as it is from some folder on. A line may break in the middle of it. */
-function namesPath(text: string, path: string): boolean {
-  const name = (path.split('/').at(-1) || path).replaceAll(/[\\^$.|?+()[\]{}*/-]/g, String.raw`\$&`)
-  const paths = new RegExp(`(?<=[\\s(])(?:[^\\s(]*/)?${name}(?=[\\s)]|$)`, 'g')
-  return ['', ' '].some((joint) =>
-    (` ${text.trim().replaceAll(/\s*\n\s*/g, joint)}`.match(paths) ?? []).some((found) =>
-      `/${path}`.endsWith(`/${found.replace(/^(?:~\/|(?:\.\.?\/)+)/, '')}`),
-    ),
-  )
 }
 
 /** Never "switch to auto mode" or "don't ask again": a person approved this one thing. */
