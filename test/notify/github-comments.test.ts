@@ -176,6 +176,34 @@ test('a token that GitHub refuses is not tried for half a day', async () => {
 
 const CHAT = { kind: 'telegram', chat: '1' } as const
 
+test('the token goes to no other address, and no error holds one', async () => {
+  const asked: string[] = []
+  const elsewhere = createServer((request, response) => {
+    asked.push(String(request.headers.authorization))
+    response.writeHead(201, { 'content-type': 'application/json' }).end('{"id":1}')
+  })
+  const server = createServer((_request, response) => {
+    const { port } = elsewhere.address() as AddressInfo
+    response.writeHead(307, { location: `http://127.0.0.1:${port}/` }).end()
+  })
+  for (const one of [elsewhere, server])
+    await new Promise<void>((resolve) => one.listen(0, '127.0.0.1', resolve))
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/a-secret-path`
+  const write = async () =>
+    createGithubComments({ apiUrl: url, token: 'gh-token' }).write(
+      { repository: 'octo/app', number: 5 },
+      { ref: null, mark: '', mayExist: false, text: 'x' },
+      AbortSignal.timeout(5000),
+    )
+  expect(await write()).toMatchObject({ failed: 'GitHub answered HTTP 307.', hopeless: false })
+  expect(asked).toEqual([])
+  for (const one of [elsewhere, server]) {
+    one.closeAllConnections()
+    await new Promise((resolve) => one.close(resolve))
+  }
+  expect(await write()).toMatchObject({ failed: 'GitHub could not be reached: ECONNREFUSED.' })
+})
+
 test('whoever asked is told why a request was refused', () => {
   const refused = { id: 7, state: 'refused', reason: 'Not here.', decidedBy: 'local' } as const
   for (const origin of [CHAT, ENTRY.origin])

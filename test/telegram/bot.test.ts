@@ -150,6 +150,21 @@ test('/tasks, /show, /cancel, /approve and /deny do what they say, by the beginn
   ])
 })
 
+test('what a chat is shown of tasks is redacted: their prompt, their result and the reason of their state', async () => {
+  const { telegram, addTask, deps } = await stage()
+  addTask('0fk3', { prompt: `Log in with ${TELEGRAM_TOKEN}` })
+  const view = await deps.tasks.get('0fk3')
+  if (view === null) throw new Error('it is there')
+  telegram.push(message(ADA, '/tasks'))
+  await until(() => expect(telegram.textsTo(ADA)).toEqual(['0fk3 queued app: Log in with ***']))
+  view.agent.reason = `It types ${TELEGRAM_TOKEN}.`
+  view.task.result = { text: `Logged in with ${TELEGRAM_TOKEN}.` } as typeof view.task.result
+  telegram.push(message(ADA, '/show 0fk3'))
+  await until(() =>
+    expect(telegram.textsTo(ADA)[1]).toBe('Task 0fk3 queued (app)\nIt types ***.\nLogged in with ***.'),
+  )
+})
+
 test('a question comes to the chat that asked and to the operators, once, and a press answers this very one', async () => {
   const { telegram, addTask, listeners, deps, calls } = await stage()
   addTask('0fk3')
