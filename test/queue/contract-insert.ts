@@ -201,6 +201,8 @@ export function insertContract(bench: BenchRunner): void {
         expect(await queue.idsByPrefix(prefix, ['own'])).toEqual([own])
         expect(await queue.idsByPrefix(prefix, ['second', 'own'])).toEqual([own, second])
         expect(await queue.idsByPrefix(prefix, ['foreign', 'second', 'own'])).toHaveLength(2)
+        expect(await queue.idsByPrefix(second, ['second', 'own'])).toEqual([second])
+        expect(await queue.idsByPrefix(own, ['second', 'own'])).toEqual([own])
         expect(await queue.idsByPrefix(prefix, ['none'])).toEqual([])
         expect(await queue.idsByPrefix(prefix, [])).toEqual([])
       }),

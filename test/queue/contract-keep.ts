@@ -211,6 +211,8 @@ export function keepContract(bench: BenchRunner): void {
     test(
       'two systems in one store do not see each other',
       bench(async ({ store, queue, running }) => {
+        // Twice: its worker of that name is another one, and does not end this one's time.
+        await store.worker('a', 'elsewhere').register()
         const elsewhere = store.worker('a', 'elsewhere')
         await elsewhere.register()
         const task = await running(queue, { dedupeKey: 'k' })
@@ -219,6 +221,7 @@ export function keepContract(bench: BenchRunner): void {
         expect(await elsewhere.get(task.id)).toBeNull()
         expect(await elsewhere.list({ limit: 9 })).toEqual([])
         expect(await elsewhere.idsByPrefix(queued.id, null)).toEqual([])
+        expect(await elsewhere.idsByPrefix(queued.id, ['app'])).toEqual([])
         expect(await elsewhere.count('queued')).toBe(0)
         const { task: later } = await queue.insert(newTask({ project: 'later', dependsOn: [queued.id] }))
         expect(await queue.dependencies(later.id)).toMatchObject([{ id: queued.id }])
@@ -234,6 +237,8 @@ export function keepContract(bench: BenchRunner): void {
         }
         await queue.configureProject({ name: 'app', maxRunning: 1, paused: true })
         expect(await elsewhere.claim(9, from(['app']))).toHaveLength(2)
+        await queue.configureProject({ name: 'app', maxRunning: 1, paused: false })
+        expect(await queue.claim(9, from(['app']))).toMatchObject([{ id: queued.id }])
         await store.advance(LEASE_MS + GRACE_MS)
         expect(await elsewhere.reap()).toHaveLength(2)
         expect((await queue.get(task.id))?.status).toBe('running')
