@@ -13,28 +13,39 @@ const B64 = `${WORD}+/`
 const after = (prefix: string, body: fc.Arbitrary<string>) => body.map((rest) => prefix + rest)
 
 /** Secrets that their own form gives away. */
-const shaped = fc.oneof(
+const SHAPED = [
   after('sk-ant-api03-', alphabet(`${WORD}_-`, 20, 90)),
   after('sk-proj-1', alphabet(WORD, 20, 60)),
   after('sk_live_', alphabet(WORD, 24)),
   ...['ghp_', 'gho_', 'ghs_', 'github_pat_'].map((prefix) => after(prefix, alphabet(WORD, 36))),
   after('ccmk_abcdefgh2345_', alphabet(`${WORD}_-`, 43)),
-  after('AKIA', alphabet('ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', 16)),
+  ...['AKIA', 'ASIA', 'ABIA', 'ACCA'].map((prefix) =>
+    after(prefix, alphabet('ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', 16)),
+  ),
+  after('AGE-SECRET-KEY-1', alphabet('QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L', 58)),
+  // Of a Telegram bot.
+  fc.tuple(alphabet('123456789', 8, 10), alphabet(`${WORD}_-`, 35)).map((parts) => parts.join(':')),
   after('xoxb-1234-', alphabet(WORD, 24)),
   after('sb_secret_', alphabet(WORD, 20, 40)),
   after('AIza', alphabet(`${WORD}_-`, 35)),
-  after('glpat-', alphabet(WORD, 20)),
+  ...['glpat-', 'gldt-', 'glptt-', 'glsoat-', 'glrt-', 'glcbt-'].map((prefix) =>
+    after(prefix, alphabet(WORD, 20)),
+  ),
   after('npm_', alphabet(WORD, 36)),
-  ...['GOCSPX-', 'whsec_', 'gsk_', 'xai-', 'hvs.', 'ya29.', 'hf_', 'pypi-', 'SG.abcdefghij123456.'].map(
+  ...['hf_', 'dop_v1_', 'shpat_', 'shpss_', 'pypi-', 'SG.abcdefghij123456.'].map((prefix) =>
+    after(prefix, alphabet(WORD, 32)),
+  ),
+  ...['GOCSPX-', 'whsec_', 'gsk_', 'dckr_pat_', 'lin_api_', 'ntn_', 'xai-', 'pplx-', 'hvs.', 'ya29.'].map(
     (prefix) => after(prefix, alphabet(WORD, 32)),
   ),
   fc
     .tuple(alphabet(WORD, 20), alphabet(WORD, 30), alphabet(WORD, 43))
     .map(([a, b, c]) => `eyJ${a}.eyJ${b}.${c}`),
-)
+]
+const shaped = fc.oneof(...SHAPED)
 /** Secrets that only what stands around them gives away. */
 const plain = alphabet(WORD, 5, 40).map((letters) => `${letters}7z`)
-const names = fc.constantFrom(
+const NAMES = [
   'password',
   'DB_PASSWORD',
   'apiKey',
@@ -42,7 +53,18 @@ const names = fc.constantFrom(
   'client-secret',
   'AUTH_TOKEN',
   'passwd',
-)
+  'passphrase',
+  'DB_PWD',
+  'GH_PAT',
+  'account_key',
+  'access-key',
+  'private_key',
+  'secretKey',
+  'auth_key',
+  'signing_key',
+  'ENCRYPTION_KEY',
+]
+const names = fc.constantFrom(...NAMES)
 
 const wrapped: fc.Arbitrary<readonly [string, string]> = fc.oneof(
   fc
@@ -337,6 +359,17 @@ test('what stands around a private key in a list stays', () => {
     'one-word',
     'behind',
   ])
+})
+
+test('each known form goes by itself, and so does what stands behind each name of a secret', () => {
+  for (const one of SHAPED)
+    for (const secret of fc.sample(one, { numRuns: 5, seed: 1 }))
+      expect([secret, text(`(${secret})`)]).toEqual([secret, expect.not.stringContaining(secret.slice(-12))])
+  for (const name of NAMES) expect(text(`${name}=x7-9-correct`)).toBe(`${name}=***`)
+  for (const scheme of ['Bearer', 'Basic', 'bearer'])
+    expect(text(`-H 'X-Key: ${scheme} x7-9-correct'`)).toBe(`-H 'X-Key: ${scheme} ***'`)
+  for (const kind of ['services', 'workflows', 'triggers'])
+    expect(text(`https://hooks.slack.com/${kind}/T0/B0/x79correct`)).toMatch(/\/\*\*\*$/)
 })
 
 test('the values of key-like variables go wherever they stand, also in a URL and in JSON', () => {

@@ -72,7 +72,7 @@ const SHAPES: Rule[] = [
 
 /** A name that ends in one of these holds a secret. */
 const STEM =
-  '(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|a(?:ccess|ccount)[_-]?key|private[_-]?key|secret[_-]?key|auth[_-]?key|signing[_-]?key|encryption[_-]?key|client[_-]?secret|_pwd|_pat)'
+  '(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|a(?:ccess|ccount)[_-]?key|private[_-]?key|secret[_-]?key|auth[_-]?key|signing[_-]?key|encryption[_-]?key|_pwd|_pat)'
 const NAME_OF_SECRET = new RegExp(`${STEM}s?$`, 'i')
 const NO_SECRET_NAME = /tokens$|^(?:next|page|continuation|sync|cursor)[_-]?token$/i
 
