@@ -210,6 +210,7 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
     clock,
   })
   const ending = Promise.withResolvers<'keep' | 'end'>()
+  const begun = Promise.withResolvers<void>()
   const deps = createApiDeps({
     config,
     settings,
@@ -228,6 +229,7 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
     scrape,
     health,
     shutdown: ending.resolve,
+    begun: begun.promise,
     secretOf,
     port,
     version,
@@ -276,6 +278,7 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
     ),
   )
   await supervisor.begin()
+  begun.resolve()
   chosen.begin?.(supervisor, pulse)
   await notifier.ready(`serves http://${host(config)}:${port}`)
   lifetimes.defer(notifier.watch(() => whySick({ beats, loopMs, tmux, db })))

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import type { Audit } from '../core/audit.ts'
@@ -47,6 +48,8 @@ type Parts = {
   scrape: AppDeps['scrape']
   health: AppDeps['health']
   shutdown: AppDeps['shutdown']
+  /** It has taken back what was at work before. */
+  begun: Promise<void>
   /** What an attempt's permission requests are signed with. */
   secretOf: (lease: Lease) => string
   port: number
@@ -55,6 +58,9 @@ type Parts = {
   /** What the start found of a daemon that hung. */
   hung: string[]
 }
+
+/** As long as a start takes with ten agents; commands give a daemon 2 s to answer. */
+const BEGUN_SOON_MS = 1000
 
 /** Everything the HTTP side needs of the daemon, each answer in one line. */
 export function createApiDeps(of: Parts): AppDeps {
@@ -68,6 +74,7 @@ export function createApiDeps(of: Parts): AppDeps {
       : countsOfShared({ count: queue.count, list: chosen.seen })
   const timelineOf = createTimelines(db)
   const startedAt = clock()
+  const soon = sleep(BEGUN_SOON_MS, undefined, { ref: false })
   const viewOf = async (task: Task): Promise<TaskView> => ({ task, agent: await supervisor.factsOf(task) })
 
   return {
@@ -195,26 +202,30 @@ export function createApiDeps(of: Parts): AppDeps {
       { id: chosen.system, queued: await queue.count('queued'), running: await queue.count('running') },
     ],
     usage: async (range) => stores.spending.byModel(range),
-    status: async () => ({
-      pid: process.pid,
-      port: of.port,
-      home: config.home,
-      version: of.version,
-      worker,
-      uptime_s: Math.round((clock() - startedAt) / 1000),
-      agents: supervisor.agents().length,
-      max_concurrent: settings.maxConcurrent,
-      queued: await queue.count('queued'),
-      running: await queue.count('running'),
-      holds: supervisor.holds().map(({ kind, sentence }) => `${kind}: ${sentence}`),
-      tmux: await tmuxState(tmux),
-      tmux_socket: tmux.socketPath,
-      claude: await claudeState(supervisor.claude),
-      kept_by: of.keptBy,
-      events: hookEvents.oddOnes(),
-      shared: sharedJson(chosen.state()),
-      found_at_start: [...of.hung, ...db.notices, ...supervisor.foundAtStart()],
-    }),
+    status: async () => {
+      // Of a daemon that has just started: what was at work before is its own a moment later.
+      await Promise.race([of.begun, soon])
+      return {
+        pid: process.pid,
+        port: of.port,
+        home: config.home,
+        version: of.version,
+        worker,
+        uptime_s: Math.round((clock() - startedAt) / 1000),
+        agents: supervisor.agents().length,
+        max_concurrent: settings.maxConcurrent,
+        queued: await queue.count('queued'),
+        running: await queue.count('running'),
+        holds: supervisor.holds().map(({ kind, sentence }) => `${kind}: ${sentence}`),
+        tmux: await tmuxState(tmux),
+        tmux_socket: tmux.socketPath,
+        claude: await claudeState(supervisor.claude),
+        kept_by: of.keptBy,
+        events: hookEvents.oddOnes(),
+        shared: sharedJson(chosen.state()),
+        found_at_start: [...of.hung, ...db.notices, ...supervisor.foundAtStart()],
+      }
+    },
     health: of.health,
     incidents: async (filter) => stores.incidents.list(filter),
     isSecretOf: (taskId, attempt, secret) => isSame(secret, of.secretOf({ taskId, attempt })),

@@ -44,10 +44,13 @@ test('an upgrade in place: the new version migrates the database, and every agen
   const run = (...args: string[]) =>
     execa(process.execPath, [next, ...args], { env: stage.env, extendEnv: false, stdin: 'ignore' })
   const after = JSON.parse((await run('restart', '--json')).stdout) as StatusJson
-  expect(after).toMatchObject({ version: '99.0.0', agents: 4 })
+  expect(after.version).toBe('99.0.0')
   expect(after.pid).not.toBe(before.pid)
+  // On a busy machine it answers before it has them all.
+  await eventually('it has its agents', async () => (await stage.status()).agents === 4)
+  const { found_at_start: found } = await stage.status()
   for (const id of [busy, ...held])
-    expect(after.found_at_start.join('\n')).toContain(`Task ${id}: its agent is still at work`)
+    expect(found.join('\n')).toContain(`Task ${id}: its agent is still at work`)
   expect(pidsOf(fleet)).toEqual(agents)
   expect(fleet.ask('SELECT count(*) AS rows FROM next_version')).toEqual([{ rows: 0 }])
   // Back to the older one is refused in words, and nobody's agent pays for it.

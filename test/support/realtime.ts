@@ -67,6 +67,8 @@ export async function serveRealtime(
   let ids = 0
 
   const onUpgrade = (request: IncomingMessage, socket: import('node:stream').Duplex, head: Buffer): void => {
+    // From here on the server looks after it no more: a client that hangs up would end the test run.
+    socket.on('error', () => undefined)
     const url = new URL(request.url ?? '/', 'http://gateway')
     if (url.pathname !== '/realtime/v1/websocket' || !accepts(url.searchParams.get('apikey'))) {
       socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n')
