@@ -6,6 +6,7 @@ import { findPackageRoot } from './cli/package-root.ts'
 import type { Config } from './config/config.ts'
 import { looseConfig } from './config/with-secrets.ts'
 import { createMeters } from './core/incident/meters.ts'
+import { firstOf } from './core/errors.ts'
 import { createAddress } from './daemon/announce.ts'
 import { createApiDeps } from './daemon/api.ts'
 import { host, limitOf, toSettings } from './daemon/daemon-settings.ts'
@@ -294,9 +295,4 @@ async function run(lifetimes: AsyncDisposableStack, given: Config, options: Daem
   await lifetimes.disposeAsync()
   clearTimeout(await limited)
   return 0
-}
-
-/** Of an error and those of the ends that came after it: the one to tell. */
-function firstOf(error: unknown): unknown {
-  return error instanceof SuppressedError ? firstOf(error.suppressed) : error
 }

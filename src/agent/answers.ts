@@ -8,6 +8,7 @@ import type { WaitKind } from '../core/agent/agent-state.ts'
 import { isDialogOf } from './ask-dialog.ts'
 import { type Delivery, pressOption } from './deliver.ts'
 import { createHeldAsks, detailOf, toAnswers, type AskReply } from './held-ask.ts'
+import { createKeyLine } from './key-line.ts'
 import type { Pane } from './pane.ts'
 import { toMessage } from './prompt.ts'
 
@@ -44,8 +45,6 @@ export type Answers = {
 
 /** Measured: the request comes within 100 ms of its record. */
 const HELD_WITHIN_MS = 1500
-/** For a screen that does not change by a key. */
-const REDRAW_MS = 1000
 
 export function createAnswers(options: {
   pane: Pane
@@ -137,30 +136,13 @@ export function createAnswers(options: {
       : readScreen(text).dialog?.kind === waitKindOf(ask.tool)
   }
 
-  // One answer at a time has its key pressed, once the screen tells of the one before: two that approve the same thing would
-  // answer the dialog behind it as well, and two Escapes open the history.
-  let keys = Promise.resolve()
-  let pressed = { on: '', at: -Infinity }
-  async function byKey(ask: Ask | null, press: () => Promise<Answered>): Promise<Answered> {
-    const turn = keys.then(async (): Promise<Answered> => {
-      let shown = await pane.capture()
-      while (shown === pressed.on && performance.now() < pressed.at + REDRAW_MS) {
-        await sleep(25)
-        shown = await pane.capture()
-      }
+  const inLine = createKeyLine(pane)
+  const byKey = async (ask: Ask | null, press: () => Promise<Answered>): Promise<Answered> =>
+    inLine(async () => {
       if (view().state !== 'waiting') return 'not_waiting'
       if (current() !== ask) return { refused: ASKS_ELSE }
-      if (await pane.isAttended()) return { refused: SOMEBODY_IS_THERE }
-      const answer = await press()
-      if (answer === 'done') pressed = { on: shown, at: performance.now() }
-      return answer
+      return (await pane.isAttended()) ? { refused: SOMEBODY_IS_THERE } : press()
     })
-    keys = turn.then(
-      () => undefined,
-      () => undefined,
-    )
-    return turn
-  }
 
   return {
     pending,

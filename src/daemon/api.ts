@@ -203,8 +203,13 @@ export function createApiDeps(of: Parts): AppDeps {
     ],
     usage: async (range) => stores.spending.byModel(range),
     status: async () => {
-      // Of a daemon that has just started: what was at work before is its own a moment later.
-      await Promise.race([of.begun, soon])
+      // Side by side, for all that hangs may hold this up together. Of a daemon that has just started: what was at work
+      // before is its own a moment later.
+      const [tmuxWord, claude] = await Promise.all([
+        tmuxState(tmux),
+        claudeState(supervisor.claude),
+        Promise.race([of.begun, soon]),
+      ])
       return {
         pid: process.pid,
         port: of.port,
@@ -217,9 +222,9 @@ export function createApiDeps(of: Parts): AppDeps {
         queued: await queue.count('queued'),
         running: await queue.count('running'),
         holds: supervisor.holds().map(({ kind, sentence }) => `${kind}: ${sentence}`),
-        tmux: await tmuxState(tmux),
+        tmux: tmuxWord,
         tmux_socket: tmux.socketPath,
-        claude: await claudeState(supervisor.claude),
+        claude,
         kept_by: of.keptBy,
         events: hookEvents.oddOnes(),
         shared: sharedJson(chosen.state()),

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Claude } from '../agent/claude.ts'
 import { CcmError, messageOf } from '../core/errors.ts'
 import type { Database } from '../store/database.ts'
@@ -16,7 +17,7 @@ export async function tmuxState(tmux: TmuxServer): Promise<'ok' | 'down'> {
     ([reply]) => reply?.ok === true,
     () => false,
   )
-  const late = new Promise<boolean>((resolve) => setTimeout(resolve, TMUX_ANSWERS_MS, false))
+  const late = sleep(TMUX_ANSWERS_MS, false, { ref: false })
   return (await Promise.race([answered, late])) ? 'ok' : 'down'
 }
 
@@ -24,8 +25,7 @@ export async function tmuxState(tmux: TmuxServer): Promise<'ok' | 'down'> {
 export async function claudeState(find: () => Promise<Claude>): Promise<Claude | { problem: string }> {
   const asked = find().catch((error: unknown) => ({ problem: messageOf(error) }))
   const slow = { problem: `Claude Code has not told its version within ${CLAUDE_ANSWERS_MS / 1000} s.` }
-  const late = new Promise<typeof slow>((resolve) => setTimeout(resolve, CLAUDE_ANSWERS_MS, slow))
-  return Promise.race([asked, late])
+  return Promise.race([asked, sleep(CLAUDE_ANSWERS_MS, slow, { ref: false })])
 }
 
 /** Leaves the server to its agents or ends both; after a start that failed (null) it ends where it has no agents. */
